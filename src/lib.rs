@@ -1,0 +1,5 @@
+//! tour
+#![allow(missing_docs)]
+pub mod load;
+pub mod model;
+pub mod sys;

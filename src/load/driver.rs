@@ -1,0 +1,271 @@
+//! The driver: one loop that starts what is due, settles what has ended, and waits for whichever comes first.
+//!
+//! Open loop: starts follow the plan alone. At most `max_in_flight` attempts of a lane are under way; a start that is
+//! due above that, or that would be later than the timeout, is skipped and counted. Closed loop: each answer starts the
+//! next attempt, planned for the moment of that answer.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::{Answer, Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, Operation, Pace, Settled};
+use crate::model::{Outcome, Stamp};
+use crate::sys::clock;
+use crate::sys::shutdown::Shutdown;
+use crate::sys::timer::Timer;
+
+/// Starts made in one pass before ended attempts are looked at again.
+const STARTS_PER_PASS: usize = 64;
+
+/// Passes without waiting after which the event loop gets a turn.
+const PASSES_PER_TURN: u32 = 32;
+
+/// How often the observer may write down what was recorded.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+
+/// How long a closed loop holds back after an attempt that ended unanswered at once.
+const CLOSED_PAUSE: Duration = Duration::from_millis(1);
+
+/// Intervals kept over all lanes together; each lane has at least 16 and at most 240.
+const TIMELINE_BUDGET: usize = 24_000;
+
+/// A run that cannot be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The timer does not work.
+    #[error("the kernel gave no timer")]
+    Timer(#[source] io::Error),
+}
+
+/// What was driven.
+pub struct Load {
+    /// One record per lane, in the order of the lanes.
+    pub lanes: Vec<LaneRecord>,
+    /// From the beginning, warm-up included, to the last answer.
+    pub elapsed: Duration,
+    /// Whether it was stopped before its planned end.
+    pub interrupted: bool,
+    /// Attempts that were in flight at the interruption and are counted nowhere.
+    pub abandoned_count: u64,
+}
+
+/// Drives all lanes to the end of the spec, or until `shutdown`.
+///
+/// # Errors
+/// When the timer does not work. What happens to attempts is never an error.
+pub async fn drive<O: Operation, W: Observer>(
+    lanes: &[Lane<O>],
+    spec: &LoadSpec,
+    observer: &mut W,
+    shutdown: &mut Shutdown,
+) -> Result<Load, DriverError> {
+    let mut timer = Timer::new().map_err(DriverError::Timer)?;
+    let mut plan = Plan::new(lanes, spec);
+    let mut in_flight = FuturesUnordered::new();
+    let mut due = Vec::with_capacity(STARTS_PER_PASS);
+    let mut passes = 0;
+    observer.recording(plan.recording_from);
+    let interrupted = loop {
+        plan.take_due(clock::now(), &mut due);
+        for start in due.drain(..) {
+            in_flight.push(attempt(&lanes[start.lane].operation, start, spec));
+        }
+        plan.checkpoint(observer);
+        if in_flight.is_empty() && plan.is_finished() {
+            break false;
+        }
+        passes += 1;
+        if passes % PASSES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => break true,
+            Some((start, settled)) = in_flight.next(), if !in_flight.is_empty() => plan.settle(start, settled, observer),
+            waited = timer.wait_until(plan.next_wake()) => waited.map_err(DriverError::Timer)?,
+        }
+    };
+    let abandoned_count = in_flight.len() as u64;
+    Ok(plan.finish(interrupted, abandoned_count))
+}
+
+/// One start that the plan let go.
+struct Start {
+    lane: usize,
+    /// Number among the recorded attempts of its lane; `None` in the warm-up.
+    number: Option<u64>,
+    planned: Stamp,
+}
+
+async fn attempt<O: Operation>(operation: &O, start: Start, spec: &LoadSpec) -> (Start, Settled) {
+    let began = clock::now();
+    let answer = match tokio::time::timeout(spec.timeout, operation.attempt()).await {
+        Ok(answer) => answer,
+        Err(_) => Answer::new(Outcome::Lost),
+    };
+    let ended = answer.ended.unwrap_or_else(clock::now);
+    let settled = Settled { planned: start.planned, started: answer.started.unwrap_or(began), ended, answer };
+    let closed = matches!(spec.arrival, Arrival::Closed { .. });
+    if closed && settled.answer.outcome != Outcome::Ok && ended.since(began) < CLOSED_PAUSE {
+        tokio::time::sleep(CLOSED_PAUSE).await;
+    }
+    (start, settled)
+}
+
+/// Where every lane stands in its plan, and what it recorded.
+struct Plan<'a> {
+    spec: &'a LoadSpec,
+    began: Stamp,
+    recording_from: Stamp,
+    /// Planned starts end before this; `None` where the length is a count.
+    ends: Option<Stamp>,
+    cursors: Vec<Cursor>,
+    /// The next planned start of every open lane that has one.
+    upcoming: BinaryHeap<Reverse<(Stamp, usize)>>,
+    /// Starts that ended attempts of a closed loop have earned.
+    earned: Vec<(Stamp, usize)>,
+    records: Vec<LaneRecord>,
+    next_checkpoint: Stamp,
+}
+
+struct Cursor {
+    pace: Option<Pace>,
+    in_flight: usize,
+    /// Recorded attempts planned so far.
+    recorded: u64,
+}
+
+impl<'a> Plan<'a> {
+    fn new<O>(lanes: &[Lane<O>], spec: &'a LoadSpec) -> Self {
+        let timeout_ns = u64::try_from(spec.timeout.as_nanos()).unwrap_or(u64::MAX);
+        let intervals = (TIMELINE_BUDGET / lanes.len().max(1)).clamp(16, 240);
+        let began = clock::now();
+        let recording_from = began + spec.warmup;
+        let mut plan = Self {
+            spec,
+            began,
+            recording_from,
+            ends: match spec.length {
+                Length::Duration(span) => Some(recording_from + span),
+                Length::Count(_) => None,
+            },
+            cursors: Vec::new(),
+            upcoming: BinaryHeap::new(),
+            earned: Vec::new(),
+            records: lanes.iter().map(|lane| LaneRecord::new(lane, timeout_ns, intervals)).collect(),
+            next_checkpoint: began + CHECKPOINT,
+        };
+        for lane in 0..lanes.len() {
+            let pace = match spec.arrival {
+                Arrival::Open { rate, spacing } => Some(Pace::new(rate, spacing, spec.seed, lane, lanes.len())),
+                Arrival::Closed { concurrency } => {
+                    plan.earned.extend(std::iter::repeat_n((began, lane), concurrency));
+                    None
+                }
+            };
+            plan.cursors.push(Cursor { pace, in_flight: 0, recorded: 0 });
+            plan.advance(lane);
+        }
+        plan
+    }
+
+    /// Puts the lane's next planned start into the queue, if its plan has one.
+    fn advance(&mut self, lane: usize) {
+        let Some(offset) = self.cursors[lane].pace.as_mut().and_then(Iterator::next) else { return };
+        let planned = self.began + Duration::from_nanos(offset);
+        if self.has_room(lane, planned) {
+            self.upcoming.push(Reverse((planned, lane)));
+        }
+    }
+
+    /// Whether the lane's length allows a start planned for then.
+    fn has_room(&self, lane: usize, planned: Stamp) -> bool {
+        match self.spec.length {
+            Length::Duration(_) => self.ends.is_some_and(|ends| planned < ends),
+            Length::Count(count) => self.cursors[lane].recorded < count,
+        }
+    }
+
+    fn take_due(&mut self, now: Stamp, due: &mut Vec<Start>) {
+        for (planned, lane) in std::mem::take(&mut self.earned) {
+            if self.has_room(lane, planned) {
+                due.push(self.start(lane, planned));
+            }
+        }
+        while due.len() < STARTS_PER_PASS {
+            let Some(&Reverse((planned, lane))) = self.upcoming.peek() else { return };
+            if planned > now {
+                return;
+            }
+            self.upcoming.pop();
+            let late = now.since(planned) > self.spec.timeout;
+            if late || self.cursors[lane].in_flight >= self.spec.max_in_flight {
+                self.skip(lane, planned);
+            } else {
+                due.push(self.start(lane, planned));
+            }
+            self.advance(lane);
+        }
+    }
+
+    fn start(&mut self, lane: usize, planned: Stamp) -> Start {
+        self.cursors[lane].in_flight += 1;
+        Start { lane, number: self.number(lane, planned), planned }
+    }
+
+    fn skip(&mut self, lane: usize, planned: Stamp) {
+        if let Some(number) = self.number(lane, planned) {
+            self.records[lane].skip(number, planned);
+        }
+    }
+
+    fn number(&mut self, lane: usize, planned: Stamp) -> Option<u64> {
+        if planned < self.recording_from {
+            return None;
+        }
+        let cursor = &mut self.cursors[lane];
+        cursor.recorded += 1;
+        Some(cursor.recorded - 1)
+    }
+
+    fn settle<W: Observer>(&mut self, start: Start, settled: Settled, observer: &mut W) {
+        let lane = start.lane;
+        self.cursors[lane].in_flight -= 1;
+        if matches!(self.spec.arrival, Arrival::Closed { .. }) {
+            // An answer is the intention to start the next; after a pause it is the end of the pause.
+            let answered = settled.answer.outcome == Outcome::Ok;
+            self.earned.push((if answered { settled.ended } else { clock::now() }, lane));
+        }
+        if let Some(number) = start.number {
+            observer.settled(lane, &settled);
+            self.records[lane].settle(number, settled);
+        }
+    }
+
+    fn checkpoint<W: Observer>(&mut self, observer: &mut W) {
+        let now = clock::now();
+        if now >= self.next_checkpoint {
+            observer.checkpoint(&self.records, now.since(self.began));
+            self.next_checkpoint = now + CHECKPOINT;
+        }
+    }
+
+    fn next_wake(&self) -> Stamp {
+        let start = self.upcoming.peek().map(|Reverse((planned, _))| *planned);
+        start.map_or(self.next_checkpoint, |start| start.min(self.next_checkpoint))
+    }
+
+    fn is_finished(&self) -> bool {
+        self.upcoming.is_empty() && self.earned.is_empty()
+    }
+
+    fn finish(mut self, interrupted: bool, abandoned_count: u64) -> Load {
+        self.records.iter_mut().for_each(LaneRecord::flush);
+        let elapsed = clock::now().since(self.began);
+        Load { lanes: self.records, elapsed, interrupted, abandoned_count }
+    }
+}

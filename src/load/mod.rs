@@ -1,0 +1,19 @@
+//! The one Driver: it alone schedules, times, limits, warms up and cancels attempts.
+//!
+//! A probe or a bench brings an [`Operation`] per lane (one target by one channel); the driver plans the starts
+//! ([`pace`]), starts them whether or not earlier ones were answered, and records response, service and slip in planned
+//! order ([`recorder`]). Whether the generator kept its promise is judged in [`validity`].
+
+mod driver;
+mod operation;
+mod pace;
+mod recorder;
+mod spec;
+mod validity;
+
+pub use driver::{DriverError, Load, drive};
+pub use operation::{Answer, Detail, Lane, Observer, Operation};
+pub use pace::Pace;
+pub use recorder::{LaneRecord, Settled};
+pub use spec::{Arrival, Length, LoadSpec, Rate, RateError, Spacing};
+pub use validity::{Verdict, judge};

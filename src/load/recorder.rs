@@ -1,0 +1,256 @@
+//! What one lane recorded: response, service, slip and the operation's own parts, in planned order.
+//!
+//! Answers come in any order; a small queue puts them back into the planned one, so that delay variation compares
+//! neighbours and an outage has a beginning. The queue never holds more than a timeout's worth of attempts.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Answer, Detail, Lane};
+use crate::model::{
+    Clock, Counts, Histogram, Labels, Moments, Outcome, Reference, Series, Stamp, Summary, Timeline, Unit, Variation,
+};
+
+/// One attempt as the driver settled it.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// When it was planned to start.
+    pub planned: Stamp,
+    /// When it really started.
+    pub started: Stamp,
+    /// When it ended.
+    pub ended: Stamp,
+    /// How it ended, and its parts.
+    pub answer: Answer,
+}
+
+enum Entry {
+    Settled(Settled),
+    Skipped(Stamp),
+}
+
+impl Entry {
+    const fn planned(&self) -> Stamp {
+        match self {
+            Self::Settled(settled) => settled.planned,
+            Self::Skipped(planned) => *planned,
+        }
+    }
+}
+
+/// One distribution while it grows.
+#[derive(Clone, Debug, Default)]
+struct Track {
+    counts: Counts,
+    failures: BTreeMap<&'static str, u64>,
+    histogram: Histogram,
+    moments: Moments,
+    variation: Variation,
+}
+
+/// Everything one lane recorded.
+pub struct LaneRecord {
+    name: &'static str,
+    labels: Labels,
+    floor: bool,
+    reference: Option<Reference>,
+    timeout_ns: u64,
+    response: Track,
+    service: Track,
+    slip: Track,
+    details: BTreeMap<&'static str, (Clock, Track)>,
+    timeline: Timeline,
+    queue: VecDeque<Option<Entry>>,
+    next: u64,
+}
+
+impl LaneRecord {
+    /// An empty record of a lane, with room for `intervals` in its timeline.
+    #[must_use]
+    pub fn new<O>(lane: &Lane<O>, timeout_ns: u64, intervals: usize) -> Self {
+        Self {
+            name: lane.name,
+            labels: lane.labels.clone(),
+            floor: lane.floor,
+            reference: lane.reference.clone(),
+            timeout_ns,
+            response: Track::default(),
+            service: Track::default(),
+            slip: Track::default(),
+            details: BTreeMap::new(),
+            timeline: Timeline::new(intervals),
+            queue: VecDeque::new(),
+            next: 0,
+        }
+    }
+
+    /// Takes recorded attempt `number` when it has ended.
+    pub fn settle(&mut self, number: u64, settled: Settled) {
+        self.place(number, Entry::Settled(settled));
+    }
+
+    /// Takes attempt `number`, which was planned and never started.
+    pub fn skip(&mut self, number: u64, planned: Stamp) {
+        self.place(number, Entry::Skipped(planned));
+    }
+
+    /// Takes what is still queued behind attempts that never ended, because the run was interrupted.
+    pub fn flush(&mut self) {
+        while let Some(entry) = self.queue.pop_front() {
+            if let Some(entry) = entry {
+                self.record(&entry);
+            }
+            self.next += 1;
+        }
+    }
+
+    /// How the attempts ended so far.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.response.counts
+    }
+
+    /// The series of this lane as they stand.
+    #[must_use]
+    pub fn series(&self) -> Vec<Series> {
+        let (outages, outage_count) = self.timeline.outages();
+        let response = self.series_of(self.name.to_owned(), Clock::User, &self.response);
+        let mut all = vec![Series { timeline: self.timeline.intervals(), outages, outage_count, ..response }];
+        all.push(self.series_of(format!("{}.service", self.name), Clock::User, &self.service));
+        let slip = self.series_of(format!("{}.slip", self.name), Clock::User, &self.slip);
+        all.push(Series { timeout_ns: None, ..slip });
+        all.extend(self.details.iter().map(|(name, (clock, track))| Series {
+            timeout_ns: None,
+            ..self.series_of((*name).to_owned(), *clock, track)
+        }));
+        all
+    }
+
+    fn series_of(&self, name: String, clock: Clock, track: &Track) -> Series {
+        Series {
+            name,
+            labels: self.labels.clone(),
+            unit: Unit::Ns,
+            clock,
+            counts: track.counts,
+            failure_kinds: track.failures.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
+            saturated_count: track.histogram.saturated(),
+            timeout_ns: Some(self.timeout_ns),
+            floor: self.floor,
+            reference: self.reference.clone(),
+            summary: Summary::of(&track.histogram, &track.moments, &track.counts, &track.variation),
+            histogram: track.histogram.clone(),
+            ..Series::default()
+        }
+    }
+
+    fn place(&mut self, number: u64, entry: Entry) {
+        let at = (number - self.next) as usize;
+        while self.queue.len() <= at {
+            self.queue.push_back(None);
+        }
+        self.queue[at] = Some(entry);
+        while let Some(entry) = self.queue.pop_front_if(|front| front.is_some()).flatten() {
+            self.record(&entry);
+            self.next += 1;
+        }
+    }
+
+    fn record(&mut self, entry: &Entry) {
+        let (number, planned) = (self.next, entry.planned());
+        let Entry::Settled(settled) = entry else {
+            self.response.counts.skipped_count += 1;
+            self.timeline.skip(planned);
+            return;
+        };
+        let outcome = settled.answer.outcome;
+        let response_ns = settled.ended.nanos_since(planned);
+        self.response.record(number, outcome, response_ns);
+        self.service.record(number, outcome, settled.ended.nanos_since(settled.started));
+        self.slip.record(number, Outcome::Ok, settled.started.nanos_since(planned));
+        self.timeline.push(planned, outcome, (outcome == Outcome::Ok).then_some(response_ns));
+        for Detail { name, clock, value_ns } in &settled.answer.details {
+            let (_, track) = self.details.entry(name).or_insert((*clock, Track::default()));
+            track.record(number, Outcome::Ok, *value_ns);
+        }
+    }
+}
+
+impl Track {
+    fn record(&mut self, number: u64, outcome: Outcome, value_ns: u64) {
+        self.counts.add(outcome);
+        match outcome {
+            Outcome::Ok => {
+                self.histogram.record(value_ns);
+                self.moments.push(value_ns);
+                self.variation.push(number, value_ns);
+            }
+            Outcome::Failed(kind) => *self.failures.entry(kind).or_default() += 1,
+            Outcome::Lost | Outcome::Refused => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> LaneRecord {
+        let lane = Lane { operation: (), name: "x", labels: Labels::new(), floor: false, reference: None };
+        LaneRecord::new(&lane, 1_000, 8)
+    }
+
+    fn settled(at: u64, slip: u64, service: u64, outcome: Outcome) -> Settled {
+        let planned = Stamp::from_nanos(at);
+        let started = Stamp::from_nanos(at + slip);
+        let ended = Stamp::from_nanos(at + slip + service);
+        Settled { planned, started, ended, answer: Answer::new(outcome) }
+    }
+
+    #[test]
+    fn response_is_slip_plus_service() {
+        let mut lane = record();
+        lane.settle(0, settled(100, 7, 50, Outcome::Ok));
+        let minimum: Vec<_> = lane.series().iter().map(|s| s.summary.min_ns).collect();
+        assert_eq!(minimum, [Some(57), Some(50), Some(7)]);
+    }
+
+    #[test]
+    fn answers_out_of_order_are_put_back_in_order() {
+        let mut lane = record();
+        lane.settle(2, settled(300, 0, 30, Outcome::Ok));
+        lane.settle(0, settled(100, 0, 10, Outcome::Ok));
+        assert_eq!(lane.counts().ok_count, 1);
+        lane.settle(1, settled(200, 0, 25, Outcome::Ok));
+        // |25 - 10| and |30 - 25|
+        assert_eq!(lane.series()[0].summary.ipdv_mean_ns, Some(10));
+    }
+
+    #[test]
+    fn every_end_is_counted_and_only_answers_have_a_latency() {
+        let mut lane = record();
+        let ends = [Outcome::Ok, Outcome::Lost, Outcome::Refused, Outcome::Failed("reset"), Outcome::Failed("reset")];
+        for (number, outcome) in ends.into_iter().enumerate() {
+            lane.settle(number as u64, settled(number as u64, 0, 1, outcome));
+        }
+        lane.skip(5, Stamp::from_nanos(5));
+        let response = &lane.series()[0];
+        let counts = Counts {
+            attempt_count: 5,
+            ok_count: 1,
+            lost_count: 1,
+            refused_count: 1,
+            failed_count: 2,
+            skipped_count: 1,
+        };
+        assert_eq!((response.counts, response.histogram.len()), (counts, 1));
+        assert_eq!(response.failure_kinds.get("reset"), Some(&2));
+    }
+
+    #[test]
+    fn an_interrupted_lane_keeps_what_ended() {
+        let mut lane = record();
+        lane.settle(1, settled(200, 0, 10, Outcome::Ok));
+        lane.flush();
+        assert_eq!(lane.counts().attempt_count, 1);
+    }
+}

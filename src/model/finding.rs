@@ -1,0 +1,58 @@
+//! What a run noticed: warnings about the measurement, findings about the thing measured.
+//!
+//! Separate from the numbers because a warning says how far to trust them and a finding says what they mean.
+
+use serde::{Deserialize, Serialize};
+
+/// Something about the measurement itself that its reader must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// A stable name, such as `slip_above_p50`.
+    pub id: String,
+    /// One sentence for a person.
+    pub text: String,
+}
+
+impl Warning {
+    /// A warning with its stable name and its sentence.
+    #[must_use]
+    pub fn new(id: &str, text: impl Into<String>) -> Self {
+        Self { id: id.to_owned(), text: text.into() }
+    }
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Worth a look.
+    Notice,
+    /// Something is wrong.
+    Problem,
+}
+
+/// What the measurement says about the thing measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable name, such as `not_an_echo`.
+    pub id: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// One sentence for a person.
+    pub text: String,
+    /// The figures and observations that support it.
+    pub evidence: Vec<String>,
+    /// What to change, where something can be changed.
+    pub advice: Option<Advice>,
+}
+
+/// A change worth trying, and how to see whether it helped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// What to do, in one sentence that names the setting.
+    pub text: String,
+    /// A command that shows whether it helped.
+    pub verify: Option<String>,
+}

@@ -1,0 +1,347 @@
+//! The histogram of every series: HdrHistogram's buckets with 3 digits from 1 ns to 1 h, sparse at first.
+//!
+//! Our own storage, because a thousand series at ten values a second must stay small and recording lies on the
+//! measuring path; the bucket geometry is HdrHistogram's, and the files hold its V2 + deflate encoding, written and
+//! read by the `hdrhistogram` crate. A property test holds the two together.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram as Hdr;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Deserializer as SerdeDeserializer, Serialize, Serializer as SerdeSerializer};
+
+/// Bits of a sub-bucket half: 2^10 = 1024 buckets per octave give 3 significant digits.
+const HALF_BITS: u32 = 10;
+const HALF: u64 = 1 << HALF_BITS;
+
+/// Distinct buckets up to which the sparse form is kept: 12 KiB, and an insertion moves less than a microsecond's worth.
+const SPARSE_LIMIT: usize = 1024;
+
+/// Largest text of an encoded histogram that is accepted from a file; a full one is under 300 KB.
+const ENCODED_LIMIT: usize = 4 << 20;
+
+const ENCODING: &str = "hdr-v2-deflate-base64";
+
+/// A histogram that cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum HistogramError {
+    /// Another encoding than ours.
+    #[error("histogram encoding `{0}` is not `{ENCODING}`")]
+    Encoding(String),
+    /// Not base64 text.
+    #[error("histogram is not base64")]
+    Base64(#[from] base64::DecodeError),
+    /// Not an HdrHistogram, or one of a geometry that is not ours.
+    #[error("histogram does not decode: {0}")]
+    Content(String),
+}
+
+/// Counts of values in nanoseconds, within 0.1 % of each value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    cells: Cells,
+    total: u64,
+    saturated: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Cells {
+    /// Sorted by bucket; each bucket at most once.
+    Sparse(Vec<(u32, u64)>),
+    /// A window of buckets that begins at `base`.
+    Dense { base: u32, counts: Vec<u64> },
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self::Sparse(Vec::new())
+    }
+}
+
+impl PartialEq for Cells {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Cells {}
+
+impl Histogram {
+    /// The largest value that is told apart: one hour. Larger ones are counted as saturated.
+    pub const HIGHEST_NS: u64 = 3_600_000_000_000;
+
+    /// An empty histogram.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts one value.
+    pub fn record(&mut self, value_ns: u64) {
+        self.record_n(value_ns, 1);
+    }
+
+    /// Counts one value `n` times.
+    pub fn record_n(&mut self, value_ns: u64, n: u64) {
+        if n == 0 {
+            return;
+        }
+        if value_ns > Self::HIGHEST_NS {
+            self.saturated += n;
+        }
+        self.total += n;
+        self.cells.add(bucket_of(value_ns.min(Self::HIGHEST_NS)), n);
+    }
+
+    /// Adds all counts of another histogram.
+    pub fn merge(&mut self, other: &Self) {
+        for (bucket, n) in other.cells.iter() {
+            self.cells.add(bucket, n);
+        }
+        self.total += other.total;
+        self.saturated += other.saturated;
+    }
+
+    /// Number of recorded values.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Values above [`Self::HIGHEST_NS`], which are counted in the last bucket.
+    #[must_use]
+    pub const fn saturated(&self) -> u64 {
+        self.saturated
+    }
+
+    /// The value of the given rank (1 is the smallest), as the highest value of its bucket; `None` past the end.
+    #[must_use]
+    pub fn value_at_rank(&self, rank: u64) -> Option<u64> {
+        let mut seen = 0;
+        self.cells.iter().find_map(|(bucket, n)| {
+            seen += n;
+            (rank > 0 && seen >= rank).then(|| highest_of(bucket))
+        })
+    }
+
+    /// Occupied buckets in ascending order: lowest value, highest value, count.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        self.cells.iter().map(|(bucket, n)| (lowest_of(bucket), highest_of(bucket), n))
+    }
+
+    /// HdrHistogram V2 with deflate, as base64 text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let highest = self.buckets().last().map_or(2, |(lowest, _, _)| lowest.max(2));
+        // Invariant: 1 <= highest / 2 and 3 digits are within the crate's bounds; a Vec never fails to be written.
+        #[expect(clippy::expect_used, reason = "the bounds are constants within the crate's documented range")]
+        let mut hdr = Hdr::<u64>::new_with_bounds(1, highest, 3).expect("bounds are valid");
+        for (lowest, _, n) in self.buckets() {
+            hdr.saturating_record_n(lowest, n);
+        }
+        let mut bytes = Vec::new();
+        #[expect(clippy::expect_used, reason = "writing to a Vec cannot fail, and the counts fit in 63 bits")]
+        V2DeflateSerializer::new().serialize(&hdr, &mut bytes).expect("a Vec takes every byte");
+        STANDARD.encode(bytes)
+    }
+
+    /// Reads what [`Self::encode`] wrote, or any HdrHistogram of 3 digits in V2 with deflate.
+    ///
+    /// # Errors
+    /// When the text is too long, not base64, or not a histogram.
+    pub fn decode(text: &str) -> Result<Self, HistogramError> {
+        if text.len() > ENCODED_LIMIT {
+            return Err(HistogramError::Content(format!("{} bytes are over the limit", text.len())));
+        }
+        let bytes = STANDARD.decode(text)?;
+        let hdr: Hdr<u64> = Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|error| HistogramError::Content(error.to_string()))?;
+        let mut histogram = Self::new();
+        for value in hdr.iter_recorded() {
+            // The crate names a bucket by its highest value, which in the last one lies above our highest.
+            histogram.record_n(hdr.lowest_equivalent(value.value_iterated_to()), value.count_at_value());
+        }
+        Ok(histogram)
+    }
+}
+
+impl Cells {
+    fn iter(&self) -> Box<dyn Iterator<Item = (u32, u64)> + '_> {
+        match self {
+            Self::Sparse(pairs) => Box::new(pairs.iter().copied()),
+            Self::Dense { base, counts } => {
+                Box::new((*base..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0))
+            }
+        }
+    }
+
+    fn add(&mut self, bucket: u32, n: u64) {
+        match self {
+            Self::Sparse(pairs) => match pairs.binary_search_by_key(&bucket, |pair| pair.0) {
+                Ok(at) => pairs[at].1 += n,
+                Err(at) => {
+                    pairs.insert(at, (bucket, n));
+                    if pairs.len() > SPARSE_LIMIT {
+                        self.densify();
+                    }
+                }
+            },
+            Self::Dense { base, counts } => {
+                widen(base, counts, bucket);
+                counts[(bucket - *base) as usize] += n;
+            }
+        }
+    }
+
+    fn densify(&mut self) {
+        let Self::Sparse(pairs) = self else { return };
+        let pairs = std::mem::take(pairs);
+        let base = pairs.first().map_or(0, |pair| pair.0);
+        *self = Self::Dense { base, counts: Vec::new() };
+        for (bucket, n) in pairs {
+            self.add(bucket, n);
+        }
+    }
+}
+
+/// Makes room for `bucket` in the window, by whole octaves so that it happens rarely.
+fn widen(base: &mut u32, counts: &mut Vec<u64>, bucket: u32) {
+    let octave = HALF as u32;
+    if bucket < *base {
+        let start = bucket - bucket % octave;
+        counts.splice(0..0, std::iter::repeat_n(0, (*base - start) as usize));
+        *base = start;
+    }
+    let needed = (bucket - *base) as usize + 1;
+    if needed > counts.len() {
+        counts.resize(needed.next_multiple_of(octave as usize), 0);
+    }
+}
+
+/// HdrHistogram's index: values below 2048 have their own bucket, then 1024 buckets an octave.
+const fn bucket_of(value: u64) -> u32 {
+    if value < 2 * HALF {
+        return value as u32;
+    }
+    let shift = value.ilog2() - HALF_BITS;
+    shift * HALF as u32 + (value >> shift) as u32
+}
+
+const fn shift_of(bucket: u32) -> u32 {
+    (bucket >> HALF_BITS).saturating_sub(1)
+}
+
+const fn lowest_of(bucket: u32) -> u64 {
+    let shift = shift_of(bucket);
+    (bucket as u64 - shift as u64 * HALF) << shift
+}
+
+const fn highest_of(bucket: u32) -> u64 {
+    lowest_of(bucket) + (1 << shift_of(bucket)) - 1
+}
+
+#[derive(Serialize, Deserialize)]
+struct Encoded {
+    encoding: String,
+    value: String,
+    #[serde(default)]
+    saturated_count: u64,
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let encoded = Encoded { encoding: ENCODING.to_owned(), value: self.encode(), saturated_count: self.saturated };
+        encoded.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: SerdeDeserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let encoded = Encoded::deserialize(deserializer)?;
+        if encoded.encoding != ENCODING {
+            return Err(D::Error::custom(HistogramError::Encoding(encoded.encoding)));
+        }
+        let mut histogram = Self::decode(&encoded.value).map_err(D::Error::custom)?;
+        histogram.saturated = encoded.saturated_count;
+        Ok(histogram)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(values: &[u64]) -> Histogram {
+        let mut histogram = Histogram::new();
+        values.iter().for_each(|value| histogram.record(*value));
+        histogram
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_counted_not_clipped_in_silence() {
+        let histogram = of(&[1, Histogram::HIGHEST_NS, Histogram::HIGHEST_NS + 1, u64::MAX]);
+        assert_eq!((histogram.len(), histogram.saturated()), (4, 2));
+    }
+
+    #[test]
+    fn an_empty_histogram_survives_the_file() {
+        assert_eq!(Histogram::decode(&Histogram::new().encode()).unwrap(), Histogram::new());
+    }
+
+    #[test]
+    fn a_spread_series_stays_small_until_it_needs_more() {
+        let histogram = of(&(0..600).map(|i| 30_000 + i * 17).collect::<Vec<_>>());
+        assert!(matches!(histogram.cells, Cells::Sparse(_)));
+    }
+
+    #[test]
+    fn foreign_text_is_refused() {
+        assert!(Histogram::decode("not base64!").is_err());
+        assert!(Histogram::decode("AAAA").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_are_those_of_hdrhistogram(value in 1..Histogram::HIGHEST_NS) {
+            let hdr = Hdr::<u64>::new_with_bounds(1, Histogram::HIGHEST_NS, 3).unwrap();
+            let bucket = bucket_of(value);
+            prop_assert_eq!(lowest_of(bucket), hdr.lowest_equivalent(value));
+            prop_assert_eq!(highest_of(bucket), hdr.highest_equivalent(value));
+        }
+
+        #[test]
+        fn encoding_loses_nothing(values in prop::collection::vec(0..Histogram::HIGHEST_NS, 0..2000)) {
+            let histogram = of(&values);
+            prop_assert_eq!(Histogram::decode(&histogram.encode()).unwrap(), histogram);
+        }
+
+        #[test]
+        fn merging_is_recording_all(
+            left in prop::collection::vec(0u64..u64::MAX, 0..1500),
+            right in prop::collection::vec(0u64..5_000_000, 0..1500),
+        ) {
+            let mut merged = of(&left);
+            merged.merge(&of(&right));
+            prop_assert_eq!(merged, of(&[left, right].concat()));
+        }
+
+        #[test]
+        fn a_rank_is_within_a_thousandth(mut values in prop::collection::vec(1..Histogram::HIGHEST_NS, 1..500), at in 0.0..1.0f64) {
+            let histogram = of(&values);
+            values.sort_unstable();
+            let rank = ((values.len() as f64 * at) as usize).min(values.len() - 1);
+            let (exact, shown) = (values[rank], histogram.value_at_rank(rank as u64 + 1).unwrap());
+            prop_assert!(shown >= exact && (shown - exact) as f64 <= exact as f64 * 0.001);
+        }
+    }
+}

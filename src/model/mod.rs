@@ -1,0 +1,32 @@
+//! The nouns of offloadctl: plain data and its serialisation.
+//!
+//! Separate from everything else so that a run can be read, merged and shown by code that never measured
+//! anything. No I/O, no async, no clap; nothing in here uses another folder of ours.
+
+mod environment;
+mod finding;
+mod gate;
+mod histogram;
+mod label;
+mod link;
+mod outcome;
+mod run;
+mod series;
+mod stamp;
+mod summary;
+mod timeline;
+mod variation;
+
+pub use environment::{Environment, SelfCost};
+pub use finding::{Advice, Finding, Severity, Warning};
+pub use gate::{GateDecision, GateReport, GateResult};
+pub use histogram::{Histogram, HistogramError};
+pub use label::Labels;
+pub use link::{LinkProfile, Reference};
+pub use outcome::{Counts, Outcome};
+pub use run::{RUN_SCHEMA, Run, RunError, Scalar, Validity};
+pub use series::{Clock, Role, Series, Unit};
+pub use stamp::{Stamp, WallTime};
+pub use summary::{Moments, Quantile, Summary, rank_of};
+pub use timeline::{Interval, Outage, Timeline};
+pub use variation::Variation;

@@ -1,0 +1,82 @@
+//! How one attempt ended, and how many ended so.
+//!
+//! Separate because the rule "attempt = ok + lost + refused + failed" is kept here once: nothing that was attempted
+//! can be dropped, and nothing lost can be counted as zero.
+
+use serde::{Deserialize, Serialize};
+
+/// How one attempt ended. A latency belongs to `Ok` alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer came within the timeout.
+    Ok,
+    /// No answer came within the timeout.
+    Lost,
+    /// The far end said no (a reset, an ICMP unreachable).
+    Refused,
+    /// The attempt broke in another way; the text names the kind, from a small fixed set.
+    Failed(&'static str),
+}
+
+/// How many attempts ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Attempts that were started: ok + lost + refused + failed.
+    pub attempt_count: u64,
+    /// Attempts that were answered.
+    pub ok_count: u64,
+    /// Attempts without an answer within the timeout.
+    pub lost_count: u64,
+    /// Attempts that the far end refused.
+    pub refused_count: u64,
+    /// Attempts that broke in another way.
+    pub failed_count: u64,
+    /// Attempts that were planned and never started; not part of `attempt_count`.
+    pub skipped_count: u64,
+}
+
+impl Counts {
+    /// Counts one attempt.
+    pub const fn add(&mut self, outcome: Outcome) {
+        self.attempt_count += 1;
+        match outcome {
+            Outcome::Ok => self.ok_count += 1,
+            Outcome::Lost => self.lost_count += 1,
+            Outcome::Refused => self.refused_count += 1,
+            Outcome::Failed(_) => self.failed_count += 1,
+        }
+    }
+
+    /// Adds the counts of another part of the same series.
+    pub const fn merge(&mut self, other: &Self) {
+        self.attempt_count += other.attempt_count;
+        self.ok_count += other.ok_count;
+        self.lost_count += other.lost_count;
+        self.refused_count += other.refused_count;
+        self.failed_count += other.failed_count;
+        self.skipped_count += other.skipped_count;
+    }
+
+    /// Attempts without an answer, for whichever reason: lost + refused + failed.
+    #[must_use]
+    pub const fn unanswered_count(&self) -> u64 {
+        self.lost_count + self.refused_count + self.failed_count
+    }
+
+    /// Unanswered attempts over attempts; `None` without attempts.
+    #[must_use]
+    pub fn loss_ratio(&self) -> Option<f64> {
+        (self.attempt_count > 0).then(|| self.unanswered_count() as f64 / self.attempt_count as f64)
+    }
+
+    /// Whether the parts add up to the whole, as they must in a file we did not write just now.
+    #[must_use]
+    pub const fn is_consistent(&self) -> bool {
+        let answered_and_lost = self.ok_count.checked_add(self.lost_count);
+        let rest = self.refused_count.checked_add(self.failed_count);
+        match (answered_and_lost, rest) {
+            (Some(a), Some(b)) => matches!(a.checked_add(b), Some(sum) if sum == self.attempt_count),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The run document: the whole of one measurement, describing itself well enough to be repeated.
+//!
+//! `docs/reference/run.schema.json` is its published form. Reading is strict: a document of a future schema, or one
+//! whose counts do not add up, is refused and not guessed at.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Environment, Finding, Labels, SelfCost, Series, WallTime, Warning};
+
+/// The schema this program writes and reads.
+pub const RUN_SCHEMA: &str = "offloadctl.run/1";
+
+/// A document that is not a run we can read.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The text ends in the middle: the writer was interrupted or the disk was full.
+    #[error("the document is cut off at line {line}")]
+    CutOff {
+        /// Where the text ended.
+        line: usize,
+    },
+    /// Another schema.
+    #[error("its schema is `{found}`, this version reads `{RUN_SCHEMA}`")]
+    Schema {
+        /// What the document calls itself.
+        found: String,
+    },
+    /// Not a run document.
+    #[error("it is not a run document: {0}")]
+    Content(serde_json::Error),
+    /// A series whose counts do not add up.
+    #[error("the counts of series `{series}` do not add up")]
+    Counts {
+        /// Which series.
+        series: String,
+    },
+}
+
+/// Whether a run's figures may be judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// False when the generator itself could not do what was asked.
+    pub valid: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+}
+
+impl Default for Validity {
+    fn default() -> Self {
+        Self { valid: true, reasons: Vec::new() }
+    }
+}
+
+/// A single number beside the distributions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scalar {
+    /// Dotted name.
+    pub name: String,
+    /// What tells it from its siblings.
+    pub labels: Labels,
+    /// Unit, such as `per_s`.
+    pub unit: String,
+    /// The value; null when it could not be measured.
+    pub value: Option<f64>,
+}
+
+/// One measurement, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Always [`RUN_SCHEMA`].
+    pub schema: String,
+    /// Unique name of the run; sorts by time.
+    pub id: String,
+    /// The command, such as `probe rtt`.
+    pub command: String,
+    /// What was meant, secrets redacted.
+    pub spec: Value,
+    /// Digest of the spec without its seed: runs of equal hash may be merged.
+    pub spec_hash: String,
+    /// When measuring began.
+    pub started_at: WallTime,
+    /// How long it lasted.
+    pub elapsed_ns: u64,
+    /// False for a checkpoint and for an interrupted run.
+    pub complete: bool,
+    /// Whether the figures may be judged.
+    pub validity: Validity,
+    /// Seed of everything random.
+    pub seed: Option<u64>,
+    /// Version of the program.
+    pub version: String,
+    /// Labels given by the user.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The runs this one was merged from; empty for a run as measured.
+    #[serde(default)]
+    pub merged_from: Vec<String>,
+    /// Host facts.
+    pub environment: Environment,
+    /// What the tool itself used.
+    pub self_cost: SelfCost,
+    /// What the reader must know about the measurement.
+    pub warnings: Vec<Warning>,
+    /// The distributions.
+    pub series: Vec<Series>,
+    /// Single numbers.
+    pub scalars: Vec<Scalar>,
+    /// What the measurement says about the thing measured.
+    pub findings: Vec<Finding>,
+}
+
+impl Run {
+    /// Reads a run document.
+    ///
+    /// # Errors
+    /// When the text is cut off, of another schema, not a run document, or contradicts itself.
+    pub fn parse(text: &str) -> Result<Self, RunError> {
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            if error.is_eof() { RunError::CutOff { line: error.line() } } else { RunError::Content(error) }
+        })?;
+        match value.get("schema").and_then(Value::as_str) {
+            Some(RUN_SCHEMA) => {}
+            found => return Err(RunError::Schema { found: found.unwrap_or("missing").to_owned() }),
+        }
+        let run: Self = serde_json::from_value(value).map_err(RunError::Content)?;
+        match run.series.iter().find(|s| !s.counts.is_consistent() || s.histogram.len() != s.counts.ok_count) {
+            Some(series) => Err(RunError::Counts { series: series.full_name() }),
+            None => Ok(run),
+        }
+    }
+
+    /// The series that measure a target: neither the tool's own floor nor a part of another measurement.
+    pub fn responses(&self) -> impl Iterator<Item = &Series> {
+        self.series.iter().filter(|s| !s.floor && s.role() == super::Role::Response)
+    }
+
+    /// The series `NAME.suffix` that stands beside this response series.
+    #[must_use]
+    pub fn beside(&self, response: &Series, suffix: &str) -> Option<&Series> {
+        let name = format!("{}.{suffix}", response.name);
+        self.series.iter().find(|s| s.name == name && s.labels == response.labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_run_is_refused_with_its_reason() {
+        let message = |text: &str| Run::parse(text).unwrap_err().to_string();
+        assert_eq!(message("{\n\"schema\": \"offlo"), "the document is cut off at line 2");
+        assert!(message("{\"schema\":\"offloadctl.run/9\"}").contains("`offloadctl.run/9`"));
+        assert!(message("[]").contains("`missing`"));
+        assert!(message("{\"schema\":\"offloadctl.run/1\"}").contains("not a run document"));
+    }
+}

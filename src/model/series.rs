@@ -1,0 +1,121 @@
+//! A series: one named distribution, with everything that was lost counted beside it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, Histogram, Interval, Labels, Outage, Reference, Summary};
+
+/// The unit of a series. Files hold integer nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Nanoseconds.
+    #[default]
+    Ns,
+}
+
+/// Which clock stamped a series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The monotonic clock as this process reads it: the wake-up of the process is inside.
+    #[default]
+    User,
+    /// Stamps or estimates of the kernel.
+    Kernel,
+}
+
+/// What a series is to its measurement, read from its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The bare name: from the planned start.
+    Response,
+    /// `NAME.service`: from the real start.
+    Service,
+    /// `NAME.slip`: from the planned to the real start.
+    Slip,
+    /// `NAME.kernel`: as the kernel saw it.
+    Kernel,
+    /// `NAME.programmed`: what an emulated link was told to do.
+    Programmed,
+}
+
+/// One distribution of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Dotted name, an interface: see `docs/reference/series.md`.
+    pub name: String,
+    /// What tells it from its siblings.
+    pub labels: Labels,
+    /// Unit of every value.
+    pub unit: Unit,
+    /// Clock of the stamps.
+    pub clock: Clock,
+    /// How the attempts ended.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Failed attempts by kind.
+    #[serde(default)]
+    pub failure_kinds: BTreeMap<String, u64>,
+    /// Values above the histogram's highest.
+    #[serde(default)]
+    pub saturated_count: u64,
+    /// After how long an attempt counts as lost; null where nothing can be lost.
+    #[serde(default)]
+    pub timeout_ns: Option<u64>,
+    /// Whether this is the tool's own floor, not a target.
+    #[serde(default)]
+    pub floor: bool,
+    /// Figures published elsewhere for a target of this name.
+    #[serde(default)]
+    pub reference: Option<Reference>,
+    /// The figures.
+    pub summary: Summary,
+    /// The whole distribution.
+    pub histogram: Histogram,
+    /// The distribution over time; empty where it is not kept.
+    #[serde(default)]
+    pub timeline: Vec<Interval>,
+    /// Times without answers, the first thousand.
+    #[serde(default)]
+    pub outages: Vec<Outage>,
+    /// All times without answers.
+    #[serde(default)]
+    pub outage_count: u64,
+}
+
+impl Series {
+    /// What the series is to its measurement.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.name.rsplit('.').next() {
+            Some("service") => Role::Service,
+            Some("slip") => Role::Slip,
+            Some("kernel") => Role::Kernel,
+            Some("programmed") => Role::Programmed,
+            _ => Role::Response,
+        }
+    }
+
+    /// The name of the measurement this series belongs to: its own without the suffix of its role.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        match (self.role(), self.name.rsplit_once('.')) {
+            (Role::Response, _) | (_, None) => &self.name,
+            (_, Some((stem, _))) => stem,
+        }
+    }
+
+    /// The name of the target, or nothing.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.labels.value("target").unwrap_or_default()
+    }
+
+    /// Name and labels as gates and reports write them.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}{}", self.name, self.labels)
+    }
+}

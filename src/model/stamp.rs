@@ -1,0 +1,91 @@
+//! Points in time: monotonic stamps for measuring, wall time for people.
+//!
+//! Two types, so that a wall clock can never slip into a latency: only [`Stamp`] can be subtracted. Neither knows
+//! how to read a clock; that is `sys::clock`.
+
+use std::fmt;
+use std::ops::Add;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A point on the monotonic clock, in nanoseconds since an origin that only this boot knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// A stamp from nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Nanoseconds from `earlier` to here; zero if `earlier` is in fact later.
+    #[must_use]
+    pub const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The span from `earlier` to here; zero if `earlier` is in fact later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+}
+
+impl Add<Duration> for Stamp {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A time of day, for display and for pairing hosts; serialised as RFC 3339 in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WallTime(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+
+impl WallTime {
+    /// A time of day from nanoseconds since the Unix epoch; the epoch itself if out of range.
+    #[must_use]
+    pub fn from_unix_nanos(nanos: i128) -> Self {
+        Self(OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH))
+    }
+
+    /// Whole seconds since the Unix epoch.
+    #[must_use]
+    pub fn unix_seconds(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+
+    /// The compact form `20261123T071049Z`, which sorts and is a legal file name.
+    #[must_use]
+    pub fn compact(self) -> String {
+        let t = self.0;
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+            t.year(),
+            u8::from(t.month()),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second()
+        )
+    }
+}
+
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.0.replace_nanosecond(0).unwrap_or(self.0);
+        f.write_str(&whole.format(&Rfc3339).map_err(|_| fmt::Error)?)
+    }
+}
