@@ -1,5 +1,7 @@
 //! tour
 #![allow(missing_docs)]
+pub mod echo;
 pub mod load;
 pub mod model;
 pub mod sys;
+pub mod topo;

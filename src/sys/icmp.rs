@@ -1,1 +1,122 @@
+//! One ICMP socket per address family: datagram where the system allows it, raw where the process may.
+//!
+//! Here because opening it is a question of privilege, and because the two kinds differ in what the kernel does to a
+//! packet: a raw IPv4 socket delivers the IP header and takes the checksum as given, a datagram socket picks the
+//! identifier itself and hides errors.
 
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use super::descriptor::{Descriptor, watch};
+
+/// What the process may not do, and what would help.
+#[derive(Debug, thiserror::Error)]
+#[error("no ICMP socket: datagram: {datagram}; raw: {raw}")]
+pub struct IcmpDenied {
+    /// Why the datagram socket was refused.
+    pub datagram: io::Error,
+    /// Why the raw socket was refused.
+    pub raw: io::Error,
+}
+
+/// Which kind of socket it became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpKind {
+    /// SOCK_DGRAM: needs no privilege, where net.ipv4.ping_group_range admits the group.
+    Datagram,
+    /// SOCK_RAW: needs CAP_NET_RAW.
+    Raw,
+}
+
+/// An ICMP socket on the current runtime.
+#[derive(Debug)]
+pub struct IcmpSocket {
+    fd: AsyncFd<Descriptor<Socket>>,
+    kind: IcmpKind,
+    v4: bool,
+}
+
+impl IcmpSocket {
+    /// Opens a socket of the family of `like`, bound to `bind` if given.
+    ///
+    /// # Errors
+    /// When both kinds are refused, or the bind address cannot be used.
+    pub fn open(like: IpAddr, bind: Option<IpAddr>) -> Result<Self, IcmpDenied> {
+        let (domain, protocol) = match like {
+            IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+            IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+        };
+        let open = |socket_type| -> io::Result<AsyncFd<Descriptor<Socket>>> {
+            let socket = Socket::new(domain, socket_type, Some(protocol))?;
+            socket.set_nonblocking(true)?;
+            if let Some(address) = bind {
+                socket.bind(&SocketAddr::new(address, 0).into())?;
+            }
+            // A whole second of a thousand targets at ten a second fits; the kernel may grant less.
+            let _ = socket.set_recv_buffer_size(4 << 20);
+            watch(socket)
+        };
+        match open(Type::DGRAM) {
+            Ok(fd) => Ok(Self { fd, kind: IcmpKind::Datagram, v4: like.is_ipv4() }),
+            Err(datagram) => match open(Type::RAW) {
+                Ok(fd) => Ok(Self { fd, kind: IcmpKind::Raw, v4: like.is_ipv4() }),
+                Err(raw) => Err(IcmpDenied { datagram, raw }),
+            },
+        }
+    }
+
+    /// Which kind it became.
+    #[must_use]
+    pub const fn kind(&self) -> IcmpKind {
+        self.kind
+    }
+
+    /// Sends one ICMP message.
+    ///
+    /// # Errors
+    /// The kernel's answer, such as an unreachable network.
+    pub fn send(&self, packet: &[u8], to: IpAddr) -> io::Result<()> {
+        self.fd.get_ref().0.send_to(packet, &SocketAddr::new(to, 0).into()).map(|_| ())
+    }
+
+    /// Takes a message if one is there already; the ICMP message begins at the returned range's start.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none.
+    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let length = (&self.fd.get_ref().0).read(buffer)?;
+        let message = &buffer[..length];
+        let header = match message.first() {
+            Some(first) if self.v4 && self.kind == IcmpKind::Raw => usize::from(first & 0x0f) * 4,
+            _ => 0,
+        };
+        Ok(message.get(header..).unwrap_or_default())
+    }
+
+    /// Waits until a message is there, and hands each one that is to `take`.
+    ///
+    /// # Errors
+    /// When the socket is no longer usable.
+    pub async fn receive_each(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut ready = self.fd.readable().await?;
+        loop {
+            match self.try_receive(buffer) {
+                Ok(message) => take(message),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    return Ok(());
+                }
+                // An error report of an earlier packet; the socket itself stays usable.
+                Err(error) if error.raw_os_error().is_some_and(is_report) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+const fn is_report(code: i32) -> bool {
+    matches!(code, libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ECONNREFUSED | libc::EMSGSIZE | libc::EPERM)
+}

@@ -4,20 +4,19 @@
 //! 0.1 ms with a timerfd. It sleeps; spinning would steal the core from the receiver.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::clock;
+use super::descriptor::{Descriptor, watch};
 use crate::model::Stamp;
 
 /// One timer on the monotonic clock.
 #[derive(Debug)]
 pub struct Timer {
-    fd: AsyncFd<Descriptor>,
+    fd: AsyncFd<Descriptor<TimerFd>>,
     armed: Option<Stamp>,
 }
 
@@ -29,10 +28,7 @@ impl Timer {
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        Ok(Self {
-            fd: AsyncFd::try_with_interest(Descriptor(timer), Interest::READABLE).map_err(io::Error::from)?,
-            armed: None,
-        })
+        Ok(Self { fd: watch(timer)?, armed: None })
     }
 
     /// Waits until `deadline`; returns at once if it has passed. Never returns early. May be dropped and called again.
@@ -58,16 +54,6 @@ impl Timer {
         self.fd.get_ref().0.set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.armed = Some(deadline);
         Ok(())
-    }
-}
-
-/// The event loop asks for the raw descriptor, which the timer gives only as a borrowed one.
-#[derive(Debug)]
-struct Descriptor(TimerFd);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
     }
 }
 

@@ -1,0 +1,126 @@
+//! The timestamped PING and PONG on the wire: 72 bytes, big endian, equal in both directions.
+//!
+//! Pure, so that both ends and the tests share one reading. A PONG is as long as its PING, and only a PING is answered:
+//! two echoes can never be made to answer each other, nor a forged sender be flooded with more than was sent.
+
+use crate::model::Stamp;
+
+/// Length of every frame.
+pub const FRAME_LENGTH: usize = 72;
+
+const MAGIC: [u8; 4] = *b"OFLE";
+const VERSION: u8 = 1;
+
+/// Which way a frame travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From the measuring side.
+    Ping,
+    /// The answer.
+    Pong,
+}
+
+/// One frame. The last 24 bytes are reserved for the stamps of the exchange before and are zero in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Which way it travels.
+    pub kind: Kind,
+    /// Random number of the measuring side, so that an answer meant for somebody else is not taken.
+    pub session: u64,
+    /// Number of the exchange within the session.
+    pub sequence: u64,
+    /// When the PING was sent, on the measuring side's monotonic clock.
+    pub sent: Stamp,
+    /// When the PING was received, on the far end's monotonic clock; the far end fills it in.
+    pub received: Stamp,
+    /// When the PONG was sent, on the far end's monotonic clock.
+    pub replied: Stamp,
+}
+
+impl Frame {
+    /// A PING.
+    #[must_use]
+    pub const fn ping(session: u64, sequence: u64, sent: Stamp) -> Self {
+        let unknown = Stamp::from_nanos(0);
+        Self { kind: Kind::Ping, session, sequence, sent, received: unknown, replied: unknown }
+    }
+
+    /// The frame as bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; FRAME_LENGTH] {
+        let mut bytes = [0; FRAME_LENGTH];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = VERSION;
+        bytes[5] = match self.kind {
+            Kind::Ping => 1,
+            Kind::Pong => 2,
+        };
+        let fields =
+            [self.session, self.sequence, self.sent.as_nanos(), self.received.as_nanos(), self.replied.as_nanos()];
+        for (place, field) in bytes[8..48].chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Reads a frame; `None` if the bytes are not exactly one of ours.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != FRAME_LENGTH || bytes[..4] != MAGIC || bytes[4] != VERSION {
+            return None;
+        }
+        let kind = match bytes[5] {
+            1 => Kind::Ping,
+            2 => Kind::Pong,
+            _ => return None,
+        };
+        let field = |at: usize| bytes[at..at + 8].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        Some(Self {
+            kind,
+            session: field(8),
+            sequence: field(16),
+            sent: Stamp::from_nanos(field(24)),
+            received: Stamp::from_nanos(field(32)),
+            replied: Stamp::from_nanos(field(40)),
+        })
+    }
+}
+
+/// The PONG to a PING received at `received` and answered at `replied`; `None` to anything else.
+#[must_use]
+pub fn answer(bytes: &[u8], received: Stamp, replied: Stamp) -> Option<[u8; FRAME_LENGTH]> {
+    let ping = Frame::decode(bytes).filter(|frame| frame.kind == Kind::Ping)?;
+    Some(Frame { kind: Kind::Pong, received, replied, ..ping }.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_a_ping_is_answered_and_never_with_more_bytes() {
+        let at = Stamp::from_nanos(5);
+        let ping = Frame::ping(7, 8, at).encode();
+        let pong = answer(&ping, at, at).unwrap();
+        assert_eq!(pong.len(), ping.len());
+        assert_eq!(answer(&pong, at, at), None);
+        assert_eq!(answer(&ping[..71], at, at), None);
+        assert_eq!(answer(b"GET / HTTP/1.1\r\n\r\n", at, at), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_survives_the_wire(session: u64, sequence: u64, sent: u64) {
+            let frame = Frame::ping(session, sequence, Stamp::from_nanos(sent));
+            prop_assert_eq!(Frame::decode(&frame.encode()), Some(frame));
+        }
+
+        #[test]
+        fn garbage_is_never_a_panic(bytes: Vec<u8>) {
+            let at = Stamp::from_nanos(1);
+            prop_assert!(answer(&bytes, at, at).is_none_or(|pong| pong.len() == bytes.len()));
+        }
+    }
+}

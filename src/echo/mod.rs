@@ -1,0 +1,12 @@
+//! The far end of `probe rtt` and `bench protocol`: answers each PING with a PONG of the same size.
+//!
+//! One TCP and one UDP service on one port. Whoever talks to it may be broken or hostile, so everything is bounded:
+//! connections, bytes per connection, silence, and an answer is never longer than its question.
+
+mod embedded;
+mod frame;
+mod server;
+
+pub use embedded::{Embedded, bind_pair};
+pub use frame::{FRAME_LENGTH, Frame, Kind, answer};
+pub use server::{EchoLimits, EchoStatistics, serve};

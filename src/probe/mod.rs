@@ -1,0 +1,3 @@
+//! Questions about a live target: one folder or file a question.
+
+pub mod rtt;

@@ -1,0 +1,264 @@
+//! The echo channel: PING and PONG on one kept TCP connection.
+//!
+//! A task of its own keeps the connection: it connects, reads, settles attempts with the stamp taken right after the
+//! read, and connects again when the far end dies. Attempts made while there is no connection end at once with the
+//! reason why there is none, so an outage is counted on schedule. A peer that answers other bytes, or closes before its
+//! first PONG, is not an echo: nothing is ever sent to it again.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connect::{open, outcome_of};
+use super::pending::Pending;
+use crate::echo::{FRAME_LENGTH, Frame, Kind};
+use crate::load::Answer;
+use crate::model::Outcome;
+use crate::sys::clock;
+
+/// Pause between two tries to connect again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes that may wait because the peer does not read; beyond them attempts are lost at once.
+const OUTBOX_LIMIT: usize = 4096 * FRAME_LENGTH;
+
+/// How an attempt on a peer that is not an echo is counted.
+const NOT_AN_ECHO: Outcome = Outcome::Failed("not_an_echo");
+
+/// One kept connection and the attempts on it.
+#[derive(Debug)]
+pub struct EchoChannel {
+    shared: Arc<Shared>,
+    _keeper: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    address: SocketAddr,
+    bind: Option<IpAddr>,
+    patience: Duration,
+    session: u64,
+    pending: Pending,
+    state: Mutex<State>,
+    changed: Notify,
+    outbox_filled: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    link: Link,
+    outbox: Vec<u8>,
+    /// Whether a PONG has ever come: only then is silence an outage and a close a death.
+    proven: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Link {
+    Connecting,
+    Up(Arc<TcpStream>),
+    Down(Outcome),
+    /// What the peer did instead of answering with a PONG.
+    Foreign(&'static str),
+}
+
+impl EchoChannel {
+    /// Begins to keep a connection; `patience` is how long to wait for it.
+    #[must_use]
+    pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration) -> Self {
+        let shared = Arc::new(Shared {
+            address,
+            bind,
+            patience,
+            session: clock::entropy(),
+            pending: Pending::default(),
+            state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new(), proven: false }),
+            changed: Notify::new(),
+            outbox_filled: Notify::new(),
+        });
+        let mut keeper = JoinSet::new();
+        keeper.spawn(keep(Arc::clone(&shared)));
+        Self { shared, _keeper: keeper }
+    }
+
+    /// Sends one PING and waits for its PONG.
+    pub async fn attempt(&self) -> Answer {
+        let link = self.shared.lock().link.clone();
+        let stream = match link {
+            Link::Up(stream) => stream,
+            Link::Connecting => return Answer::new(Outcome::Failed("not_connected")),
+            Link::Down(outcome) => return Answer::new(outcome),
+            Link::Foreign(_) => return Answer::new(NOT_AN_ECHO),
+        };
+        let expected = self.shared.pending.expect();
+        let started = clock::now();
+        let frame = Frame::ping(self.shared.session, expected.key, started).encode();
+        match self.shared.send(&stream, &frame) {
+            Ok(()) => expected.answer(started).await,
+            Err(outcome) => Answer { started: Some(started), ..Answer::new(outcome) },
+        }
+    }
+
+    /// Waits until the first connection is made, or has failed.
+    pub async fn settled(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if !matches!(self.shared.lock().link, Link::Connecting) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// What the peer did instead of answering with a PONG, if it is not an echo.
+    #[must_use]
+    pub fn foreign(&self) -> Option<&'static str> {
+        match self.shared.lock().link {
+            Link::Foreign(what) => Some(what),
+            _ => None,
+        }
+    }
+
+    /// Answers that came after their attempt had been given up.
+    #[must_use]
+    pub fn late_count(&self) -> u64 {
+        self.shared.pending.late_count()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a frame, or what the socket does not take into the outbox.
+    fn send(&self, stream: &TcpStream, frame: &[u8]) -> Result<(), Outcome> {
+        let mut state = self.lock();
+        let written = match state.outbox.is_empty() {
+            true => match stream.try_write(frame) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return Err(Outcome::Failed("connection_lost")),
+            },
+            false if state.outbox.len() > OUTBOX_LIMIT => return Err(Outcome::Lost),
+            false => 0,
+        };
+        if written < frame.len() {
+            state.outbox.extend_from_slice(&frame[written..]);
+            self.outbox_filled.notify_one();
+        }
+        Ok(())
+    }
+
+    fn set(&self, link: Link) {
+        let mut state = self.lock();
+        state.link = link;
+        state.outbox.clear();
+        drop(state);
+        self.changed.notify_waiters();
+    }
+}
+
+/// Keeps the connection until the channel is dropped or the peer proves foreign.
+async fn keep(shared: Arc<Shared>) {
+    loop {
+        let stream = match connect(&shared).await {
+            Ok(stream) => Arc::new(stream),
+            Err(outcome) => {
+                shared.set(Link::Down(outcome));
+                tokio::time::sleep(RECONNECT_PAUSE).await;
+                continue;
+            }
+        };
+        shared.set(Link::Up(Arc::clone(&stream)));
+        let end = converse(&shared, &stream).await;
+        let proven = shared.lock().proven;
+        if let (false, End::Foreign(what) | End::Closed(what)) | (true, End::Foreign(what)) = (proven, &end) {
+            shared.set(Link::Foreign(what));
+            shared.pending.settle_all(NOT_AN_ECHO);
+            return;
+        }
+        let outcome = if matches!(end, End::Stalled) { Outcome::Lost } else { Outcome::Failed("connection_lost") };
+        shared.set(Link::Down(outcome));
+        shared.pending.settle_all(outcome);
+    }
+}
+
+async fn connect(shared: &Shared) -> Result<TcpStream, Outcome> {
+    let socket = open(shared.address, shared.bind).map_err(|error| outcome_of(&error))?;
+    match timeout(shared.patience, socket.connect(shared.address)).await {
+        Ok(connected) => connected.map_err(|error| outcome_of(&error)),
+        Err(_) => Err(Outcome::Lost),
+    }
+}
+
+enum End {
+    /// The peer sent something that is not a PONG of ours.
+    Foreign(&'static str),
+    /// The peer closed or reset the connection.
+    Closed(&'static str),
+    /// The peer has not sent a byte for long, though it was asked.
+    Stalled,
+}
+
+/// Reads PONGs and writes the outbox until the connection ends.
+async fn converse(shared: &Shared, stream: &TcpStream) -> End {
+    let stall = (shared.patience * 3).max(Duration::from_secs(5));
+    let mut buffer = [0; 64 * FRAME_LENGTH];
+    let mut filled = 0;
+    loop {
+        tokio::select! {
+            readable = timeout(stall, stream.readable()) => match readable {
+                Err(_) if shared.lock().proven && !shared.pending.is_empty() => return End::Stalled,
+                Err(_) => continue,
+                Ok(_) => {}
+            },
+            () = flush(shared, stream) => continue,
+        }
+        match stream.try_read(&mut buffer[filled..]) {
+            Ok(0) => return End::Closed("it closed the connection"),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => return End::Closed("it reset the connection"),
+        }
+        match take_frames(shared, &mut buffer, filled) {
+            Some(rest) => filled = rest,
+            None => return End::Foreign("it answered with other bytes"),
+        }
+    }
+}
+
+/// Settles every whole PONG and keeps the rest; `None` if the bytes are not ours.
+fn take_frames(shared: &Shared, buffer: &mut [u8], filled: usize) -> Option<usize> {
+    let at = clock::now();
+    let whole = filled - filled % FRAME_LENGTH;
+    for bytes in buffer[..whole].chunks_exact(FRAME_LENGTH) {
+        let pong = Frame::decode(bytes).filter(|f| f.kind == Kind::Pong && f.session == shared.session)?;
+        shared.pending.settle(pong.sequence, Outcome::Ok, at);
+    }
+    if whole > 0 {
+        shared.lock().proven = true;
+    } else if !Frame::ping(0, 0, at).encode().starts_with(&buffer[..filled.min(5)]) {
+        return None;
+    }
+    buffer.copy_within(whole..filled, 0);
+    Some(filled - whole)
+}
+
+/// Writes the outbox as far as the socket takes it; waits while it is empty.
+async fn flush(shared: &Shared, stream: &TcpStream) {
+    while shared.lock().outbox.is_empty() {
+        shared.outbox_filled.notified().await;
+    }
+    if stream.writable().await.is_ok() {
+        let mut state = shared.lock();
+        if let Ok(written) = stream.try_write(&state.outbox) {
+            state.outbox.drain(..written);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The ICMP channel: echo request and reply, as `ping` sends them.
+//!
+//! One socket per address family serves all targets: a raw socket hears every reply of the host, so a thousand of them
+//! would each hear a thousand times too much. A random token in the payload tells our replies from others'.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::connect::outcome_of;
+use super::pending::Pending;
+use crate::load::Answer;
+use crate::model::Outcome;
+use crate::sys::clock;
+use crate::sys::icmp::{IcmpDenied, IcmpKind, IcmpSocket};
+
+/// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
+const PAYLOAD: usize = 56;
+const HEADER: usize = 8;
+
+/// An ICMP socket and the attempts on it, shared by the targets of one family.
+#[derive(Debug)]
+pub struct IcmpHub {
+    shared: Arc<Shared>,
+    _reader: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: IcmpSocket,
+    types: Types,
+    identifier: u16,
+    token: u64,
+    pending: Pending,
+}
+
+/// The message types of a family.
+#[derive(Clone, Copy, Debug)]
+struct Types {
+    request: u8,
+    reply: u8,
+    unreachable: u8,
+    /// Bytes of the IP header that an error message quotes before our own header.
+    quoted_header: usize,
+}
+
+const V4: Types = Types { request: 8, reply: 0, unreachable: 3, quoted_header: 20 };
+const V6: Types = Types { request: 128, reply: 129, unreachable: 1, quoted_header: 40 };
+
+/// Echo requests to one address.
+#[derive(Debug)]
+pub struct IcmpChannel {
+    /// The socket of its family.
+    pub hub: Arc<IcmpHub>,
+    /// Whom to ask.
+    pub address: IpAddr,
+}
+
+impl IcmpHub {
+    /// Opens the socket of the family of `like`.
+    ///
+    /// # Errors
+    /// When the process may open neither a datagram nor a raw ICMP socket.
+    pub fn open(like: IpAddr, bind: Option<IpAddr>) -> Result<Self, IcmpDenied> {
+        let token = clock::entropy();
+        let shared = Arc::new(Shared {
+            socket: IcmpSocket::open(like, bind)?,
+            types: if like.is_ipv4() { V4 } else { V6 },
+            identifier: token as u16,
+            token,
+            pending: Pending::default(),
+        });
+        let mut reader = JoinSet::new();
+        reader.spawn(read(Arc::clone(&shared)));
+        Ok(Self { shared, _reader: reader })
+    }
+
+    /// Which kind of socket it is.
+    #[must_use]
+    pub fn kind(&self) -> IcmpKind {
+        self.shared.socket.kind()
+    }
+
+    /// Replies that came after their attempt had been given up.
+    #[must_use]
+    pub fn late_count(&self) -> u64 {
+        self.shared.pending.late_count()
+    }
+}
+
+impl IcmpChannel {
+    /// Sends one echo request and waits for its reply.
+    pub async fn attempt(&self) -> Answer {
+        let shared = &self.hub.shared;
+        let expected = shared.pending.expect();
+        let packet = shared.request(expected.key);
+        let started = clock::now();
+        if let Err(error) = shared.socket.send(&packet, self.address) {
+            return Answer { started: Some(started), ..Answer::new(outcome_of(&error)) };
+        }
+        // On a local path the reply is in the socket before `send` returns: taking it now saves the wake-up.
+        shared.take_one();
+        expected.answer(started).await
+    }
+}
+
+impl Shared {
+    fn request(&self, key: u64) -> [u8; HEADER + PAYLOAD] {
+        let mut packet = [0; HEADER + PAYLOAD];
+        packet[0] = self.types.request;
+        packet[4..6].copy_from_slice(&self.identifier.to_be_bytes());
+        packet[6..8].copy_from_slice(&(key as u16).to_be_bytes());
+        packet[8..16].copy_from_slice(&self.token.to_be_bytes());
+        packet[16..24].copy_from_slice(&key.to_be_bytes());
+        // For ICMPv6, and for datagram sockets, the kernel computes the checksum over what it knows better.
+        let sum = checksum(&packet);
+        packet[2..4].copy_from_slice(&sum.to_be_bytes());
+        packet
+    }
+
+    fn take_one(&self) {
+        let mut buffer = [0; 512];
+        if let Ok(message) = self.socket.try_receive(&mut buffer) {
+            self.take(message);
+        }
+    }
+
+    fn take(&self, message: &[u8]) {
+        let at = clock::now();
+        if message.len() < HEADER {
+            return;
+        }
+        if message[0] == self.types.reply && message.len() >= 24 {
+            if word(&message[8..]) == self.token {
+                self.pending.settle(word(&message[16..]), Outcome::Ok, at);
+            }
+        } else if message[0] == self.types.unreachable {
+            if let Some(key) = self.quoted_key(&message[HEADER..]) {
+                self.pending.settle(key, Outcome::Failed("unreachable"), at);
+            }
+        }
+    }
+
+    /// The key of our request that an error message quotes: its identifier is ours, its sequence the key's low 16 bits.
+    fn quoted_key(&self, quoted: &[u8]) -> Option<u64> {
+        let length = match self.types.quoted_header {
+            20 => usize::from(*quoted.first()? & 0x0f) * 4,
+            fixed => fixed,
+        };
+        let ours = quoted.get(length..length + HEADER)?;
+        let identifier = u16::from_be_bytes([ours[4], ours[5]]);
+        let sequence = u16::from_be_bytes([ours[6], ours[7]]);
+        if ours[0] != self.types.request || identifier != self.identifier {
+            return None;
+        }
+        let last = self.pending.next_key().checked_sub(1)?;
+        last.checked_sub(u64::from((last as u16).wrapping_sub(sequence)))
+    }
+}
+
+async fn read(shared: Arc<Shared>) {
+    let mut buffer = [0; 512];
+    while shared.socket.receive_each(&mut buffer, |message| shared.take(message)).await.is_ok() {}
+    shared.pending.settle_all(Outcome::Failed("channel_closed"));
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes[..8].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksum_of_rfc_1071_section_3() {
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    }
+}

@@ -1,0 +1,178 @@
+//! A link as a pure machine: (message, now) -> when to let it go.
+//!
+//! Each exchange draws one round-trip delay; half of it is applied on the way there, half on the way back. Order is kept
+//! (FIFO), as TCP and one network path keep it: a short delay behind a long one waits. Bandwidth makes messages queue.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Bernoulli, Distribution as _};
+
+use super::{FitError, RoundTrips};
+use crate::model::{LinkProfile, Stamp};
+
+/// What a stream waits for a lost segment: Linux's smallest retransmission timeout (TCP_RTO_MIN).
+const RETRANSMISSION_NS: u64 = 200_000_000;
+
+/// Exchanges under way beyond which the oldest is forgotten; its answer would draw a delay of its own.
+const UNDER_WAY_LIMIT: usize = 65_536;
+
+/// Both directions of one link.
+#[derive(Clone, Debug)]
+pub struct Link {
+    round_trips: RoundTrips,
+    losses: Option<(ChaCha8Rng, Bernoulli)>,
+    bandwidth_bits_per_s: Option<u64>,
+    /// Whether lost messages are sent again, as a stream does, or are gone.
+    stream: bool,
+    there: Direction,
+    back: Direction,
+    under_way: VecDeque<Exchange>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Exchange {
+    half_ns: u64,
+    /// Delay that was applied on the way there.
+    applied_ns: u64,
+}
+
+/// What one direction has promised so far.
+#[derive(Clone, Copy, Debug)]
+struct Direction {
+    busy_until: Stamp,
+    last_release: Stamp,
+}
+
+impl Link {
+    /// A link of this profile; streams retransmit, datagrams are lost.
+    ///
+    /// # Errors
+    /// When no delay process has the profile's figures.
+    pub fn new(profile: &LinkProfile, stream: bool, seed: u64, number: u64) -> Result<Self, FitError> {
+        let idle = Direction { busy_until: Stamp::from_nanos(0), last_release: Stamp::from_nanos(0) };
+        let losses = Bernoulli::new(profile.loss_ratio).ok().filter(|_| profile.loss_ratio > 0.0).map(|bernoulli| {
+            let mut generator = ChaCha8Rng::seed_from_u64(!seed);
+            generator.set_stream(number);
+            (generator, bernoulli)
+        });
+        Ok(Self {
+            round_trips: RoundTrips::fit(profile, seed, number)?,
+            losses,
+            bandwidth_bits_per_s: profile.bandwidth_bits_per_s,
+            stream,
+            there: idle,
+            back: idle,
+            under_way: VecDeque::new(),
+        })
+    }
+
+    /// A message sets out at `now`: when it arrives at the far end, or `None` if it is lost.
+    pub fn forward(&mut self, bytes: usize, now: Stamp) -> Option<Stamp> {
+        let half_ns = self.round_trips.draw() / 2;
+        let extra = self.lose()?;
+        let transmission = self.transmission(bytes);
+        let release = self.there.pass(now, transmission, Duration::from_nanos(half_ns + extra));
+        if self.under_way.len() == UNDER_WAY_LIMIT {
+            self.under_way.pop_front();
+        }
+        self.under_way.push_back(Exchange { half_ns, applied_ns: release.nanos_since(now) });
+        Some(release)
+    }
+
+    /// The far end did not answer the oldest message under way.
+    pub fn unanswered(&mut self) {
+        self.under_way.pop_front();
+    }
+
+    /// The answer to the oldest message under way sets out at `now`: when it arrives, and the delay that was applied to
+    /// the exchange in both directions; `None` if it is lost.
+    pub fn backward(&mut self, bytes: usize, now: Stamp) -> Option<(Stamp, u64)> {
+        let exchange = self.under_way.pop_front();
+        let exchange = exchange.unwrap_or_else(|| Exchange { half_ns: self.round_trips.draw() / 2, applied_ns: 0 });
+        let extra = self.lose()?;
+        let transmission = self.transmission(bytes);
+        let release = self.back.pass(now, transmission, Duration::from_nanos(exchange.half_ns + extra));
+        Some((release, exchange.applied_ns + release.nanos_since(now)))
+    }
+
+    /// Extra delay of a lost segment in a stream, 0 for one that passes, `None` for a datagram that is gone.
+    fn lose(&mut self) -> Option<u64> {
+        let lost = self.losses.as_mut().is_some_and(|(generator, bernoulli)| bernoulli.sample(generator));
+        match (lost, self.stream) {
+            (false, _) => Some(0),
+            (true, true) => Some(RETRANSMISSION_NS),
+            (true, false) => None,
+        }
+    }
+
+    fn transmission(&self, bytes: usize) -> Duration {
+        let bits = bytes as u64 * 8;
+        self.bandwidth_bits_per_s.map_or(Duration::ZERO, |bandwidth| {
+            Duration::from_nanos(bits.saturating_mul(1_000_000_000) / bandwidth.max(1))
+        })
+    }
+}
+
+impl Direction {
+    fn pass(&mut self, now: Stamp, transmission: Duration, delay: Duration) -> Stamp {
+        self.busy_until = self.busy_until.max(now) + transmission;
+        self.last_release = self.last_release.max(self.busy_until + delay);
+        self.last_release
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topo::BUILT_IN;
+
+    fn at(ms: u64) -> Stamp {
+        Stamp::from_nanos(ms * 1_000_000)
+    }
+
+    fn constant(rtt_ms: u64, loss_ratio: f64, bandwidth: Option<u64>) -> LinkProfile {
+        let ns = rtt_ms * 1_000_000;
+        LinkProfile { rtt_mean_ns: ns, rtt_p95_ns: ns, jitter_ns: 0, loss_ratio, bandwidth_bits_per_s: bandwidth }
+    }
+
+    #[test]
+    fn half_there_half_back() {
+        let mut link = Link::new(&constant(10, 0.0, None), true, 1, 0).unwrap();
+        assert_eq!(link.forward(72, at(100)), Some(at(105)));
+        assert_eq!(link.backward(72, at(106)), Some((at(111), 10_000_000)));
+    }
+
+    #[test]
+    fn a_narrow_link_makes_messages_queue() {
+        // 1,000 bytes at 8 Mbit/s take 1 ms each.
+        let mut link = Link::new(&constant(10, 0.0, Some(8_000_000)), true, 1, 0).unwrap();
+        assert_eq!(link.forward(1000, at(0)), Some(at(6)));
+        assert_eq!(link.forward(1000, at(0)), Some(at(7)));
+    }
+
+    #[test]
+    fn a_stream_waits_for_what_a_datagram_loses() {
+        let certain = constant(10, 1.0, None);
+        assert_eq!(Link::new(&certain, false, 1, 0).unwrap().forward(72, at(0)), None);
+        assert_eq!(Link::new(&certain, true, 1, 0).unwrap().forward(72, at(0)), Some(at(205)));
+    }
+
+    proptest! {
+        #[test]
+        fn order_is_kept_and_nothing_is_early(seed: u64, gaps in prop::collection::vec(0u64..40, 1..200)) {
+            let mut link = Link::new(&BUILT_IN[1].link(), true, seed, 0).unwrap();
+            let (mut now, mut last) = (0, at(0));
+            for gap in gaps {
+                now += gap;
+                let release = link.forward(72, at(now)).unwrap();
+                prop_assert!(release >= last && release >= at(now));
+                last = release;
+            }
+        }
+    }
+}
