@@ -67,18 +67,19 @@ impl WallTime {
         self.0.unix_timestamp()
     }
 
-    /// The compact form `20261123T071049Z`, which sorts and is a legal file name.
+    /// The compact form `20261123T071049.123Z`, which sorts and is a legal file name.
     #[must_use]
     pub fn compact(self) -> String {
         let t = self.0;
         format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+            "{:04}{:02}{:02}T{:02}{:02}{:02}.{:03}Z",
             t.year(),
             u8::from(t.month()),
             t.day(),
             t.hour(),
             t.minute(),
-            t.second()
+            t.second(),
+            t.millisecond()
         )
     }
 }

@@ -24,7 +24,7 @@ pub struct IcmpDenied {
 
 /// Which kind of socket it became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IcmpKind {
+enum IcmpKind {
     /// SOCK_DGRAM: needs no privilege, where net.ipv4.ping_group_range admits the group.
     Datagram,
     /// SOCK_RAW: needs CAP_NET_RAW.
@@ -66,12 +66,6 @@ impl IcmpSocket {
                 Err(raw) => Err(IcmpDenied { datagram, raw }),
             },
         }
-    }
-
-    /// Which kind it became.
-    #[must_use]
-    pub const fn kind(&self) -> IcmpKind {
-        self.kind
     }
 
     /// Sends one ICMP message.

@@ -12,7 +12,7 @@ mod profile;
 
 pub use applied::Applied;
 pub use delay::{FitError, RoundTrips};
-pub use emulate::{EmulatedTarget, Emulation, Responder};
+pub use emulate::{EmulatedTarget, Emulation, EmulationError, Responder};
 pub use file::{TopologyError, TopologyFile, TopologyTarget};
 pub use link::Link;
 pub use profile::{BUILT_IN, BuiltIn, built_in, reference};

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::load::{Answer, Detail};
 use crate::model::{Clock, Outcome};
@@ -20,6 +20,8 @@ pub struct ConnectChannel {
     pub address: SocketAddr,
     /// From which local address.
     pub bind: Option<IpAddr>,
+    /// Name of the series of the kernel's own estimate.
+    pub kernel_series: &'static str,
 }
 
 impl ConnectChannel {
@@ -33,10 +35,15 @@ impl ConnectChannel {
         let connected = opened.connect(self.address).await;
         let ended = Some(clock::now());
         let (outcome, details) = match connected {
-            Ok(stream) => (Outcome::Ok, kernel_detail(&stream).into_iter().collect()),
+            Ok(stream) => (Outcome::Ok, self.kernel_detail(&stream).into_iter().collect()),
             Err(error) => (outcome_of(&error), Vec::new()),
         };
         Answer { outcome, started: Some(started), ended, details }
+    }
+
+    fn kernel_detail(&self, stream: &TcpStream) -> Option<Detail> {
+        let value_ns = socket::tcp_rtt_ns(stream.as_fd())?;
+        Some(Detail { name: self.kernel_series, clock: Clock::Kernel, value_ns })
     }
 }
 
@@ -51,11 +58,6 @@ pub fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSocket> 
     }
     socket.set_nodelay(true)?;
     Ok(socket)
-}
-
-fn kernel_detail(stream: &tokio::net::TcpStream) -> Option<Detail> {
-    let value_ns = socket::tcp_rtt_ns(stream.as_fd())?;
-    Some(Detail { name: "rtt.tcp_connect.kernel", clock: Clock::Kernel, value_ns })
 }
 
 /// What a failed connect or send means for its attempt. The kernel's own timeout is a loss like ours.

@@ -13,7 +13,7 @@ use super::pending::Pending;
 use crate::load::Answer;
 use crate::model::Outcome;
 use crate::sys::clock;
-use crate::sys::icmp::{IcmpDenied, IcmpKind, IcmpSocket};
+use crate::sys::icmp::{IcmpDenied, IcmpSocket};
 
 /// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
 const PAYLOAD: usize = 56;
@@ -76,11 +76,6 @@ impl IcmpHub {
         Ok(Self { shared, _reader: reader })
     }
 
-    /// Which kind of socket it is.
-    #[must_use]
-    pub fn kind(&self) -> IcmpKind {
-        self.shared.socket.kind()
-    }
 
     /// Replies that came after their attempt had been given up.
     #[must_use]
@@ -171,7 +166,8 @@ fn word(bytes: &[u8]) -> u64 {
 
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

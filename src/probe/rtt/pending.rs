@@ -45,8 +45,9 @@ impl Pending {
     pub fn settle(&self, key: u64, outcome: Outcome, at: Stamp) {
         let waiting = self.lock().remove(&key);
         match waiting {
-            Some(sender) => drop(sender.send((outcome, at))),
-            None if key < self.next.load(Ordering::Relaxed) => drop(self.late.fetch_add(1, Ordering::Relaxed)),
+            // A receiver that is gone gave up between the removal and now; the driver has counted it as lost.
+            Some(sender) => _ = sender.send((outcome, at)),
+            None if key < self.next.load(Ordering::Relaxed) => _ = self.late.fetch_add(1, Ordering::Relaxed),
             None => {}
         }
     }
@@ -56,7 +57,7 @@ impl Pending {
         let waiting = std::mem::take(&mut *self.lock());
         let at = clock::now();
         for sender in waiting.into_values() {
-            drop(sender.send((outcome, at)));
+            _ = sender.send((outcome, at));
         }
     }
 

@@ -1,0 +1,49 @@
+//! Which targets were lost: a pure look at the finished series.
+
+use crate::model::Series;
+
+/// One sentence for each target and channel whose unanswered share is beyond `max_loss_ratio`, or total.
+#[must_use]
+pub fn lost_targets(series: &[&Series], max_loss_ratio: f64) -> Vec<String> {
+    let beyond = |ratio: f64| ratio > max_loss_ratio || ratio >= 1.0;
+    series
+        .iter()
+        .filter(|series| series.counts.loss_ratio().is_some_and(beyond))
+        .map(|series| {
+            let counts = &series.counts;
+            format!(
+                "{}: {} of {} attempts were not answered ({} lost, {} refused, {} failed)",
+                series.full_name(),
+                counts.unanswered_count(),
+                counts.attempt_count,
+                counts.lost_count,
+                counts.refused_count,
+                counts.failed_count
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Counts;
+
+    fn lost(ok_count: u64, lost_count: u64, max_loss_ratio: f64) -> usize {
+        let counts = Counts { attempt_count: ok_count + lost_count, ok_count, lost_count, ..Counts::default() };
+        lost_targets(&[&Series { counts, ..Series::default() }], max_loss_ratio).len()
+    }
+
+    #[test]
+    fn total_loss_is_never_fine_and_no_attempt_is_no_loss() {
+        assert_eq!(lost(0, 10, 1.0), 1);
+        assert_eq!(lost(1, 9, 1.0), 0);
+        assert_eq!(lost(0, 0, 0.0), 0);
+    }
+
+    #[test]
+    fn the_limit_itself_is_allowed() {
+        assert_eq!(lost(90, 10, 0.1), 0);
+        assert_eq!(lost(89, 11, 0.1), 1);
+    }
+}

@@ -1,0 +1,171 @@
+//! Round-trip time to named targets, by handshake, ICMP, and a timestamped echo over TCP and UDP, side by side.
+//!
+//! ## Question
+//! How long does a message to each of these places take and back, how much does that vary, and how much is lost?
+//!
+//! ## Timed
+//! From the planned start of each attempt (`rtt.X`) and from the real one (`rtt.X.service`) to the moment this process
+//! has read the answer. Opening a socket, building a message and recording are outside. Name lookup, the choice of an
+//! address and the first connection of the echo are before the run.
+//!
+//! ## Needs
+//! Nothing for `connect`. `icmp`: a group within net.ipv4.ping_group_range, or CAP_NET_RAW. `echo` and `udp`: an
+//! `offloadctl echo` at the far end.
+//!
+//! ## Blind spots
+//! The wake-up of this process, and for the echo that of the far end, is inside: on a loopback or LAN it is over half of
+//! the figure, which is why the noise floor stands beside it. A handshake is answered by the far kernel, an echo by a
+//! process. The kernel's own estimate (`rtt.tcp_connect.kernel`) is microsecond grained. ICMP may be treated by the network
+//! unlike other traffic. Jitter is that of round trips.
+
+mod connect;
+mod echo;
+mod evaluate;
+mod icmp;
+mod locate;
+mod operation;
+mod pending;
+mod prepare;
+mod spec;
+mod udp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use evaluate::lost_targets;
+pub use prepare::PrepareError;
+pub use spec::{Channel, Place, RttSpec, Rule, SpecError, Target};
+
+use crate::load::{Arrival, DriverError, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
+use crate::model::{Finding, Series, Stamp, Warning};
+use crate::sys::shutdown::Shutdown;
+use crate::topo::Applied;
+use prepare::Prepared;
+
+/// Longest floor measurement before a closed loop.
+const FLOOR_SPAN: Duration = Duration::from_secs(1);
+
+/// Attempts of the floor measurement before a closed loop of a given count.
+const FLOOR_COUNT: u64 = 1000;
+
+/// A measurement that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RttError {
+    /// Something was missing before the first attempt.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The driver could not run.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// All series, floor and programmed delays included.
+    pub series: Vec<Series>,
+    /// What was noticed about the targets.
+    pub findings: Vec<Finding>,
+    /// What was noticed about the measurement.
+    pub warnings: Vec<Warning>,
+    /// How long it lasted.
+    pub elapsed: Duration,
+    /// Whether it was stopped before its planned end.
+    pub interrupted: bool,
+}
+
+/// Measures until the end of the spec, or until `shutdown`.
+///
+/// # Errors
+/// When a target cannot be found, a named channel cannot be had, or the machine has no timer or sockets left.
+pub async fn measure<W: Observer>(
+    spec: &RttSpec,
+    observer: &mut W,
+    shutdown: &mut Shutdown,
+) -> Result<Measured, RttError> {
+    let prepared = tokio::select! {
+        prepared = prepare::prepare(spec) => prepared?,
+        () = shutdown.requested() => return Ok(Measured::nothing()),
+    };
+    let (targets, floor) = prepared.lanes.split_at(prepared.target_count);
+    let mut watch = Watch { observer, applied: prepared.applied(), target_count: prepared.target_count };
+    let mut series = Vec::new();
+    let load = match spec.load.arrival {
+        // The floor is probed on the same schedule, among the targets.
+        Arrival::Open { .. } => drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?,
+        Arrival::Closed { .. } => {
+            let before = drive(floor, &floor_spec(&spec.load), &mut (), shutdown).await?;
+            series.extend(before.lanes.iter().flat_map(LaneRecord::series));
+            drive(targets, &spec.load, &mut watch, shutdown).await?
+        }
+    };
+    series.extend(load.lanes.iter().flat_map(LaneRecord::series));
+    series.extend(prepared.programmed());
+    Ok(Measured {
+        series,
+        findings: prepared.findings(),
+        warnings: warnings(&prepared, &load),
+        elapsed: load.elapsed,
+        interrupted: load.interrupted,
+    })
+}
+
+impl Measured {
+    /// What is left when the user stopped before the first attempt.
+    const fn nothing() -> Self {
+        Self {
+            series: Vec::new(),
+            findings: Vec::new(),
+            warnings: Vec::new(),
+            elapsed: Duration::ZERO,
+            interrupted: true,
+        }
+    }
+}
+
+/// A short closed loop against the loopback: two closed loops at a time would measure each other.
+fn floor_spec(load: &LoadSpec) -> LoadSpec {
+    let length = match load.length {
+        Length::Duration(span) => Length::Duration((span / 10).min(FLOOR_SPAN)),
+        Length::Count(count) => Length::Count(count.min(FLOOR_COUNT)),
+    };
+    LoadSpec { length, warmup: Duration::ZERO, ..load.clone() }
+}
+
+fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
+    let mut warnings = prepared.warnings.clone();
+    let late = prepared.late_count();
+    if late > 0 {
+        let text = format!("{late} answers came after the timeout; their attempts are counted as lost");
+        warnings.push(Warning::new("late_answers", text));
+    }
+    if load.abandoned_count > 0 {
+        let text = format!("{} attempts were in flight at the interruption and are not counted", load.abandoned_count);
+        warnings.push(Warning::new("abandoned", text));
+    }
+    warnings
+}
+
+/// Tells the emulated links when recording begins, and passes everything on.
+struct Watch<'a, W> {
+    observer: &'a mut W,
+    applied: Vec<Arc<Applied>>,
+    target_count: usize,
+}
+
+impl<W: Observer> Observer for Watch<'_, W> {
+    fn recording(&mut self, from: Stamp) {
+        self.applied.iter().for_each(|applied| applied.record_from(from));
+        self.observer.recording(from);
+    }
+
+    fn settled(&mut self, lane: usize, settled: &Settled) {
+        if lane < self.target_count {
+            self.observer.settled(lane, settled);
+        }
+    }
+
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
+        self.observer.checkpoint(lanes, elapsed);
+    }
+}

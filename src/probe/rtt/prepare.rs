@@ -1,0 +1,376 @@
+//! Everything before the first attempt: addresses, emulated links, the noise floor, and who is an echo.
+//!
+//! Separate from the measurement because here nothing is timed, and because here it is decided what a target is asked:
+//! a peer that is not ours gets one PING, once, and never another byte of ours unless the user named the channel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use super::connect::ConnectChannel;
+use super::echo::EchoChannel;
+use super::icmp::{IcmpChannel, IcmpHub};
+use super::locate::{LocateError, Located, locate};
+use super::operation::{RttOperation, kernel_series, series_name};
+use super::spec::{Channel, Place, RttSpec, Target};
+use super::udp::UdpChannel;
+use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
+use crate::load::Lane;
+use crate::model::{Finding, Labels, LinkProfile, Outcome, Series, Severity, Stamp, Warning};
+use crate::sys::icmp::IcmpDenied;
+use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
+
+/// How long the first PING may take to show that the far end is an echo.
+const DISCOVERY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What must be there before anything can be measured, and is not.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A target without an address.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    /// ICMP was asked for by name and is not allowed.
+    #[error("the channel `icmp` was asked for and this process may not use ICMP")]
+    Icmp(#[source] IcmpDenied),
+    /// The emulated links.
+    #[error(transparent)]
+    Emulation(#[from] EmulationError),
+    /// The loopback echo of the noise floor.
+    #[error("the loopback echo of the noise floor could not be started")]
+    Floor(#[source] io::Error),
+    /// The UDP socket of a target.
+    #[error("target `{target}`: no UDP socket")]
+    Udp {
+        /// Name of the target.
+        target: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// Nothing can be asked of a target.
+    #[error("target `{target}` has no port and ICMP is not allowed here, so there is nothing to measure")]
+    Nothing {
+        /// Name of the target.
+        target: String,
+    },
+}
+
+/// All lanes, ready to be driven, and what keeps them alive.
+pub struct Prepared {
+    /// The targets' lanes, then the floor's.
+    pub lanes: Vec<Lane<RttOperation>>,
+    /// How many of the lanes are targets'.
+    pub target_count: usize,
+    /// What was noticed about the measurement.
+    pub warnings: Vec<Warning>,
+    notes: Vec<Finding>,
+    programmed: Vec<(&'static str, Labels, Arc<Applied>)>,
+    hubs: Hubs,
+    _emulation: Option<Emulation>,
+    _floor: Embedded,
+}
+
+/// A target with its address, and the links in front of it if it is emulated.
+struct Site<'a> {
+    target: &'a Target,
+    address: SocketAddr,
+    has_port: bool,
+    emulated: Option<EmulatedTarget>,
+}
+
+/// The ICMP sockets by family, opened when first needed, and why one could not be.
+#[derive(Default)]
+struct Hubs {
+    open: BTreeMap<bool, Arc<IcmpHub>>,
+    denied: Option<IcmpDenied>,
+}
+
+/// Prepares everything; on error nothing is left behind.
+pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
+    let emulation = emulate(spec)?;
+    let mut prepared = Prepared {
+        lanes: Vec::new(),
+        target_count: 0,
+        warnings: Vec::new(),
+        notes: Vec::new(),
+        programmed: Vec::new(),
+        hubs: Hubs::default(),
+        _floor: Embedded::start().map_err(PrepareError::Floor)?,
+        _emulation: None,
+    };
+    let sites = prepared.sites(spec, emulation.as_ref()).await?;
+    let echoes = futures_util::future::join_all(sites.iter().map(|site| discover(spec, site))).await;
+    for (site, echo) in sites.iter().zip(echoes) {
+        prepared.add_target(spec, site, echo).await?;
+    }
+    prepared.target_count = prepared.lanes.len();
+    prepared.add_floor().await?;
+    if let Some(denied) = &prepared.hubs.denied {
+        let text = format!(
+            "no icmp channel: {denied}; allow it with `sysctl net.ipv4.ping_group_range=\"0 2147483647\"` or give the program CAP_NET_RAW"
+        );
+        prepared.warnings.push(Warning::new("icmp_denied", text));
+    }
+    prepared._emulation = emulation;
+    Ok(prepared)
+}
+
+fn emulate(spec: &RttSpec) -> Result<Option<Emulation>, PrepareError> {
+    let link = |target: &Target| match &target.place {
+        Place::Emulated { link, .. } => Some(link.clone()),
+        Place::Address { .. } => None,
+    };
+    let profiles: Vec<LinkProfile> = spec.targets.iter().filter_map(link).collect();
+    if profiles.is_empty() {
+        return Ok(None);
+    }
+    let pong = |message: &[u8], at: Stamp| answer(message, at, at).map(Vec::from);
+    let responder = Responder { message_length: FRAME_LENGTH, answer: pong };
+    Ok(Some(Emulation::start(&profiles, responder, spec.load.seed, bind_pair)?))
+}
+
+/// What the first PING showed.
+enum Echo {
+    /// An echo, or the user says that it must be one.
+    Is(EchoChannel),
+    /// Not an echo, with what it did instead.
+    IsNot(&'static str),
+    /// Not asked.
+    Unasked,
+}
+
+async fn discover(spec: &RttSpec, site: &Site<'_>) -> Echo {
+    if !site.has_port || !(spec.wants(Channel::Echo) || spec.wants(Channel::Udp)) {
+        return Echo::Unasked;
+    }
+    let named = spec.named(Channel::Echo);
+    if !named && spec.named(Channel::Udp) {
+        return Echo::Unasked;
+    }
+    let channel = EchoChannel::open(site.address, spec.bind, spec.load.timeout);
+    channel.settled().await;
+    if named {
+        return Echo::Is(channel);
+    }
+    let patience = spec.load.timeout.max(DISCOVERY_PATIENCE);
+    match tokio::time::timeout(patience, channel.attempt()).await {
+        Ok(answer) if answer.outcome == Outcome::Ok => Echo::Is(channel),
+        Ok(answer) if answer.outcome == Outcome::Refused => Echo::IsNot("it refused the connection"),
+        Ok(_) => Echo::IsNot(channel.foreign().unwrap_or("it could not be connected to")),
+        Err(_) => Echo::IsNot("it did not answer a PING"),
+    }
+}
+
+impl Prepared {
+    /// The delays that the emulated links applied.
+    pub fn applied(&self) -> Vec<Arc<Applied>> {
+        self.programmed.iter().map(|(_, _, applied)| Arc::clone(applied)).collect()
+    }
+
+    /// The same as series.
+    pub fn programmed(&self) -> Vec<Series> {
+        self.programmed.iter().map(|(name, labels, applied)| applied.series(name, labels.clone())).collect()
+    }
+
+    /// Answers that came after their attempt had been given up.
+    pub fn late_count(&self) -> u64 {
+        let lanes: u64 = self.lanes.iter().map(|lane| lane.operation.late_count()).sum();
+        lanes + self.hubs.open.values().map(|hub| hub.late_count()).sum::<u64>()
+    }
+
+    /// What is known about the targets at the end: a peer may prove foreign only during the run.
+    pub fn findings(&self) -> Vec<Finding> {
+        let foreign = |lane: &Lane<RttOperation>| match &lane.operation {
+            RttOperation::Echo(channel) => {
+                channel.foreign().map(|what| not_an_echo(lane.labels.value("target").unwrap_or_default(), what))
+            }
+            _ => None,
+        };
+        self.notes.iter().cloned().chain(self.lanes.iter().filter_map(foreign)).collect()
+    }
+
+    async fn sites<'a>(
+        &mut self,
+        spec: &'a RttSpec,
+        emulation: Option<&Emulation>,
+    ) -> Result<Vec<Site<'a>>, PrepareError> {
+        let located = try_join_all(spec.targets.iter().map(|target| async move {
+            match &target.place {
+                Place::Address { host, port } => locate(spec, &target.name, host, *port).await.map(Some),
+                Place::Emulated { .. } => Ok(None),
+            }
+        }));
+        let mut emulated = emulation.into_iter().flat_map(|emulation| emulation.targets.clone());
+        let mut sites = Vec::new();
+        for (target, located) in spec.targets.iter().zip(located.await?) {
+            let site = match located {
+                Some(located) => {
+                    self.note_passed_over(target, &located);
+                    let has_port = located.address.port() != 0;
+                    Site { target, address: located.address, has_port, emulated: None }
+                }
+                None => {
+                    let Some(link) = emulated.next() else { continue };
+                    Site { target, address: link.address, has_port: true, emulated: Some(link) }
+                }
+            };
+            sites.push(site);
+        }
+        Ok(sites)
+    }
+
+    fn note_passed_over(&mut self, target: &Target, located: &Located) {
+        for (address, what) in &located.passed_over {
+            let text = format!("{}: {address} {what}; {} is measured instead", target.name, located.address.ip());
+            self.note("address_passed_over", Severity::Notice, text);
+        }
+    }
+
+    fn note(&mut self, id: &str, severity: Severity, text: String) {
+        self.notes.push(Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None });
+    }
+
+    async fn add_target(&mut self, spec: &RttSpec, site: &Site<'_>, echo: Echo) -> Result<(), PrepareError> {
+        let before = self.lanes.len();
+        if site.emulated.is_some() {
+            let name = &site.target.name;
+            let text = format!(
+                "{name} is an emulated link: in user space the kernel's handshake and ICMP cannot be delayed, so it has echo and udp only"
+            );
+            self.note("emulated", Severity::Info, text);
+        } else {
+            self.add_connect_and_icmp(spec, site)?;
+        }
+        let proven = match echo {
+            Echo::Is(channel) => {
+                if spec.wants(Channel::Echo) {
+                    self.add(site, Channel::Echo, RttOperation::Echo(channel));
+                }
+                true
+            }
+            Echo::IsNot(what) => {
+                self.notes.push(not_an_echo(&site.target.name, what));
+                false
+            }
+            Echo::Unasked => false,
+        };
+        if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
+            let wrap = |source| PrepareError::Udp { target: site.target.name.clone(), source };
+            let channel = UdpChannel::open(site.address, spec.bind).await.map_err(wrap)?;
+            self.add(site, Channel::Udp, RttOperation::Udp(channel));
+        }
+        if self.lanes.len() == before {
+            return Err(PrepareError::Nothing { target: site.target.name.clone() });
+        }
+        Ok(())
+    }
+
+    fn add_connect_and_icmp(&mut self, spec: &RttSpec, site: &Site<'_>) -> Result<(), PrepareError> {
+        if site.has_port && spec.wants(Channel::Connect) {
+            let channel =
+                ConnectChannel { address: site.address, bind: spec.bind, kernel_series: kernel_series(false) };
+            self.add(site, Channel::Connect, RttOperation::Connect(channel));
+        }
+        if spec.wants(Channel::Icmp) {
+            match self.hubs.of(site.address.ip(), spec.bind) {
+                Some(hub) => {
+                    let channel = IcmpChannel { hub, address: site.address.ip() };
+                    self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
+                }
+                None if spec.named(Channel::Icmp) => {
+                    return Err(self.hubs.denied.take().map_or_else(
+                        || PrepareError::Nothing { target: site.target.name.clone() },
+                        PrepareError::Icmp,
+                    ));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, site: &Site<'_>, channel: Channel, operation: RttOperation) {
+        let name = series_name(channel, false);
+        let target = &site.target.name;
+        let mut labels = Labels::new().with("target", target);
+        if let Some(link) = &site.emulated {
+            let (name, applied) = match channel {
+                Channel::Udp => ("rtt.echo_udp.programmed", &link.udp_applied),
+                _ => ("rtt.echo.programmed", &link.tcp_applied),
+            };
+            self.programmed.push((name, labels.clone(), Arc::clone(applied)));
+        } else {
+            // The port is in the spec; where there is none, there is only the address.
+            labels = labels.with("address", &site.address.ip().to_string());
+        }
+        self.lanes.push(Lane { operation, name, labels, floor: false, reference: reference(target) });
+    }
+
+    /// One loopback lane for each channel that the targets use.
+    async fn add_floor(&mut self) -> Result<(), PrepareError> {
+        let address = self._floor.address();
+        let used: BTreeSet<Channel> = self.lanes.iter().map(|lane| channel_of(&lane.operation)).collect();
+        for channel in used {
+            let operation = match channel {
+                Channel::Connect => {
+                    RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
+                }
+                Channel::Icmp => match self.hubs.of(Ipv4Addr::LOCALHOST.into(), None) {
+                    Some(hub) => RttOperation::Icmp(IcmpChannel { hub, address: Ipv4Addr::LOCALHOST.into() }),
+                    None => continue,
+                },
+                Channel::Echo => {
+                    let channel = EchoChannel::open(address, None, DISCOVERY_PATIENCE);
+                    channel.settled().await;
+                    RttOperation::Echo(channel)
+                }
+                Channel::Udp => RttOperation::Udp(UdpChannel::open(address, None).await.map_err(PrepareError::Floor)?),
+            };
+            let labels = Labels::new().with("target", "loopback");
+            let name = series_name(channel, true);
+            self.lanes.push(Lane { operation, name, labels, floor: true, reference: None });
+        }
+        Ok(())
+    }
+}
+
+impl Hubs {
+    fn of(&mut self, like: IpAddr, bind: Option<IpAddr>) -> Option<Arc<IcmpHub>> {
+        if let Some(hub) = self.open.get(&like.is_ipv4()) {
+            return Some(Arc::clone(hub));
+        }
+        match IcmpHub::open(like, bind) {
+            Ok(hub) => {
+                let hub = Arc::new(hub);
+                self.open.insert(like.is_ipv4(), Arc::clone(&hub));
+                Some(hub)
+            }
+            Err(denied) => {
+                self.denied = Some(denied);
+                None
+            }
+        }
+    }
+}
+
+const fn channel_of(operation: &RttOperation) -> Channel {
+    match operation {
+        RttOperation::Connect(_) => Channel::Connect,
+        RttOperation::Icmp(_) => Channel::Icmp,
+        RttOperation::Echo(_) => Channel::Echo,
+        RttOperation::Udp(_) => Channel::Udp,
+    }
+}
+
+fn not_an_echo(target: &str, what: &str) -> Finding {
+    Finding {
+        id: "not_an_echo".to_owned(),
+        severity: Severity::Info,
+        text: format!("{target} is not an echo: {what}; no further echo is sent to it"),
+        evidence: Vec::new(),
+        advice: None,
+    }
+}

@@ -1,0 +1,265 @@
+//! What the user meant with `probe rtt`: targets, channels, addresses and load; knows no command line.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::load::LoadSpec;
+use crate::model::LinkProfile;
+use crate::sys::resolve::Family;
+
+/// A spec that cannot be meant.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SpecError {
+    /// Nothing to measure.
+    #[error("no target: give `NAME=HOST:PORT`, `--emulate PROFILE` or `--topology FILE`")]
+    NoTarget,
+    /// Two targets of one name.
+    #[error("two targets are named `{0}`; each needs a name of its own")]
+    DuplicateName(String),
+    /// Not a target.
+    #[error("`{text}` is not a target: {reason}; write `NAME=HOST:PORT`, an IPv6 address in brackets")]
+    Target {
+        /// As typed.
+        text: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A channel that needs a port, for a target without one.
+    #[error("target `{0}` has no port, so it has only the icmp channel; write `{0}=HOST:PORT`")]
+    NoPort(String),
+    /// Channels that an emulated link does not have.
+    #[error(
+        "`{0}` is emulated in user space, where the kernel's handshake and ICMP cannot be delayed: it has only the channels `echo` and `udp`"
+    )]
+    EmulatedChannel(String),
+    /// Not a rule for names.
+    #[error("`{0}` is not `HOST:PORT:ADDRESS[,ADDRESS]`")]
+    Rule(String),
+}
+
+/// A way to measure a round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// TCP handshakes.
+    Connect,
+    /// ICMP echo requests.
+    Icmp,
+    /// PING and PONG on a kept TCP connection to `offloadctl echo`.
+    Echo,
+    /// PING and PONG as datagrams to `offloadctl echo`.
+    Udp,
+}
+
+/// Where a target is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// At an address or a name of the network.
+    Address {
+        /// Name or address.
+        host: String,
+        /// Port, without which there is only ICMP.
+        port: Option<u16>,
+    },
+    /// Behind an emulated link in this process.
+    Emulated {
+        /// Name of the profile.
+        profile: String,
+        /// What the link is like.
+        link: LinkProfile,
+    },
+}
+
+/// One named target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Target {
+    /// The name that labels its series.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Addresses given for a name, instead of the resolver's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// The name.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What it stands for.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The whole of a `probe rtt`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RttSpec {
+    /// Whom to measure.
+    pub targets: Vec<Target>,
+    /// By which channels; `None` takes what each target has.
+    pub channels: Option<BTreeSet<Channel>>,
+    /// Which address family.
+    pub family: Family,
+    /// From which local address.
+    pub bind: Option<IpAddr>,
+    /// Names that are not looked up.
+    pub resolve: Vec<Rule>,
+    /// How to load.
+    pub load: LoadSpec,
+    /// Share of unanswered attempts above which a target counts as lost.
+    pub max_loss_ratio: f64,
+}
+
+impl RttSpec {
+    /// Checks what no single argument shows.
+    ///
+    /// # Errors
+    /// Without targets, with two of one name, or with channels that a target cannot have.
+    pub fn checked(self) -> Result<Self, SpecError> {
+        if self.targets.is_empty() {
+            return Err(SpecError::NoTarget);
+        }
+        let mut names = BTreeSet::new();
+        for target in &self.targets {
+            if !names.insert(&target.name) {
+                return Err(SpecError::DuplicateName(target.name.clone()));
+            }
+            self.check_channels(target)?;
+        }
+        Ok(self)
+    }
+
+    /// Whether the user asked for this channel by name.
+    #[must_use]
+    pub fn named(&self, channel: Channel) -> bool {
+        self.channels.as_ref().is_some_and(|channels| channels.contains(&channel))
+    }
+
+    /// Whether this channel may be tried: named, or nothing was named.
+    #[must_use]
+    pub fn wants(&self, channel: Channel) -> bool {
+        self.channels.is_none() || self.named(channel)
+    }
+
+    fn check_channels(&self, target: &Target) -> Result<(), SpecError> {
+        let only_without = |needed: [Channel; 2]| {
+            self.channels.as_ref().is_some_and(|channels| needed.iter().all(|channel| !channels.contains(channel)))
+        };
+        match target.place {
+            Place::Emulated { .. } if only_without([Channel::Echo, Channel::Udp]) => {
+                Err(SpecError::EmulatedChannel(target.name.clone()))
+            }
+            Place::Address { port: None, .. } if only_without([Channel::Icmp, Channel::Icmp]) => {
+                Err(SpecError::NoPort(target.name.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let wrong = |reason| SpecError::Target { text: text.to_owned(), reason };
+        let (name, address) = text.split_once('=').unwrap_or((text, text));
+        if name.is_empty() || name.contains(['{', '}', ',', '=', '\n']) {
+            return Err(wrong("its name is empty or holds one of `{},=`"));
+        }
+        if address.is_empty() {
+            return Err(wrong("it has no host"));
+        }
+        let (host, port) = split_port(address).map_err(wrong)?;
+        Ok(Self { name: name.to_owned(), place: Place::Address { host, port } })
+    }
+}
+
+fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
+    if let Ok(whole) = address.parse::<SocketAddr>() {
+        return nonzero(whole.port()).map(|port| (whole.ip().to_string(), Some(port)));
+    }
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok((ip.to_string(), None));
+    }
+    match address.rsplit_once(':') {
+        None => Ok((address.to_owned(), None)),
+        Some((host, _)) if host.is_empty() || host.contains([':', '[', ']']) => {
+            Err("its host is not a name or an address")
+        }
+        Some((host, port)) => {
+            let port = port.parse().map_err(|_| "its port is not a number from 1 to 65535")?;
+            nonzero(port).map(|port| (host.to_owned(), Some(port)))
+        }
+    }
+}
+
+const fn nonzero(port: u16) -> Result<u16, &'static str> {
+    if port == 0 { Err("its port is not a number from 1 to 65535") } else { Ok(port) }
+}
+
+impl FromStr for Rule {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let wrong = || SpecError::Rule(text.to_owned());
+        let (host, rest) = text.split_once(':').ok_or_else(wrong)?;
+        let (port, addresses) = rest.split_once(':').ok_or_else(wrong)?;
+        let addresses = addresses.split(',').map(|a| a.trim_start_matches('[').trim_end_matches(']').parse());
+        Ok(Self {
+            host: host.to_owned(),
+            port: port.parse().map_err(|_| wrong())?,
+            addresses: addresses.collect::<Result<_, _>>().map_err(|_| wrong())?,
+        })
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Icmp => "icmp",
+            Self::Echo => "echo",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_as_people_type_them() {
+        let place = |text: &str| match text.parse::<Target>() {
+            Ok(Target { name, place: Place::Address { host, port } }) => format!("{name} {host} {port:?}"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(place("dc=10.0.0.5:7777"), "dc 10.0.0.5 Some(7777)");
+        assert_eq!(place("dc=[::1]:7777"), "dc ::1 Some(7777)");
+        assert_eq!(place("dc=::1"), "dc ::1 None");
+        assert_eq!(place("dc=host.example"), "dc host.example None");
+        assert_eq!(place("host.example:443"), "host.example:443 host.example Some(443)");
+    }
+
+    #[test]
+    fn what_is_no_target_says_why() {
+        let reason = |text: &str| text.parse::<Target>().unwrap_err().to_string();
+        assert!(reason("=h:1").contains("name is empty"));
+        assert!(reason("a=").contains("no host"));
+        assert!(reason("a=h:0").contains("1 to 65535"));
+        assert!(reason("a=h:http").contains("1 to 65535"));
+        assert!(reason("a=:80").contains("host is not"));
+    }
+
+    #[test]
+    fn rules_take_several_addresses() {
+        let rule: Rule = "two.test:80:[::1],127.0.0.1".parse().unwrap();
+        assert_eq!((rule.host.as_str(), rule.port, rule.addresses.len()), ("two.test", 80, 2));
+        assert!("two.test:80".parse::<Rule>().is_err());
+    }
+}
