@@ -1,8 +1,37 @@
-//! tour
-#![allow(missing_docs)]
+//! `offloadctl` measures why the state of a container task, pod or node arrives late.
+//!
+//! # A guided tour
+//!
+//! A measurement goes one way, and every folder is one station of it:
+//!
+//! ```text
+//! active :  Args -> Spec -> Operation   -> Driver     -> Series -> Run -> Reporter
+//! ```
+//!
+//! Follow `offloadctl probe rtt dc=10.0.0.5:7777 --rate 50/s`:
+//!
+//! 1. [`commands`] turns the arguments into a [`probe::rtt::RttSpec`]: what was meant, checked once.
+//! 2. [`probe::rtt`] finds the address, asks once whether the far end is an [`echo`], starts emulated links of [`topo`]
+//!    if there are any, and makes one [`load::Lane`] per target and channel, each with a [`load::Operation`].
+//! 3. [`load::drive`] plans the starts and keeps to them whatever comes back. It is the only code that schedules, times
+//!    and cancels; it reads the clock through [`sys`].
+//! 4. What comes out are [`model::Series`]: distributions with everything that was lost counted beside them.
+//! 5. [`context`] puts them into a [`model::Run`] with the host, the tool's own cost and the verdict on its validity, and
+//!    keeps it as a file.
+//! 6. [`report`] renders the run; [`stats`] judges it where a gate was given; [`console`] is the one voice.
+//!
+//! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
+//! `CONTRIBUTING.md`, and a test keeps it.
+
+pub mod commands;
+pub mod console;
+pub mod context;
 pub mod echo;
+pub mod error;
 pub mod load;
 pub mod model;
 pub mod probe;
+pub mod report;
+pub mod stats;
 pub mod sys;
 pub mod topo;

@@ -19,11 +19,15 @@ pub enum GateDecision {
 pub struct GateResult {
     /// The expression as typed.
     pub expression: String,
+    /// The run it was judged in.
+    pub run_id: String,
     /// The series or scalar it was judged on, with its labels.
     pub series: String,
+    /// Unit of the figures: `ns`, `ratio`, or the unit of the scalar.
+    pub unit: String,
     /// The decision.
     pub decision: GateDecision,
-    /// The point estimate, in the unit of the series; null where it lies beyond the timeout or is unknown.
+    /// The point estimate; null where it lies beyond the timeout or is unknown.
     pub value: Option<f64>,
     /// Lower end of the 95 % interval; null when unbounded or unknown.
     pub low: Option<f64>,
