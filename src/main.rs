@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: reads the arguments, runs the command, and exits with its verdict.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    offloadctl::commands::main()
+}

@@ -1,0 +1,58 @@
+//! Durations and shares as people type them. A bare number is an error: 5 of what?
+
+use std::time::Duration;
+
+/// A duration with its unit.
+///
+/// # Errors
+/// A sentence for the usage error.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    if text.parse::<f64>().is_ok() {
+        return Err(format!("it needs its unit: write `{text}s`, `{text}ms` or `{text}m`"));
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// A duration with its unit that is not zero.
+///
+/// # Errors
+/// A sentence for the usage error.
+pub fn parse_positive(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        span => Ok(span),
+    }
+}
+
+/// A share from `0%` to `100%`, as a ratio.
+///
+/// # Errors
+/// A sentence for the usage error.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    number
+        .map(|percent| percent / 100.0)
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or_else(|| "it is not a share from `0%` to `100%`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_its_unit() {
+        assert_eq!(parse("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(parse("5").unwrap_err().contains("`5s`"));
+        assert!(parse("0").unwrap_err().contains("unit"));
+        assert!(parse("5 parsecs").is_err());
+        assert!(parse("-5s").is_err());
+        assert!(parse_positive("0s").is_err());
+    }
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        assert_eq!(parse_share("2.5%"), Ok(0.025));
+        assert!(parse_share("0.1").is_err() && parse_share("101%").is_err() && parse_share("NaN%").is_err());
+    }
+}

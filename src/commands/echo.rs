@@ -1,0 +1,88 @@
+//! `offloadctl echo`: the far end as a service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::{TcpListener, UdpSocket};
+
+use super::duration;
+use crate::console;
+use crate::echo::{EchoLimits, EchoStatistics, bind_pair, serve};
+use crate::error::{Exit, Failure};
+use crate::sys::host::raise_file_limit;
+use crate::sys::shutdown::Shutdown;
+
+const EXAMPLES: &str = "Examples:
+  offloadctl echo --listen 0.0.0.0:7777
+  offloadctl echo --listen [::]:7777 --max-connections 200
+
+It answers each PING with a PONG of the same size, over TCP and UDP on one port, and nothing else: whoever sends other
+bytes is disconnected. It keeps no state about its peers.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EchoArgs {
+    /// Address and port, for TCP and UDP; port 0 takes a free one and says which
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7777")]
+    listen: SocketAddr,
+    /// TCP connections at a time; further ones are closed at once
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
+    /// A connection that is silent for so long is closed
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse_positive)]
+    idle_timeout: Duration,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
+    raise_file_limit();
+    let cannot = |what: &str, error: std::io::Error| {
+        Failure::plain(Exit::Unable, format!("{what} {}: {error}", args.listen))
+            .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| cannot("cannot start an event loop for", error))?;
+    runtime.block_on(async {
+        let (tcp, udp) = bind_pair(args.listen).map_err(|error| cannot("cannot listen on", error))?;
+        let address = tcp.local_addr().map_err(|error| cannot("cannot listen on", error))?;
+        let tcp = TcpListener::from_std(tcp).map_err(|error| cannot("cannot listen on", error))?;
+        let udp = UdpSocket::from_std(udp).map_err(|error| cannot("cannot listen on", error))?;
+        let mut shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
+        let say = |text: String| if args.quiet { () } else { console::say(text) };
+        say(format!("echo listening on {address} (TCP and UDP)"));
+        let limits = EchoLimits {
+            connections: args.max_connections as usize,
+            idle: args.idle_timeout,
+            ..EchoLimits::default()
+        };
+        let statistics = Arc::new(EchoStatistics::default());
+        tokio::select! {
+            () = serve(tcp, udp, limits, Arc::clone(&statistics)) => {}
+            () = shutdown.requested() => {}
+        }
+        say(summary(&statistics));
+        Ok(Exit::Fine)
+    })
+}
+
+fn summary(statistics: &EchoStatistics) -> String {
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    format!(
+        "echo stopped: {} answered, {} connections, {} turned away, {} foreign",
+        load(&statistics.answered),
+        load(&statistics.accepted),
+        load(&statistics.turned_away),
+        load(&statistics.foreign)
+    )
+}

@@ -1,0 +1,94 @@
+//! The arguments of everything that measures: how to load.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::duration;
+use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
+use crate::sys::clock;
+
+/// Longest run that is planned: a month.
+const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+
+/// Longest timeout: the largest value a histogram tells apart.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub struct LoadArgs {
+    /// Planned starts per target and channel, whatever comes back (open loop): 10/s, 30/m, 6/h
+    #[arg(long, value_name = "RATE", default_value = "10/s")]
+    rate: Rate,
+    /// Keep N attempts in flight per target and channel instead: each answer starts the next (closed loop)
+    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: Option<u16>,
+    /// How planned starts are spaced: evenly, or as independent clients arrive
+    #[arg(long, value_enum, default_value_t = SpacingArg::Constant, conflicts_with = "concurrency")]
+    spacing: SpacingArg,
+    /// How long to measure, warm-up not included
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse_positive)]
+    duration: Duration,
+    /// Measure so many attempts per target and channel instead
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Attempt for so long first, and record nothing
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    warmup: Duration,
+    /// An attempt without an answer by then is lost
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse_positive)]
+    timeout: Duration,
+    /// Attempts in flight per target and channel above which planned starts are skipped, and counted
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_in_flight: u32,
+    /// Seed of everything random, to repeat a run; drawn and printed otherwise
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SpacingArg {
+    Constant,
+    Poisson,
+}
+
+impl LoadArgs {
+    /// What was meant.
+    ///
+    /// # Errors
+    /// A sentence for the usage error.
+    pub fn spec(&self) -> Result<LoadSpec, String> {
+        if self.duration > LONGEST || self.warmup > LONGEST {
+            return Err("--duration and --warmup can be at most 31 days".to_owned());
+        }
+        if self.timeout > LONGEST_TIMEOUT {
+            return Err("--timeout can be at most 1h, the largest value a histogram tells apart".to_owned());
+        }
+        let spacing = match self.spacing {
+            SpacingArg::Constant => Spacing::Constant,
+            SpacingArg::Poisson => Spacing::Poisson,
+        };
+        Ok(LoadSpec {
+            arrival: match self.concurrency {
+                Some(concurrency) => Arrival::Closed { concurrency: usize::from(concurrency) },
+                None => Arrival::Open { rate: self.rate, spacing },
+            },
+            length: self.count.map_or(Length::Duration(self.duration), Length::Count),
+            warmup: self.warmup,
+            timeout: self.timeout,
+            max_in_flight: self.max_in_flight as usize,
+            // 53 bits, so that the seed survives every JSON reader.
+            seed: self.seed.unwrap_or_else(|| clock::entropy() >> 11),
+        })
+    }
+}
+
+/// How long the planned starts of a load take, where that is known beforehand.
+#[must_use]
+pub fn planned_span(spec: &LoadSpec) -> Option<Duration> {
+    match (spec.length, spec.arrival) {
+        (Length::Duration(span), _) => Some(span),
+        (Length::Count(count), Arrival::Open { rate, .. }) => Some(Duration::from_nanos(rate.offset_ns(count))),
+        (Length::Count(_), Arrival::Closed { .. }) => None,
+    }
+}

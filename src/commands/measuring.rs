@@ -1,0 +1,160 @@
+//! The frame around every measurement: outputs first, checkpoints meanwhile, one verdict at the end.
+
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::output_args::OutputArgs;
+use crate::console::{self, Progress};
+use crate::context::{Header, OutputFile, Parts, Store};
+use crate::error::{Exit, Failure};
+use crate::load::{LaneRecord, Observer, Settled};
+use crate::model::{GateDecision, GateReport, Run, Stamp};
+use crate::report::{Format, Report};
+use crate::stats;
+
+/// Everything that was opened before measuring.
+pub struct Measuring<'a> {
+    args: &'a OutputArgs,
+    outputs: Vec<(Format, OutputFile)>,
+    store: Option<Store>,
+    header: Header,
+}
+
+impl<'a> Measuring<'a> {
+    /// Opens outputs and store.
+    ///
+    /// # Errors
+    /// When a place cannot be written.
+    pub fn open(args: &'a OutputArgs, header: Header) -> Result<Self, Failure> {
+        Ok(Self { args, outputs: args.open()?, store: args.store()?, header })
+    }
+
+    /// An observer that shows progress and writes a checkpoint each minute.
+    #[must_use]
+    pub fn observer(&self, planned: Option<Duration>, command: &'static str) -> Watcher {
+        Watcher {
+            progress: Progress::start(command, planned, self.args.quiet),
+            header: self.header.clone(),
+            store: self.store.clone(),
+            writing: None,
+        }
+    }
+
+    /// The run document of what was measured.
+    #[must_use]
+    pub fn run(&self, parts: Parts) -> Run {
+        self.header.run(parts)
+    }
+
+    /// Keeps, writes, prints and judges the run; `bad` are the reasons it is bad apart from gates.
+    ///
+    /// # Errors
+    /// When it could not be kept, written or judged; it has been printed even so.
+    pub fn conclude(self, run: Run, bad: &[String]) -> Result<Exit, Failure> {
+        let kept = self.store.as_ref().map(|store| store.save(&run)).transpose();
+        let runs = std::slice::from_ref(&run);
+        let gate = match self.args.fail_if.as_slice() {
+            [] => Ok(None),
+            gates => stats::judge(gates, runs).map(Some),
+        };
+        let shown = gate.as_ref().ok().and_then(Option::as_ref);
+        let written: Result<(), Failure> = self
+            .outputs
+            .into_iter()
+            .try_for_each(|(format, file)| file.write(&render(format, runs, shown, console::width())));
+        console::data(&render(self.args.format(), runs, shown, console::width()))
+            .map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))?;
+        let kept = kept?;
+        written?;
+        if let Some(path) = kept.filter(|_| !self.args.quiet) {
+            console::say(format_args!("run kept in {}", path.display()));
+        }
+        bad.iter().for_each(|reason| console::say(format_args!("bad: {reason}")));
+        let gate = gate.map_err(Failure::usage)?;
+        if let Some(gate) = &gate {
+            say_gate(gate);
+        }
+        Ok(exit_of(&run, bad, gate.as_ref()))
+    }
+}
+
+/// One run as text; a single run as JSON is the run document itself.
+fn render(format: Format, runs: &[Run], gate: Option<&GateReport>, width: u16) -> String {
+    match (format, runs) {
+        (Format::Json, [run]) => crate::report::run_document(run),
+        _ => format.reporter().render(&Report { runs, gate, width }),
+    }
+}
+
+/// What a gate decided, on stderr: stdout may be JSON.
+pub fn say_gate(gate: &GateReport) {
+    for result in gate.results.iter().filter(|result| result.decision != GateDecision::Pass) {
+        let word = if result.decision == GateDecision::Fail { "failed" } else { "inconclusive" };
+        console::say(format_args!("gate {word}: {} on {}: {}", result.expression, result.series, result.reason));
+    }
+}
+
+/// The exit code a gate asks for.
+#[must_use]
+pub const fn exit_of_gate(gate: &GateReport) -> Exit {
+    match gate.decision {
+        GateDecision::Pass => Exit::Fine,
+        GateDecision::Fail => Exit::Bad,
+        GateDecision::Inconclusive => Exit::Inconclusive,
+    }
+}
+
+fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
+    if !run.complete {
+        return Exit::Interrupted;
+    }
+    match gate.map_or(Exit::Fine, exit_of_gate) {
+        Exit::Fine | Exit::Inconclusive if !bad.is_empty() => Exit::Bad,
+        exit => exit,
+    }
+}
+
+/// Shows progress, and writes checkpoints on a thread so that the driver never waits for the disk.
+pub struct Watcher {
+    progress: Progress,
+    header: Header,
+    store: Option<Store>,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Ends the progress line and waits for a checkpoint that is being written.
+    pub fn finish(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.writing.take() {
+            // A panic there has been printed by the panic hook; the final write follows anyway.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Observer for Watcher {
+    fn recording(&mut self, from: Stamp) {
+        self.progress.recording(from);
+    }
+
+    fn settled(&mut self, lane: usize, settled: &Settled) {
+        self.progress.settled(lane, settled);
+    }
+
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
+        let Some(store) = self.store.clone() else { return };
+        self.join();
+        let (header, lanes) = (self.header.clone(), lanes.to_vec());
+        self.writing = Some(std::thread::spawn(move || {
+            let series = lanes.iter().flat_map(LaneRecord::series).collect();
+            let run = header.run(Parts { series, elapsed, ..Parts::default() });
+            if let Err(failure) = store.save(&run) {
+                console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
+            }
+        }));
+    }
+}

@@ -1,0 +1,93 @@
+//! The arguments of everything that measures: what to do with the run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::context::{OutputFile, Store};
+use crate::error::{Exit, Failure};
+use crate::report::Format;
+use crate::stats::Gate;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Print the run document as JSON; the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// How to print the run: table, json, markdown, csv
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Write the run to a file too, in the format of its suffix (.json, .md, .csv, .txt); may repeat
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat
+    #[arg(long, value_name = "EXPR")]
+    pub fail_if: Vec<Gate>,
+    /// A label of your own for the run; may repeat
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
+    /// Keep no run file
+    #[arg(long)]
+    no_save: bool,
+    /// Where runs are kept [default: the XDG state folder]
+    #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
+    runs_dir: Option<PathBuf>,
+    /// No progress line and no notes on stderr; errors are still said
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl OutputArgs {
+    /// The format for stdout.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    /// Opens every output before measuring starts.
+    ///
+    /// # Errors
+    /// When a suffix is unknown (usage) or a place cannot be written.
+    pub fn open(&self) -> Result<Vec<(Format, OutputFile)>, Failure> {
+        self.output.iter().map(|path| Ok((format_of(path)?, OutputFile::open(path)?))).collect()
+    }
+
+    /// The folder of runs, shown to be writable; `None` with `--no-save`.
+    ///
+    /// # Errors
+    /// When runs cannot be kept there.
+    pub fn store(&self) -> Result<Option<Store>, Failure> {
+        if self.no_save {
+            return Ok(None);
+        }
+        let store = Store::locate(self.runs_dir.clone())?;
+        store.prepare()?;
+        Ok(Some(store))
+    }
+
+    /// The user's labels.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
+    }
+}
+
+/// The format of a file by its suffix.
+///
+/// # Errors
+/// A usage error that lists the suffixes.
+pub fn format_of(path: &std::path::Path) -> Result<Format, Failure> {
+    Format::from_suffix(path).ok_or_else(|| {
+        let what = format!("the suffix of `{}` names no format", path.display());
+        Failure::plain(Exit::Usage, what).hint("use .json, .md, .csv or .txt")
+    })
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it is not `KEY=VALUE`".to_owned()),
+    }
+}

@@ -1,0 +1,23 @@
+//! `offloadctl probe`: one file per question.
+
+mod rtt;
+
+use clap::Subcommand;
+
+use crate::error::{Exit, Failure};
+
+#[derive(Debug, Subcommand)]
+pub enum ProbeCommand {
+    /// Round-trip time to several places at once, by handshake, ICMP and echo
+    Rtt(rtt::RttArgs),
+}
+
+/// Runs one probe.
+///
+/// # Errors
+/// As the probe says.
+pub fn run(command: ProbeCommand) -> Result<Exit, Failure> {
+    match command {
+        ProbeCommand::Rtt(args) => rtt::run(&args),
+    }
+}

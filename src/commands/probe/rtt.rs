@@ -1,0 +1,194 @@
+//! `offloadctl probe rtt`: arguments to spec, and the run around the measurement.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::commands::duration::parse_share;
+use crate::commands::load_args::{LoadArgs, planned_span};
+use crate::commands::measuring::Measuring;
+use crate::commands::output_args::OutputArgs;
+use crate::commands::topology::read_topology;
+use crate::context::{Header, Parts};
+use crate::error::{Exit, Failure};
+use crate::load::judge;
+use crate::model::Run;
+use crate::probe::rtt::{
+    Channel, Measured, Place, PrepareError, RttError, RttSpec, Rule, Target, lost_targets, measure,
+};
+use crate::sys::host::raise_file_limit;
+use crate::sys::resolve::Family;
+use crate::sys::shutdown::Shutdown;
+use crate::topo::{TopologyFile, TopologyTarget};
+
+const EXAMPLES: &str = "Examples:
+  Compare three emulated topologies, with nothing else installed:
+    offloadctl probe rtt --emulate local-dc,cross-region,hybrid --rate 50/s --duration 25s
+  Two real places, side by side; handshake and ICMP always, echo where `offloadctl echo` answers:
+    offloadctl probe rtt dc=10.0.0.5:7777 cloud=app.example.com:443 --duration 5m
+  A day at ten a second, written down each minute:
+    offloadctl probe rtt edge=192.0.2.7:7777 --duration 24h --output edge.json
+  Fail a CI job when the 95th percentile got too high:
+    offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RttArgs {
+    /// A target and the name of its series; without NAME= it is named as typed, without :PORT there is only ICMP
+    #[arg(value_name = "NAME=HOST:PORT")]
+    targets: Vec<Target>,
+    /// Emulated links in this process instead of a network: local-dc, cross-region, hybrid, or of --topology
+    #[arg(long, value_name = "PROFILE", value_delimiter = ',')]
+    emulate: Vec<String>,
+    /// A file with link profiles and targets of your own
+    #[arg(long, value_name = "FILE.toml")]
+    topology: Option<PathBuf>,
+    /// Channels to measure [default: connect, icmp; echo and udp where the far end is an offloadctl echo]
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_enum)]
+    channel: Vec<ChannelArg>,
+    /// IPv4 only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// IPv6 only
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// Measure from this local address
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+    /// Take these addresses for a name instead of looking it up; may repeat
+    #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]")]
+    resolve: Vec<Rule>,
+    /// Exit 1 if more of a target's attempts than this stay unanswered; total loss always does
+    #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = parse_share)]
+    max_loss: f64,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChannelArg {
+    Connect,
+    Icmp,
+    Echo,
+    Udp,
+}
+
+/// Measures, and ends with the verdict.
+///
+/// # Errors
+/// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
+pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
+    let spec = args.spec()?;
+    raise_file_limit();
+    let header = Header::new("probe rtt", &spec, spec.load.seed, args.output.labels())?;
+    let measuring = Measuring::open(&args.output, header)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let mut watcher = measuring.observer(planned_span(&spec.load), "probe rtt");
+    let measured = runtime.block_on(async {
+        let mut shutdown = Shutdown::listen()
+            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
+        measure(&spec, &mut watcher, &mut shutdown).await.map_err(explain)
+    });
+    watcher.finish();
+    let run = document(&measuring, &spec, measured?);
+    let responses: Vec<_> = run.responses().collect();
+    let bad = lost_targets(&responses, spec.max_loss_ratio);
+    measuring.conclude(run, &bad)
+}
+
+fn document(measuring: &Measuring<'_>, spec: &RttSpec, measured: Measured) -> Run {
+    let mut run = measuring.run(Parts {
+        series: measured.series,
+        findings: measured.findings,
+        warnings: measured.warnings,
+        elapsed: measured.elapsed,
+        complete: !measured.interrupted,
+        ..Parts::default()
+    });
+    let verdict = judge(&run, &spec.load);
+    run.validity = verdict.validity;
+    run.warnings.extend(verdict.warnings);
+    run
+}
+
+/// An error of the measurement with its next step.
+fn explain(error: RttError) -> Failure {
+    let hint = match &error {
+        RttError::Prepare(PrepareError::Icmp(_)) => {
+            "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW, or leave icmp out of --channel"
+        }
+        RttError::Prepare(PrepareError::Locate(_)) => "check the name, or give the address with --resolve HOST:PORT:ADDRESS",
+        RttError::Prepare(PrepareError::Nothing { .. }) => "write NAME=HOST:PORT",
+        _ => "see `offloadctl probe rtt --help`",
+    };
+    Failure::unable(error).hint(hint)
+}
+
+impl RttArgs {
+    fn spec(&self) -> Result<RttSpec, Failure> {
+        let file = match &self.topology {
+            Some(path) => read_topology(path)?,
+            None => TopologyFile::default(),
+        };
+        let spec = RttSpec {
+            targets: self.all_targets(&file)?,
+            channels: (!self.channel.is_empty()).then(|| self.channel.iter().map(|c| (*c).into()).collect()),
+            family: match (self.ipv4, self.ipv6) {
+                (true, _) => Family::V4,
+                (_, true) => Family::V6,
+                _ => Family::Any,
+            },
+            bind: self.bind,
+            resolve: self.resolve.clone(),
+            load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
+            max_loss_ratio: self.max_loss,
+        };
+        spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
+    }
+
+    /// Typed targets, then emulated ones; those of the file where nothing was typed.
+    fn all_targets(&self, file: &TopologyFile) -> Result<Vec<Target>, Failure> {
+        let mut targets = self.targets.clone();
+        for name in &self.emulate {
+            let link = file.profile(name).ok_or_else(|| unknown_profile(name, self.topology.as_deref()))?;
+            targets.push(Target { name: name.clone(), place: Place::Emulated { profile: name.clone(), link } });
+        }
+        if !targets.is_empty() {
+            return Ok(targets);
+        }
+        file.targets.iter().map(|(name, target)| from_file(name, target)).collect()
+    }
+}
+
+fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {
+    match target {
+        TopologyTarget::Address(address) => format!("{name}={address}").parse().map_err(Failure::usage),
+        TopologyTarget::Emulated(profile, link) => {
+            let place = Place::Emulated { profile: profile.clone(), link: link.clone() };
+            Ok(Target { name: name.to_owned(), place })
+        }
+    }
+}
+
+fn unknown_profile(name: &str, file: Option<&Path>) -> Failure {
+    let place = file.map_or_else(String::new, |path| format!(" and not in `{}`", path.display()));
+    Failure::plain(Exit::Usage, format!("the link profile `{name}` is not built in{place}"))
+        .hint("`offloadctl topology list` shows the profiles")
+}
+
+impl From<ChannelArg> for Channel {
+    fn from(channel: ChannelArg) -> Self {
+        match channel {
+            ChannelArg::Connect => Self::Connect,
+            ChannelArg::Icmp => Self::Icmp,
+            ChannelArg::Echo => Self::Echo,
+            ChannelArg::Udp => Self::Udp,
+        }
+    }
+}

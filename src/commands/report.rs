@@ -1,0 +1,173 @@
+//! `offloadctl report`: stored runs, shown, merged and judged.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::measuring::{exit_of_gate, say_gate};
+use super::output_args::format_of;
+use crate::console;
+use crate::context::{OutputFile, Store, read_run};
+use crate::error::{Exit, Failure};
+use crate::model::Run;
+use crate::report::{Format, Report, plain_table};
+use crate::stats::{self, Gate};
+
+const EXAMPLES: &str = "Examples:
+  offloadctl report                                   the newest run
+  offloadctl report --list                            all stored runs
+  offloadctl report --last 5                          the five newest; runs of one spec are merged
+  offloadctl report a.json b.json --format markdown
+  offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
+
+A gate names what is bad: SERIES{label=value}.STATISTIC OP LIMIT. It is judged on the 95 % interval of the statistic:
+exit 1 if all of it is bad, 0 if none of it is, 4 if there is not enough data to say.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ReportArgs {
+    /// Run files; the newest stored run where none is given
+    #[arg(value_name = "FILE", conflicts_with_all = ["last", "list", "prune"])]
+    files: Vec<PathBuf>,
+    /// The newest N stored runs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["list", "prune"])]
+    last: Option<u32>,
+    /// List the stored runs
+    #[arg(long, conflicts_with = "prune")]
+    list: bool,
+    /// Delete all but the newest stored runs (see --keep)
+    #[arg(long)]
+    prune: bool,
+    /// How many runs --prune leaves
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "prune")]
+    keep: usize,
+    /// Print a report document as JSON; the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// How to print: table, json, markdown, csv
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Write the report to a file too, in the format of its suffix; may repeat
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Fail (exit 1) if this is true of a series; may repeat
+    #[arg(long, value_name = "EXPR")]
+    fail_if: Vec<Gate>,
+    /// Where runs are kept [default: the XDG state folder]
+    #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
+    runs_dir: Option<PathBuf>,
+}
+
+/// Shows, lists or prunes.
+///
+/// # Errors
+/// When a run cannot be read, a gate cannot be judged, or an output cannot be written.
+pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
+    if args.list {
+        return list(&args);
+    }
+    if args.prune {
+        return prune(&args);
+    }
+    let outputs = args
+        .output
+        .iter()
+        .map(|path| Ok((format_of(path)?, OutputFile::open(path)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let runs = stats::merge_runs(args.runs()?);
+    let gate = match args.fail_if.as_slice() {
+        [] => None,
+        gates => Some(stats::judge(gates, &runs).map_err(Failure::usage)?),
+    };
+    let report = Report { runs: &runs, gate: gate.as_ref(), width: console::width() };
+    for (format, file) in outputs {
+        file.write(&format.reporter().render(&report))?;
+    }
+    let format = if args.json { Format::Json } else { args.format };
+    print(&format.reporter().render(&report))?;
+    if let Some(gate) = &gate {
+        say_gate(gate);
+    }
+    Ok(gate.as_ref().map_or(Exit::Fine, exit_of_gate))
+}
+
+impl ReportArgs {
+    fn store(&self) -> Result<Store, Failure> {
+        Store::locate(self.runs_dir.clone())
+    }
+
+    fn runs(&self) -> Result<Vec<Run>, Failure> {
+        if !self.files.is_empty() {
+            return self.files.iter().map(|path| read_run(path)).collect();
+        }
+        let store = self.store()?;
+        let mut files = store.files()?;
+        files.truncate(self.last.unwrap_or(1) as usize);
+        if files.is_empty() {
+            let what = format!("no run is stored in `{}`", store.folder().display());
+            return Err(Failure::plain(Exit::Unable, what).hint("measure something first, such as `offloadctl probe rtt --emulate local-dc`"));
+        }
+        // Oldest first, as files on the command line would be given.
+        files.iter().rev().map(|path| read_run(path)).collect()
+    }
+}
+
+fn list(args: &ReportArgs) -> Result<Exit, Failure> {
+    let mut entries = Vec::new();
+    for path in args.store()?.files()? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        entries.push((name, read_run(&path)));
+    }
+    if args.json || matches!(args.format, Format::Json) {
+        let list: Vec<_> = entries.iter().map(|(name, run)| listed(name, run)).collect();
+        print(&(serde_json::to_string_pretty(&list).map_err(Failure::unable)? + "\n"))?;
+        return Ok(Exit::Fine);
+    }
+    let header = ["run", "command", "started", "state", "series"];
+    let rows = entries.iter().map(|(name, run)| match run {
+        Ok(run) => vec![
+            name.clone(),
+            run.command.clone(),
+            run.started_at.to_string(),
+            state(run).to_owned(),
+            run.responses().count().to_string(),
+        ],
+        Err(failure) => vec![name.clone(), String::new(), String::new(), format!("unreadable: {failure}"), String::new()],
+    });
+    print(&(plain_table(&header, rows) + "\n"))?;
+    Ok(Exit::Fine)
+}
+
+fn listed(name: &str, run: &Result<Run, Failure>) -> serde_json::Value {
+    match run {
+        Ok(run) => serde_json::json!({
+            "id": name, "command": run.command, "started_at": run.started_at, "complete": run.complete,
+            "valid": run.validity.valid, "labels": run.labels, "error": null
+        }),
+        Err(failure) => serde_json::json!({ "id": name, "error": failure.to_string() }),
+    }
+}
+
+const fn state(run: &Run) -> &'static str {
+    match (run.complete, run.validity.valid) {
+        (true, true) => "complete",
+        (true, false) => "invalid",
+        (false, _) => "incomplete",
+    }
+}
+
+fn prune(args: &ReportArgs) -> Result<Exit, Failure> {
+    let files = args.store()?.files()?;
+    let mut deleted = 0;
+    for path in files.iter().skip(args.keep) {
+        fs::remove_file(path).map_err(|error| Failure::file("cannot delete", path, &error))?;
+        deleted += 1;
+    }
+    print(&format!("deleted {deleted} runs, kept {}\n", files.len() - deleted))?;
+    Ok(Exit::Fine)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    console::data(text).map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))
+}

@@ -1,0 +1,100 @@
+//! `offloadctl topology`: the link profiles, built in and of a file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::console;
+use crate::error::{Exit, Failure};
+use crate::model::LinkProfile;
+use crate::report::{duration_text, plain_table, ratio_text};
+use crate::topo::{BUILT_IN, TopologyFile};
+
+/// Largest topology file that is read.
+const FILE_LIMIT: u64 = 1 << 20;
+
+#[derive(Debug, Subcommand)]
+pub enum TopologyCommand {
+    /// Show the link profiles
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Show the profiles of this file too
+    #[arg(long, value_name = "FILE.toml")]
+    topology: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// When a file cannot be read or stdout not be written.
+pub fn run(command: TopologyCommand) -> Result<Exit, Failure> {
+    let TopologyCommand::List(args) = command;
+    let mut profiles: Vec<(String, String, LinkProfile)> = BUILT_IN
+        .iter()
+        .map(|profile| (profile.name.to_owned(), profile.description.to_owned(), profile.link()))
+        .collect();
+    if let Some(path) = &args.topology {
+        let own = read_topology(path)?.profiles.into_iter();
+        profiles.extend(own.map(|(name, link)| (name, format!("from {}", path.display()), link)));
+    }
+    let text = if args.json { json(&profiles)? } else { table(&profiles) };
+    console::data(&text).map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))?;
+    Ok(Exit::Fine)
+}
+
+/// Reads and checks a topology file.
+///
+/// # Errors
+/// When it cannot be read or holds a mistake.
+pub fn read_topology(path: &Path) -> Result<TopologyFile, Failure> {
+    let unreadable = |error| Failure::file("cannot read the topology", path, &error);
+    if fs::metadata(path).map_err(unreadable)?.len() > FILE_LIMIT {
+        return Err(Failure::plain(Exit::Usage, format!("`{}` is too long for a topology file", path.display())));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    TopologyFile::parse(&text).map_err(|error| {
+        Failure::plain(Exit::Usage, format!("{}: {}", path.display(), error.to_string().trim_end()))
+            .hint("see docs/guide/probe-rtt.md for the keys of a topology file")
+    })
+}
+
+fn json(profiles: &[(String, String, LinkProfile)]) -> Result<String, Failure> {
+    let list: Vec<_> = profiles
+        .iter()
+        .map(|(name, description, link)| serde_json::json!({ "name": name, "description": description, "link": link }))
+        .collect();
+    serde_json::to_string_pretty(&list).map(|text| text + "\n").map_err(Failure::unable)
+}
+
+fn table(profiles: &[(String, String, LinkProfile)]) -> String {
+    let header = ["profile", "RTT mean", "RTT p95", "jitter", "loss", "bandwidth", "what it is"];
+    let rows = profiles.iter().map(|(name, description, link)| {
+        vec![
+            name.clone(),
+            duration_text(link.rtt_mean_ns),
+            duration_text(link.rtt_p95_ns),
+            duration_text(link.jitter_ns),
+            ratio_text(link.loss_ratio),
+            link.bandwidth_bits_per_s.map_or_else(|| "unlimited".to_owned(), bandwidth),
+            description.clone(),
+        ]
+    });
+    let notes = "Delays are log-normal round trips, correlated so that the mean |IPDV| is the jitter.\n\
+                 Delay and jitter of the built-in profiles are published figures; their bandwidth is our assumption.\n";
+    format!("{}\n\n{notes}", plain_table(&header, rows))
+}
+
+fn bandwidth(bits_per_s: u64) -> String {
+    match bits_per_s {
+        bits if bits % 1_000_000_000 == 0 => format!("{} Gbit/s", bits / 1_000_000_000),
+        bits if bits % 1_000_000 == 0 => format!("{} Mbit/s", bits / 1_000_000),
+        bits => format!("{} kbit/s", bits / 1_000),
+    }
+}

@@ -1,0 +1,263 @@
+//! What surrounds a measurement: the run's header, the folder of stored runs, and the output files.
+//!
+//! Files appear whole or not at all: each is written beside its place and renamed, and what was there before stays until
+//! then. Places are tried before measuring starts, so a bad path fails in the first second and not after a day.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::error::{Exit, Failure};
+use crate::model::{Environment, Finding, RUN_SCHEMA, Run, Scalar, Series, Validity, WallTime, Warning};
+use crate::sys::{clock, host};
+
+/// Largest run file that is read: a thousand targets over a day are under 100 MB.
+const RUN_FILE_LIMIT: u64 = 512 << 20;
+
+/// What is known about a run before it is measured.
+#[derive(Clone, Debug)]
+pub struct Header {
+    id: String,
+    command: &'static str,
+    spec: Value,
+    spec_hash: String,
+    seed: u64,
+    started_at: WallTime,
+    labels: BTreeMap<String, String>,
+    environment: Environment,
+}
+
+/// What a measurement found, beside its header.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The distributions.
+    pub series: Vec<Series>,
+    /// Single numbers.
+    pub scalars: Vec<Scalar>,
+    /// What it says about the targets.
+    pub findings: Vec<Finding>,
+    /// What it says about itself.
+    pub warnings: Vec<Warning>,
+    /// How long it lasted.
+    pub elapsed: Duration,
+    /// Whether it went to its planned end.
+    pub complete: bool,
+}
+
+impl Header {
+    /// The header of a run that begins now.
+    ///
+    /// # Errors
+    /// When the spec does not serialise, which is a bug.
+    pub fn new<S: Serialize>(
+        command: &'static str,
+        spec: &S,
+        seed: u64,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
+        let spec = serde_json::to_value(spec).map_err(Failure::unable)?;
+        let started_at = clock::wall_now();
+        let digest = Sha256::digest(format!("{command}\n{spec}"));
+        let id = format!("{}-{}-{:04x}", started_at.compact(), command.replace(' ', "-"), clock::entropy() as u16);
+        Ok(Self {
+            id,
+            command,
+            spec,
+            spec_hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            seed,
+            started_at,
+            labels,
+            environment: host::environment(),
+        })
+    }
+
+    /// The document of this run as it stands.
+    #[must_use]
+    pub fn run(&self, parts: Parts) -> Run {
+        let mut warnings = parts.warnings;
+        if self.environment.build == "debug" {
+            warnings.push(Warning::new("debug_build", "this is a debug build: it measures itself too; use --release"));
+        }
+        Run {
+            schema: RUN_SCHEMA.to_owned(),
+            id: self.id.clone(),
+            command: self.command.to_owned(),
+            spec: self.spec.clone(),
+            spec_hash: self.spec_hash.clone(),
+            started_at: self.started_at,
+            elapsed_ns: u64::try_from(parts.elapsed.as_nanos()).unwrap_or(u64::MAX),
+            complete: parts.complete,
+            validity: Validity::default(),
+            seed: Some(self.seed),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: self.labels.clone(),
+            merged_from: Vec::new(),
+            environment: self.environment.clone(),
+            self_cost: host::self_cost(),
+            warnings,
+            series: parts.series,
+            scalars: parts.scalars,
+            findings: parts.findings,
+        }
+    }
+}
+
+/// The folder of stored runs.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The folder given, else `$XDG_STATE_HOME/offloadctl/runs`, else `~/.local/state/offloadctl/runs`.
+    ///
+    /// # Errors
+    /// When nothing says where that is.
+    pub fn locate(given: Option<PathBuf>) -> Result<Self, Failure> {
+        let xdg = || Some(PathBuf::from(std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty())?));
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state"));
+        let default = || Some(xdg().or_else(home)?.join("offloadctl/runs"));
+        match given.or_else(default) {
+            Some(folder) => Ok(Self { folder }),
+            None => Err(Failure::plain(Exit::Unable, "nothing says where runs are kept: HOME is not set")
+                .hint("give --runs-dir DIR, or --no-save")),
+        }
+    }
+
+    /// Makes the folder if needed and shows that it can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.folder)
+            .and_then(|()| NamedTempFile::new_in(&self.folder).map(drop))
+            .map_err(|error| Failure::file("cannot keep runs in", &self.folder, &error).hint("give --runs-dir DIR, or --no-save"))
+    }
+
+    /// Writes a run, replacing its earlier checkpoint.
+    ///
+    /// # Errors
+    /// When the disk is full or the folder is gone; the earlier checkpoint is then still there.
+    pub fn save(&self, run: &Run) -> Result<PathBuf, Failure> {
+        let path = self.folder.join(format!("{}.json", run.id));
+        let text = serde_json::to_vec(run).map_err(Failure::unable)?;
+        replace(&path, &text).map_err(|error| Failure::file("cannot write the run", &path, &error))?;
+        Ok(path)
+    }
+
+    /// The stored files, newest first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read; one that does not exist holds nothing.
+    pub fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Failure::file("cannot read the runs in", &self.folder, &error)),
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+        files.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(files)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Reads one run document.
+///
+/// # Errors
+/// When the file cannot be read, or is not a run of this schema.
+pub fn read_run(path: &Path) -> Result<Run, Failure> {
+    let unreadable = |error: io::Error| Failure::file("cannot read the run", path, &error);
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > RUN_FILE_LIMIT {
+        return Err(Failure::plain(Exit::Unable, format!("`{}` is {length} bytes long, which no run is", path.display())));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    Run::parse(&text).map_err(|error| {
+        let failure = Failure::plain(Exit::Unable, format!("cannot use the run `{}`: {error}", path.display()));
+        match error {
+            crate::model::RunError::CutOff { .. } => {
+                failure.hint("its writer was interrupted or the disk was full; the other runs are not affected")
+            }
+            crate::model::RunError::Schema { .. } => failure.hint("it was written by another version of offloadctl"),
+            _ => failure,
+        }
+    })
+}
+
+/// A file to be written at the end, whose place has been shown to be writable.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    temporary: Option<NamedTempFile>,
+    direct: Option<File>,
+}
+
+impl OutputFile {
+    /// Opens a place beside the file, or the file itself where it is a device or a pipe.
+    ///
+    /// # Errors
+    /// When the folder does not exist or cannot be written, or the path is a folder.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::file("cannot write", path, &error);
+        let (mut temporary, mut direct) = (None, None);
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            Ok(metadata) if !metadata.is_file() => {
+                direct = Some(OpenOptions::new().write(true).open(path).map_err(failed)?);
+            }
+            _ => temporary = Some(beside(path).map_err(failed)?),
+        }
+        Ok(Self { path: path.to_owned(), temporary, direct })
+    }
+
+    /// Where it will be.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the whole text and puts the file in its place.
+    ///
+    /// # Errors
+    /// When the disk is full; whatever was there before is still there.
+    pub fn write(self, text: &str) -> Result<(), Failure> {
+        let written = match (self.temporary, self.direct) {
+            (Some(temporary), _) => persist(temporary, &self.path, text.as_bytes()),
+            (None, Some(mut file)) => file.write_all(text.as_bytes()),
+            (None, None) => Ok(()),
+        };
+        written.map_err(|error| Failure::file("cannot write", &self.path, &error))
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    persist(beside(path)?, path, bytes)
+}
+
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // As a file made in place would be: the umask decides, not the private mode of temporary files.
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(".offloadctl-").suffix(".tmp").tempfile_in(folder)
+}
+
+fn persist(mut temporary: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map(drop).map_err(|error| error.error)
+}

@@ -1,0 +1,92 @@
+//! How a command ends: its exit code, and for a failure whose fault it is and what to do next.
+//!
+//! The modules have error types of their own; here they become one message for a person.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// The exit codes, a contract with scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Measured and fine.
+    Fine = 0,
+    /// Measured and bad: a gate failed or a target was lost.
+    Bad = 1,
+    /// The arguments cannot be meant.
+    Usage = 2,
+    /// Could not measure, read or write.
+    Unable = 3,
+    /// Not enough valid data to say.
+    Inconclusive = 4,
+    /// Stopped by the user; the partial run is written.
+    Interrupted = 130,
+}
+
+/// A command that could not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    what: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// The arguments cannot be meant.
+    pub fn usage(error: impl StdError) -> Self {
+        Self { exit: Exit::Usage, what: chain(&error), hint: None }
+    }
+
+    /// Something outside is not as it must be.
+    pub fn unable(error: impl StdError) -> Self {
+        Self { exit: Exit::Unable, what: chain(&error), hint: None }
+    }
+
+    /// A file or folder that cannot be used: what was tried, where, and the system's word.
+    #[must_use]
+    pub fn file(what: &str, path: &Path, error: &io::Error) -> Self {
+        Self { exit: Exit::Unable, what: format!("{what} `{}`: {error}", path.display()), hint: None }
+    }
+
+    /// A failure said in one sentence.
+    #[must_use]
+    pub fn plain(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), hint: None }
+    }
+
+    /// The same failure with the next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n hint: {hint}"))
+    }
+}
+
+/// An error and its sources, outermost first; a source that its error already quotes is not said twice.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
