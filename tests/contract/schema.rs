@@ -161,7 +161,9 @@ fn a_report_is_its_runs_and_its_gate() {
     let schema = read(&path(REPORT));
     let result = GateResult {
         expression: "rtt.echo.p99<5ms".to_owned(),
+        run_id: sample::complete().id,
         series: "rtt.echo{target=dc}".to_owned(),
+        unit: "ns".to_owned(),
         decision: GateDecision::Inconclusive,
         value: Some(2_190_000.0),
         low: Some(2_150_000.0),
