@@ -23,6 +23,9 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// Columns where the output is not a terminal.
 const DEFAULT_WIDTH: u16 = 120;
 
+/// Columns below which a table is not squeezed further.
+const NARROWEST: u16 = 60;
+
 /// Writes data to stdout. A reader that has gone away is not an error.
 ///
 /// # Errors
@@ -44,13 +47,7 @@ pub fn say(message: impl Display) {
 /// Columns to render for.
 #[must_use]
 pub fn width() -> u16 {
-    let columns = console_columns();
-    columns.unwrap_or(DEFAULT_WIDTH).max(60)
-}
-
-fn console_columns() -> Option<u16> {
-    let term = indicatif::TermFeatures::default_width;
-    io::stdout().is_terminal().then(term).flatten()
+    terminal_size::terminal_size_of(io::stdout()).map_or(DEFAULT_WIDTH, |(columns, _)| columns.0).max(NARROWEST)
 }
 
 /// What the progress line shows, counted by the driver.
@@ -85,6 +82,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.counters.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // A panic of the drawing thread has been printed by the panic hook.
             let _ = thread.join();
         }

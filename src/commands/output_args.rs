@@ -1,12 +1,12 @@
 //! The arguments of everything that measures: what to do with the run.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::context::{OutputFile, Store};
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::report::Format;
 use crate::stats::Gate;
 
@@ -78,11 +78,8 @@ impl OutputArgs {
 ///
 /// # Errors
 /// A usage error that lists the suffixes.
-pub fn format_of(path: &std::path::Path) -> Result<Format, Failure> {
-    Format::from_suffix(path).ok_or_else(|| {
-        let what = format!("the suffix of `{}` names no format", path.display());
-        Failure::plain(Exit::Usage, what).hint("use .json, .md, .csv or .txt")
-    })
+pub fn format_of(path: &Path) -> Result<Format, Failure> {
+    Format::from_suffix(path).map_err(Failure::usage)
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

@@ -23,6 +23,7 @@ pub struct Settled {
     pub answer: Answer,
 }
 
+#[derive(Clone)]
 enum Entry {
     Settled(Settled),
     Skipped(Stamp),
@@ -48,6 +49,7 @@ struct Track {
 }
 
 /// Everything one lane recorded.
+#[derive(Clone)]
 pub struct LaneRecord {
     name: &'static str,
     labels: Labels,
