@@ -1,1 +1,111 @@
-//! One file per format.
+//! One file per format: a reporter is a pure function from runs to text.
+//!
+//! Separate from whatever measured, so that a stored run and a fresh one look alike and a new format is one new file.
+//! Three more formats belong here, each in its own file with a row in [`Format`]: `html` (one self-contained page),
+//! `junit` (gate results for a pipeline) and `openmetrics` (base units, for a scraper).
+
+mod bars;
+mod csv;
+mod grid;
+mod json;
+mod markdown;
+mod note;
+mod row;
+#[cfg(test)]
+mod sample;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+mod title;
+mod unit;
+mod verdict;
+
+use std::path::Path;
+use std::str::FromStr;
+
+pub use json::{report_document, run_document};
+
+use crate::model::{GateReport, Run};
+
+/// What is shown: runs in the order given, and what a gate decided on them.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The runs.
+    pub runs: &'a [Run],
+    /// The gate's decision, where one was asked for.
+    pub gate: Option<&'a GateReport>,
+    /// Columns of the terminal, for the formats that people read there.
+    pub width: u16,
+}
+
+/// A format.
+pub trait Reporter {
+    /// The report as text, with a final line break.
+    fn render(&self, report: &Report) -> String;
+}
+
+/// The formats there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Tables and text histograms for a terminal.
+    Table,
+    /// The report document.
+    Json,
+    /// GitHub markdown.
+    Markdown,
+    /// One line a series.
+    Csv,
+}
+
+/// A format that we do not have.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// An unknown name.
+    #[error("`{0}` is not a format; there is table, json, markdown and csv")]
+    Name(String),
+    /// A file name whose suffix says nothing.
+    #[error("the suffix of `{0}` names no format; use .txt, .json, .md or .csv")]
+    Suffix(String),
+}
+
+impl Format {
+    /// The format that the suffix of a file name asks for.
+    ///
+    /// # Errors
+    /// When the suffix is missing or unknown.
+    pub fn from_suffix(path: &Path) -> Result<Self, FormatError> {
+        match path.extension().and_then(|suffix| suffix.to_str()) {
+            Some("txt") => Ok(Self::Table),
+            Some("json") => Ok(Self::Json),
+            Some("md") => Ok(Self::Markdown),
+            Some("csv") => Ok(Self::Csv),
+            _ => Err(FormatError::Suffix(path.display().to_string())),
+        }
+    }
+
+    /// The reporter of this format.
+    #[must_use]
+    pub fn reporter(self) -> Box<dyn Reporter> {
+        match self {
+            Self::Table => Box::new(table::Table),
+            Self::Json => Box::new(json::Json),
+            Self::Markdown => Box::new(markdown::Markdown),
+            Self::Csv => Box::new(csv::Csv),
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = FormatError;
+
+    fn from_str(name: &str) -> Result<Self, FormatError> {
+        match name {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "markdown" => Ok(Self::Markdown),
+            "csv" => Ok(Self::Csv),
+            _ => Err(FormatError::Name(name.to_owned())),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What stands below a table: how to read it, what was lost, how far to trust it, what it cost.
+//!
+//! Separate because the terminal and markdown say the same, and because a figure without these is half a figure.
+
+use super::row::{PROGRAMMED, name, shown};
+use super::text::clean;
+use super::unit::{self, count, duration, maybe};
+use crate::model::{Finding, Outage, Quantile, Role, Run, Series, Severity};
+
+/// Outages that are named one by one.
+const NAMED_OUTAGES: usize = 3;
+
+/// The quantiles of the table, and the attempts that each needs (n >= 10 / (1 - p)).
+const NEEDS: [(&str, u64); 3] = [("p50", 20), ("p95", 200), ("p99", 1_000)];
+
+/// A label and a sentence.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// What it is about, in a word or two.
+    pub label: String,
+    /// The sentence.
+    pub text: String,
+}
+
+fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
+    Note { label: label.into(), text: clean(text.as_ref()) }
+}
+
+/// All notes of a run.
+pub fn notes(run: &Run) -> Vec<Note> {
+    let shown = shown(run);
+    let mut notes = legend(run, &shown);
+    notes.extend(floors(run));
+    notes.extend(slip(run));
+    notes.extend(shown.iter().flat_map(|series| shortfall(series)));
+    notes.extend(run.scalars.iter().map(|scalar| {
+        let value = scalar.value.map_or_else(|| unit::ABSENT.to_owned(), |value| unit::quantity(value, &scalar.unit));
+        note(format!("{}{}", scalar.name, scalar.labels), value)
+    }));
+    notes.extend(run.findings.iter().map(finding));
+    notes.extend(run.warnings.iter().map(|warning| note("warning", &warning.text)));
+    notes.extend(cost(run));
+    notes
+}
+
+/// How to read the signs and columns that occur.
+fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
+    let programmed = shown.iter().filter_map(|series| run.beside(series, PROGRAMMED));
+    let rows: Vec<&Series> = shown.iter().copied().chain(programmed.clone()).collect();
+    let quantile_is = |name: &str, wanted| rows.iter().any(|series| series.summary.quantile(name) == wanted);
+    let missing: Vec<String> = NEEDS
+        .iter()
+        .filter(|(name, _)| quantile_is(name, Quantile::TooFew))
+        .map(|(name, n)| format!("{name} needs {} attempts", count(*n)))
+        .collect();
+    let beyond = rows.iter().find(|series| !series.summary.beyond_timeout.is_empty());
+    let has_jitter = shown.iter().any(|series| series.summary.ipdv_mean_ns.is_some());
+    [
+        (!missing.is_empty()).then(|| note(unit::ABSENT, format!("sample too small: {}", missing.join(", ")))),
+        beyond.map(|series| {
+            let text = "the rank falls among the lost attempts, of which only this is known";
+            note(unit::beyond(series.timeout_ns), text)
+        }),
+        has_jitter.then(|| note("jitter", "mean |IPDV|, the mean difference between neighbouring answers (RFC 5481)")),
+        (!run.merged_from.is_empty() && !shown.is_empty())
+            .then(|| note("jitter", "not known of merged runs: it depends on the order of the attempts")),
+        shown.iter().any(|series| series.counts.unanswered_count() > 0).then(|| {
+            note("mean, max, jitter", "of the answered attempts only; the quantiles rank the lost above the timeout")
+        }),
+        shown.iter().any(|series| series.reference.is_some()).then(|| {
+            note("reference", "mean / p95 / jitter as published for a target of this name; context, not a limit")
+        }),
+        (programmed.count() > 0).then(|| {
+            note(PROGRAMMED, "what the emulated link was told to add in this very run; the rest is path and tool")
+        }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The tool's own floor: what it measures where there is nothing to measure.
+fn floors(run: &Run) -> Vec<Note> {
+    let floors = run.series.iter().filter(|series| series.floor && series.role() == Role::Response);
+    floors
+        .map(|series| {
+            let text = format!(
+                "{}, same schedule: {}; smaller differences are the tool's own",
+                name(series),
+                three(series, "p99")
+            );
+            note("noise floor", text)
+        })
+        .collect()
+}
+
+/// The generator's own delay, of the series where it was worst.
+fn slip(run: &Run) -> Option<Note> {
+    let slips = run.series.iter().filter(|series| series.role() == Role::Slip && !series.floor);
+    let (response, worst) = slips
+        .filter_map(|slip| run.responses().find(|series| is_beside(series, slip)).map(|series| (series, slip)))
+        .max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
+    let text = format!("{}; the generator's own delay, worst on {}", three(worst, "p95"), name(response));
+    worst.summary.max_ns.map(|_| note("slip", text))
+}
+
+fn is_beside(response: &Series, part: &Series) -> bool {
+    response.name == part.stem() && response.labels == part.labels
+}
+
+/// `p50 38.1 µs, p99 64.0 µs, max 71.2 µs`.
+fn three(series: &Series, tail: &str) -> String {
+    let quantile = |name| unit::quantile(&series.summary, name, series.timeout_ns);
+    format!("p50 {}, {tail} {}, max {}", quantile("p50"), quantile(tail), maybe(series.summary.max_ns))
+}
+
+/// What one series did not get: lost, refused, failed, skipped, silent for a while, beyond the histogram.
+fn shortfall(series: &Series) -> Vec<Note> {
+    let counts = &series.counts;
+    let name = name(series);
+    let skipped = (counts.skipped_count > 0).then(|| {
+        let text = format!(
+            "{name}: {} planned attempts were never started, too many were in flight",
+            count(counts.skipped_count)
+        );
+        note("skipped", text)
+    });
+    let saturated = (series.saturated_count > 0).then(|| {
+        note("saturated", format!("{name}: {} values are above the histogram's highest", count(series.saturated_count)))
+    });
+    [unanswered(series, &name), outages(series, &name), skipped, saturated].into_iter().flatten().collect()
+}
+
+fn unanswered(series: &Series, name: &str) -> Option<Note> {
+    let counts = &series.counts;
+    let kinds: Vec<String> = series.failure_kinds.iter().map(|(kind, n)| format!("{} {kind}", count(*n))).collect();
+    let failed = if kinds.is_empty() { "failed".to_owned() } else { format!("failed ({})", kinds.join(", ")) };
+    let parts: Vec<String> =
+        [(counts.lost_count, "lost"), (counts.refused_count, "refused"), (counts.failed_count, failed.as_str())]
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{} {what}", count(n)))
+            .collect();
+    let text = format!("{name}: {} of {} attempts", parts.join(", "), count(counts.attempt_count));
+    (!parts.is_empty()).then(|| note("loss", text))
+}
+
+fn outages(series: &Series, name: &str) -> Option<Note> {
+    let longest = series
+        .outages
+        .iter()
+        .map(|outage| outage.length_ns)
+        .max()
+        .map_or_else(String::new, |length| format!(", the longest {}", duration(length)));
+    let one = |outage: &Outage| {
+        let Outage { start_ns, length_ns, unanswered_count } = outage;
+        format!("{} at +{} ({} unanswered)", duration(*length_ns), duration(*start_ns), count(*unanswered_count))
+    };
+    let named: Vec<String> = series.outages.iter().take(NAMED_OUTAGES).map(one).collect();
+    let listed = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    let dots = if series.outage_count > named.len() as u64 && !named.is_empty() { ", …" } else { "" };
+    let text = format!("{name}: {}{longest}{listed}{dots}", count(series.outage_count));
+    (series.outage_count > 0).then(|| note("outages", text))
+}
+
+fn finding(finding: &Finding) -> Note {
+    let label = match finding.severity {
+        Severity::Info => "info",
+        Severity::Notice => "notice",
+        Severity::Problem => "problem",
+    };
+    let evidence =
+        if finding.evidence.is_empty() { String::new() } else { format!(" ({})", finding.evidence.join("; ")) };
+    let advice = finding.advice.as_ref().map_or_else(String::new, |advice| {
+        let verify = advice.verify.as_ref().map_or_else(String::new, |command| format!(" Check with `{command}`."));
+        format!(" Advice: {}.{verify}", advice.text.trim_end_matches('.'))
+    });
+    let stop = if advice.is_empty() { "" } else { "." };
+    note(label, format!("{}{evidence}{stop}{advice}", finding.text.trim_end_matches('.')))
+}
+
+/// What measuring cost the machine that measured.
+fn cost(run: &Run) -> Option<Note> {
+    let cost = &run.self_cost;
+    let cpu = cost.cpu_user_ns.zip(cost.cpu_system_ns).map(|(user, system)| {
+        let used = user + system;
+        let share = (run.elapsed_ns > 0).then(|| unit::ratio(used as f64 / run.elapsed_ns as f64));
+        let share = share.map_or_else(String::new, |share| format!(" ({share} of one core)"));
+        format!("{} CPU{share}", duration(used))
+    });
+    let memory = cost.memory_peak_bytes.map(|bytes| format!("{} peak", unit::bytes(bytes)));
+    let switches = cost.context_switch_voluntary_count.zip(cost.context_switch_involuntary_count);
+    let switches = switches.map(|(given, taken)| format!("{} context switches", count(given + taken)));
+    let parts: Vec<String> = [cpu, memory, switches].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| note("cost of measuring", parts.join(", ")))
+}

@@ -1,0 +1,106 @@
+//! Hand-made runs that every format is tried on.
+//!
+//! Separate because exact texts can be compared across formats only if they are told the same.
+
+use serde_json::json;
+
+use crate::model::{
+    Counts, Environment, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Run, SelfCost, Series, Summary, Validity,
+    Variation, WallTime,
+};
+
+const MS: u64 = 1_000_000;
+const US: u64 = 1_000;
+
+/// A fixed sequence between 0 and 999: the texts must be the same on every machine.
+fn noise(seed: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(seed), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    })
+    .skip(1)
+    .map(|state| (state >> 33) % 1_000)
+}
+
+/// Delays around `typical` with a tail to the right; one in fifty is far out.
+pub fn delays(typical: u64, n: usize, seed: u64) -> Vec<u64> {
+    noise(seed)
+        .take(n)
+        .map(|u| typical * (700 + u * u / 1_250 + if u > 980 { 30 * (u - 980) } else { 0 }) / 1_000)
+        .collect()
+}
+
+/// A series of these answers, and so many lost.
+pub fn series(name: &str, target: &str, values: &[u64], lost: u64) -> Series {
+    let (mut histogram, mut moments, mut variation) = (Histogram::new(), Moments::default(), Variation::default());
+    for (number, value) in values.iter().enumerate() {
+        histogram.record(*value);
+        moments.push(*value);
+        variation.push(number as u64, *value);
+    }
+    let ok_count = values.len() as u64;
+    let counts = Counts { attempt_count: ok_count + lost, ok_count, lost_count: lost, ..Counts::default() };
+    Series {
+        name: name.to_owned(),
+        labels: Labels::new().with("target", target),
+        counts,
+        timeout_ns: Some(1_000 * MS),
+        summary: Summary::of(&histogram, &moments, &counts, &variation),
+        histogram,
+        ..Series::default()
+    }
+}
+
+/// A run of these series as `probe rtt` makes it.
+pub fn run(series: Vec<Series>) -> Run {
+    Run {
+        schema: RUN_SCHEMA.to_owned(),
+        id: "20261123T071049Z-probe-rtt-7f3a".to_owned(),
+        command: "probe rtt".to_owned(),
+        spec: json!({"load": {"arrival": {"loop": "open", "rate": "50/s", "spacing": "constant"}}}),
+        spec_hash: "0f5c".to_owned(),
+        started_at: WallTime::from_unix_nanos(1_795_417_849_000_000_000),
+        elapsed_ns: 25_000 * MS,
+        complete: true,
+        validity: Validity::default(),
+        seed: Some(42),
+        version: "0.1.0".to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        merged_from: Vec::new(),
+        environment: Environment::default(),
+        self_cost: SelfCost {
+            cpu_user_ns: Some(210 * MS),
+            cpu_system_ns: Some(100 * MS),
+            memory_peak_bytes: Some(10_276_045),
+            context_switch_voluntary_count: Some(3_000),
+            context_switch_involuntary_count: Some(120),
+        },
+        warnings: Vec::new(),
+        series,
+        scalars: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+/// The three emulated topologies: measured, programmed and published figures side by side, and the tool's own floor.
+pub fn topologies() -> Run {
+    let published = [
+        ("local-dc", 1_200, 2_800, 500, 0),
+        ("cross-region", 38_700, 62_100, 12_300, 3),
+        ("hybrid", 25_400, 47_600, 9_800, 0),
+    ];
+    let mut all = Vec::new();
+    for (at, (target, mean, p95, jitter, lost)) in published.into_iter().enumerate() {
+        let reference = Reference { mean_ns: mean * US, p95_ns: p95 * US, jitter_ns: jitter * US };
+        let programmed = delays(mean * US, 1_250, at as u64);
+        let answered: Vec<u64> =
+            programmed.iter().skip(lost).zip(noise(9)).map(|(ns, u)| ns + 40_000 + u * 20).collect();
+        let response = series("rtt.echo", target, &answered, lost as u64);
+        all.push(Series { reference: Some(reference.clone()), ..response });
+        all.push(series("rtt.echo.slip", target, &delays((at as u64 + 1) * 8_000, 1_250, 5), 0));
+        all.push(series("rtt.echo.programmed", target, &programmed, 0));
+        let icmp: Vec<u64> = programmed.iter().map(|ns| ns + 25_000).collect();
+        all.push(Series { reference: Some(reference), ..series("rtt.icmp", target, &icmp, 0) });
+    }
+    all.push(Series { floor: true, ..series("rtt.echo", "loopback", &delays(38 * US, 1_250, 4), 0) });
+    run(all)
+}

@@ -1,0 +1,57 @@
+//! What people see in a terminal: for each run its trustworthiness, its table, its notes and its histograms.
+//!
+//! Separate from the pieces so that the order of a report is read in one place.
+
+use super::note::{Note, notes};
+use super::row::rows;
+use super::text::{hang, length};
+use super::{Report, Reporter, bars, grid, title, verdict};
+use crate::model::Run;
+
+/// Tables and text histograms.
+pub struct Table;
+
+/// Narrower terminals get lines of this width; prose is not readable below it.
+const LEAST_WIDTH: usize = 60;
+
+/// Prose is not readable above it.
+const PROSE_WIDTH: usize = 120;
+
+impl Reporter for Table {
+    fn render(&self, report: &Report) -> String {
+        let width = usize::from(report.width).max(LEAST_WIDTH);
+        let runs = report.runs.iter().map(|one| run(one, width));
+        let gate = report.gate.map(|gate| {
+            let results = verdict::results(gate);
+            let items = results.iter().map(|(word, text)| hang(&format!("  {word:<14}"), text, width.min(PROSE_WIDTH)));
+            format!("{}\n{}", verdict::headline(gate), items.collect::<String>())
+        });
+        runs.chain(gate).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn run(run: &Run, width: usize) -> String {
+    let prose = width.min(PROSE_WIDTH);
+    let alarms: String = title::alarms(run).iter().map(|alarm| hang("", alarm, prose)).collect();
+    let rows = rows(run);
+    let table = match rows.is_empty() {
+        true => "no series were recorded\n".to_owned(),
+        false => grid::lines(&rows, width).iter().map(|line| format!("{line}\n")).collect(),
+    };
+    let title = hang("", &title::title(run), prose);
+    let parts = [format!("{alarms}{title}"), table, definitions(&notes(run), prose)];
+    let bars = bars::blocks(run, width);
+    parts.into_iter().chain(bars).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Labels in a column, sentences beside them; a label is not repeated.
+fn definitions(notes: &[Note], width: usize) -> String {
+    let column = notes.iter().map(|note| length(&note.label)).max().unwrap_or(0).min(width / 3);
+    let mut text = String::new();
+    for (at, note) in notes.iter().enumerate() {
+        let is_repeated = at > 0 && notes[at - 1].label == note.label;
+        let label = if is_repeated { "" } else { &note.label };
+        text.push_str(&hang(&format!("{label:<column$}  "), &note.text, width));
+    }
+    text
+}
