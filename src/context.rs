@@ -136,9 +136,9 @@ impl Store {
     /// # Errors
     /// When it cannot.
     pub fn prepare(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.folder)
-            .and_then(|()| NamedTempFile::new_in(&self.folder).map(drop))
-            .map_err(|error| Failure::file("cannot keep runs in", &self.folder, &error).hint("give --runs-dir DIR, or --no-save"))
+        fs::create_dir_all(&self.folder).and_then(|()| NamedTempFile::new_in(&self.folder).map(drop)).map_err(|error| {
+            Failure::file("cannot keep runs in", &self.folder, &error).hint("give --runs-dir DIR, or --no-save")
+        })
     }
 
     /// Writes a run, replacing its earlier checkpoint.
@@ -183,7 +183,10 @@ pub fn read_run(path: &Path) -> Result<Run, Failure> {
     let unreadable = |error: io::Error| Failure::file("cannot read the run", path, &error);
     let length = fs::metadata(path).map_err(unreadable)?.len();
     if length > RUN_FILE_LIMIT {
-        return Err(Failure::plain(Exit::Unable, format!("`{}` is {length} bytes long, which no run is", path.display())));
+        return Err(Failure::plain(
+            Exit::Unable,
+            format!("`{}` is {length} bytes long, which no run is", path.display()),
+        ));
     }
     let text = fs::read_to_string(path).map_err(unreadable)?;
     Run::parse(&text).map_err(|error| {

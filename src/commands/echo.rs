@@ -59,13 +59,14 @@ pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
         let tcp = TcpListener::from_std(tcp).map_err(|error| cannot("cannot listen on", error))?;
         let udp = UdpSocket::from_std(udp).map_err(|error| cannot("cannot listen on", error))?;
         let mut shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
-        let say = |text: String| if args.quiet { () } else { console::say(text) };
-        say(format!("echo listening on {address} (TCP and UDP)"));
-        let limits = EchoLimits {
-            connections: args.max_connections as usize,
-            idle: args.idle_timeout,
-            ..EchoLimits::default()
+        let say = |text: String| {
+            if !args.quiet {
+                console::say(text);
+            }
         };
+        say(format!("echo listening on {address} (TCP and UDP)"));
+        let limits =
+            EchoLimits { connections: args.max_connections as usize, idle: args.idle_timeout, ..EchoLimits::default() };
         let statistics = Arc::new(EchoStatistics::default());
         tokio::select! {
             () = serve(tcp, udp, limits, Arc::clone(&statistics)) => {}

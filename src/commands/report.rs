@@ -106,7 +106,8 @@ impl ReportArgs {
         files.truncate(self.last.unwrap_or(1) as usize);
         if files.is_empty() {
             let what = format!("no run is stored in `{}`", store.folder().display());
-            return Err(Failure::plain(Exit::Unable, what).hint("measure something first, such as `offloadctl probe rtt --emulate local-dc`"));
+            return Err(Failure::plain(Exit::Unable, what)
+                .hint("measure something first, such as `offloadctl probe rtt --emulate local-dc`"));
         }
         // Oldest first, as files on the command line would be given.
         files.iter().rev().map(|path| read_run(path)).collect()
@@ -133,7 +134,9 @@ fn list(args: &ReportArgs) -> Result<Exit, Failure> {
             state(run).to_owned(),
             run.responses().count().to_string(),
         ],
-        Err(failure) => vec![name.clone(), String::new(), String::new(), format!("unreadable: {failure}"), String::new()],
+        Err(failure) => {
+            vec![name.clone(), String::new(), String::new(), format!("unreadable: {failure}"), String::new()]
+        }
     });
     print(&(plain_table(&header, rows) + "\n"))?;
     Ok(Exit::Fine)

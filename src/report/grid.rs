@@ -22,6 +22,19 @@ pub fn lines(rows: &[Row], width: usize) -> Vec<String> {
     candidates.iter().map(|layout| layout(rows)).find(fits).unwrap_or_else(|| stacked(rows, NARROW_GAP))
 }
 
+/// A table of texts under these heads, for lists that are no runs.
+#[must_use]
+pub fn plain_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(heads);
+    table.add_rows(rows);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if at == 0 { 0 } else { GAP }, 0));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
 /// Target, channel, figures and reference in one line; a target is named once.
 fn side_by_side(rows: &[Row]) -> Vec<String> {
     let has_reference = rows.iter().any(|row| row.reference.is_some());

@@ -24,7 +24,9 @@ mod verdict;
 use std::path::Path;
 use std::str::FromStr;
 
+pub use grid::plain_table;
 pub use json::{report_document, run_document};
+pub use unit::{duration as duration_text, ratio as ratio_text};
 
 use crate::model::{GateReport, Run};
 

@@ -123,7 +123,9 @@ fn explain(error: RttError) -> Failure {
         RttError::Prepare(PrepareError::Icmp(_)) => {
             "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW, or leave icmp out of --channel"
         }
-        RttError::Prepare(PrepareError::Locate(_)) => "check the name, or give the address with --resolve HOST:PORT:ADDRESS",
+        RttError::Prepare(PrepareError::Locate(_)) => {
+            "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
+        }
         RttError::Prepare(PrepareError::Nothing { .. }) => "write NAME=HOST:PORT",
         _ => "see `offloadctl probe rtt --help`",
     };

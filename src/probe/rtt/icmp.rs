@@ -76,7 +76,6 @@ impl IcmpHub {
         Ok(Self { shared, _reader: reader })
     }
 
-
     /// Replies that came after their attempt had been given up.
     #[must_use]
     pub fn late_count(&self) -> u64 {
@@ -130,10 +129,10 @@ impl Shared {
             if word(&message[8..]) == self.token {
                 self.pending.settle(word(&message[16..]), Outcome::Ok, at);
             }
-        } else if message[0] == self.types.unreachable {
-            if let Some(key) = self.quoted_key(&message[HEADER..]) {
-                self.pending.settle(key, Outcome::Failed("unreachable"), at);
-            }
+        } else if message[0] == self.types.unreachable
+            && let Some(key) = self.quoted_key(&message[HEADER..])
+        {
+            self.pending.settle(key, Outcome::Failed("unreachable"), at);
         }
     }
 
