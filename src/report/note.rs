@@ -51,12 +51,18 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
     let missing: Vec<String> = NEEDS
         .iter()
         .filter(|(name, _)| quantile_is(name, Quantile::TooFew))
-        .map(|(name, n)| format!("{name} needs {} attempts", count(*n)))
+        .enumerate()
+        .map(|(at, (name, n))| match at {
+            0 => format!("{name} needs {} attempts", count(*n)),
+            _ => format!("{name} {}", count(*n)),
+        })
         .collect();
     let beyond = rows.iter().find(|series| !series.summary.beyond_timeout.is_empty());
+    let is_silent = rows.iter().any(|series| series.counts.ok_count == 0);
     let has_jitter = shown.iter().any(|series| series.summary.ipdv_mean_ns.is_some());
     [
         (!missing.is_empty()).then(|| note(unit::ABSENT, format!("sample too small: {}", missing.join(", ")))),
+        is_silent.then(|| note(unit::ABSENT, "nothing was answered, so there is no mean, maximum or jitter")),
         beyond.map(|series| {
             let text = "the rank falls among the lost attempts, of which only this is known";
             note(unit::beyond(series.timeout_ns), text)
@@ -64,7 +70,7 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
         has_jitter.then(|| note("jitter", "mean |IPDV|, the mean difference between neighbouring answers (RFC 5481)")),
         (!run.merged_from.is_empty() && !shown.is_empty())
             .then(|| note("jitter", "not known of merged runs: it depends on the order of the attempts")),
-        shown.iter().any(|series| series.counts.unanswered_count() > 0).then(|| {
+        shown.iter().any(|series| series.counts.unanswered_count() > 0 && series.counts.ok_count > 0).then(|| {
             note("mean, max, jitter", "of the answered attempts only; the quantiles rank the lost above the timeout")
         }),
         shown.iter().any(|series| series.reference.is_some()).then(|| {
@@ -146,20 +152,20 @@ fn unanswered(series: &Series, name: &str) -> Option<Note> {
 }
 
 fn outages(series: &Series, name: &str) -> Option<Note> {
-    let longest = series
-        .outages
-        .iter()
-        .map(|outage| outage.length_ns)
-        .max()
-        .map_or_else(String::new, |length| format!(", the longest {}", duration(length)));
+    let longest = series.outages.iter().map(|outage| outage.length_ns).max().filter(|_| series.outage_count > 1);
+    let longest = longest.map_or_else(String::new, |length| format!(", the longest {}", duration(length)));
     let one = |outage: &Outage| {
         let Outage { start_ns, length_ns, unanswered_count } = outage;
-        format!("{} at +{} ({} unanswered)", duration(*length_ns), duration(*start_ns), count(*unanswered_count))
+        let start = if *start_ns == 0 { "the start".to_owned() } else { format!("+{}", duration(*start_ns)) };
+        format!("{} at {start} ({} unanswered)", duration(*length_ns), count(*unanswered_count))
     };
     let named: Vec<String> = series.outages.iter().take(NAMED_OUTAGES).map(one).collect();
     let listed = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
     let dots = if series.outage_count > named.len() as u64 && !named.is_empty() { ", …" } else { "" };
-    let text = format!("{name}: {}{longest}{listed}{dots}", count(series.outage_count));
+    let text = match (series.outage_count, named.as_slice()) {
+        (1, [only]) => format!("{name}: {only}"),
+        (n, _) => format!("{name}: {}{longest}{listed}{dots}", count(n)),
+    };
     (series.outage_count > 0).then(|| note("outages", text))
 }
 
@@ -183,14 +189,14 @@ fn finding(finding: &Finding) -> Note {
 fn cost(run: &Run) -> Option<Note> {
     let cost = &run.self_cost;
     let cpu = cost.cpu_user_ns.zip(cost.cpu_system_ns).map(|(user, system)| {
-        let used = user + system;
+        let used = user.saturating_add(system);
         let share = (run.elapsed_ns > 0).then(|| unit::ratio(used as f64 / run.elapsed_ns as f64));
         let share = share.map_or_else(String::new, |share| format!(" ({share} of one core)"));
         format!("{} CPU{share}", duration(used))
     });
     let memory = cost.memory_peak_bytes.map(|bytes| format!("{} peak", unit::bytes(bytes)));
     let switches = cost.context_switch_voluntary_count.zip(cost.context_switch_involuntary_count);
-    let switches = switches.map(|(given, taken)| format!("{} context switches", count(given + taken)));
+    let switches = switches.map(|(given, taken)| format!("{} context switches", count(given.saturating_add(taken))));
     let parts: Vec<String> = [cpu, memory, switches].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| note("cost of measuring", parts.join(", ")))
 }

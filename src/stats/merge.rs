@@ -38,7 +38,7 @@ fn absorb(into: &mut Run, run: Run) {
         into.id = format!("{PREFIX}{}", into.id);
     }
     into.started_at = into.started_at.min(run.started_at);
-    into.elapsed_ns += run.elapsed_ns;
+    into.elapsed_ns = into.elapsed_ns.saturating_add(run.elapsed_ns);
     into.complete &= run.complete;
     into.seed = None;
     into.labels.retain(|label, value| run.labels.get(label) == Some(value));
@@ -81,15 +81,16 @@ fn add_series(into: &mut Series, other: &Series) {
     moments.merge(&Moments::of_summary(&other.summary, other.counts.ok_count));
     into.histogram.merge(&other.histogram);
     into.counts.merge(&other.counts);
-    into.saturated_count += other.saturated_count;
-    into.outage_count += other.outage_count;
+    into.saturated_count = into.saturated_count.saturating_add(other.saturated_count);
+    into.outage_count = into.outage_count.saturating_add(other.outage_count);
     add_kinds(&mut into.failure_kinds, &other.failure_kinds);
     into.summary = Summary::of(&into.histogram, &moments, &into.counts, &Variation::default());
 }
 
 fn add_kinds(into: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
     for (kind, n) in other {
-        *into.entry(kind.clone()).or_default() += n;
+        let sum = into.entry(kind.clone()).or_default();
+        *sum = sum.saturating_add(*n);
     }
 }
 
