@@ -1,16 +1,14 @@
 //! `offloadctl echo`: the far end as a service.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::{TcpListener, UdpSocket};
 
 use super::duration;
 use crate::console;
-use crate::echo::{EchoLimits, EchoStatistics, bind_pair, serve};
+use crate::echo::{EchoLimits, EchoServer, EchoStatistics, bind_pair};
 use crate::error::{Exit, Failure};
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
@@ -53,26 +51,21 @@ pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| cannot("cannot start an event loop for", error))?;
-    runtime.block_on(async {
-        let (tcp, udp) = bind_pair(args.listen).map_err(|error| cannot("cannot listen on", error))?;
-        let address = tcp.local_addr().map_err(|error| cannot("cannot listen on", error))?;
-        let tcp = TcpListener::from_std(tcp).map_err(|error| cannot("cannot listen on", error))?;
-        let udp = UdpSocket::from_std(udp).map_err(|error| cannot("cannot listen on", error))?;
-        let mut shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
-        let say = |text: String| {
-            if !args.quiet {
-                console::say(text);
-            }
-        };
-        say(format!("echo listening on {address} (TCP and UDP)"));
-        let limits =
-            EchoLimits { connections: args.max_connections as usize, idle: args.idle_timeout, ..EchoLimits::default() };
-        let statistics = Arc::new(EchoStatistics::default());
-        tokio::select! {
-            () = serve(tcp, udp, limits, Arc::clone(&statistics)) => {}
-            () = shutdown.requested() => {}
+    let (tcp, udp) = bind_pair(args.listen).map_err(|error| cannot("cannot listen on", error))?;
+    let address = tcp.local_addr().map_err(|error| cannot("cannot listen on", error))?;
+    let limits =
+        EchoLimits { connections: args.max_connections as usize, idle: args.idle_timeout, ..EchoLimits::default() };
+    let say = |text: String| {
+        if !args.quiet {
+            console::say(text);
         }
-        say(summary(&statistics));
+    };
+    runtime.block_on(async {
+        let mut shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
+        let server = EchoServer::start(tcp, udp, limits).map_err(|error| cannot("cannot serve", error))?;
+        say(format!("echo listening on {address} (TCP and UDP)"));
+        shutdown.requested().await;
+        say(summary(server.statistics()));
         Ok(Exit::Fine)
     })
 }

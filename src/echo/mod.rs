@@ -9,4 +9,4 @@ mod server;
 
 pub use embedded::{Embedded, bind_pair};
 pub use frame::{FRAME_LENGTH, Frame, Kind, answer};
-pub use server::{EchoLimits, EchoStatistics, serve};
+pub use server::{EchoLimits, EchoServer, EchoStatistics};

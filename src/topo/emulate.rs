@@ -90,6 +90,8 @@ impl Emulation {
         for (number, profile) in (0..).zip(profiles) {
             Link::new(profile, true, seed, number)?;
             let (tcp, udp) = bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            tcp.set_nonblocking(true)?;
+            udp.set_nonblocking(true)?;
             let address = tcp.local_addr()?;
             let target = EmulatedTarget { address, tcp_applied: Arc::default(), udp_applied: Arc::default() };
             endpoints.push(Endpoint { tcp, udp, target, profile: profile.clone(), seed, number, responder });

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,14 +49,14 @@ struct Shared {
     state: Mutex<State>,
     changed: Notify,
     outbox_filled: Notify,
+    /// PONGs so far: only after the first is silence an outage and a close a death.
+    heard: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     link: Link,
     outbox: Vec<u8>,
-    /// Whether a PONG has ever come: only then is silence an outage and a close a death.
-    proven: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -77,9 +78,10 @@ impl EchoChannel {
             patience,
             session: clock::entropy(),
             pending: Pending::default(),
-            state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new(), proven: false }),
+            state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new() }),
             changed: Notify::new(),
             outbox_filled: Notify::new(),
+            heard: AtomicU64::new(0),
         });
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(Arc::clone(&shared)));
@@ -155,6 +157,16 @@ impl Shared {
         Ok(())
     }
 
+    fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Never sends another byte to a peer that is not an echo.
+    fn give_up(&self, what: &'static str) {
+        self.set(Link::Foreign(what));
+        self.pending.settle_all(NOT_AN_ECHO);
+    }
+
     fn set(&self, link: Link) {
         let mut state = self.lock();
         state.link = link;
@@ -177,13 +189,12 @@ async fn keep(shared: Arc<Shared>) {
         };
         shared.set(Link::Up(Arc::clone(&stream)));
         let end = converse(&shared, &stream).await;
-        let proven = shared.lock().proven;
-        if let (false, End::Foreign(what) | End::Closed(what)) | (true, End::Foreign(what)) = (proven, &end) {
-            shared.set(Link::Foreign(what));
-            shared.pending.settle_all(NOT_AN_ECHO);
-            return;
-        }
-        let outcome = if matches!(end, End::Stalled) { Outcome::Lost } else { Outcome::Failed("connection_lost") };
+        let outcome = match end {
+            End::Foreign(what) => return shared.give_up(what),
+            End::Closed(what) if shared.heard() == 0 => return shared.give_up(what),
+            End::Closed(_) => Outcome::Failed("connection_lost"),
+            End::Stalled => Outcome::Lost,
+        };
         shared.set(Link::Down(outcome));
         shared.pending.settle_all(outcome);
     }
@@ -209,26 +220,50 @@ enum End {
 /// Reads PONGs and writes the outbox until the connection ends.
 async fn converse(shared: &Shared, stream: &TcpStream) -> End {
     let stall = (shared.patience * 3).max(Duration::from_secs(5));
-    let mut buffer = [0; 64 * FRAME_LENGTH];
-    let mut filled = 0;
+    let mut heard = shared.heard();
+    let mut patrol = tokio::time::interval(stall);
+    let mut pongs = Pongs { buffer: [0; 64 * FRAME_LENGTH], filled: 0 };
     loop {
+        // Reading comes first and arms no timer: what stands between the wake-up and the stamp is in every figure.
         tokio::select! {
-            readable = timeout(stall, stream.readable()) => match readable {
-                Err(_) if shared.lock().proven && !shared.pending.is_empty() => return End::Stalled,
-                Err(_) => continue,
-                Ok(_) => {}
-            },
-            () = flush(shared, stream) => continue,
+            biased;
+            end = pongs.read(shared, stream) => return end,
+            () = flush(shared, stream) => {}
+            _ = patrol.tick() => {
+                let now = shared.heard();
+                if now == heard && now > 0 && !shared.pending.is_empty() {
+                    return End::Stalled;
+                }
+                heard = now;
+            }
         }
-        match stream.try_read(&mut buffer[filled..]) {
-            Ok(0) => return End::Closed("it closed the connection"),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return End::Closed("it reset the connection"),
-        }
-        match take_frames(shared, &mut buffer, filled) {
-            Some(rest) => filled = rest,
-            None => return End::Foreign("it answered with other bytes"),
+    }
+}
+
+/// Bytes of the connection that are not yet whole frames.
+struct Pongs {
+    buffer: [u8; 64 * FRAME_LENGTH],
+    filled: usize,
+}
+
+impl Pongs {
+    async fn read(&mut self, shared: &Shared, stream: &TcpStream) -> End {
+        loop {
+            match stream.try_read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return End::Closed("it closed the connection"),
+                Ok(read) => {
+                    self.filled += read;
+                    match take_frames(shared, &mut self.buffer, self.filled) {
+                        Some(rest) => self.filled = rest,
+                        None => return End::Foreign("it answered with other bytes"),
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return End::Closed("it reset the connection"),
+            }
+            if stream.readable().await.is_err() {
+                return End::Closed("it closed the connection");
+            }
         }
     }
 }
@@ -242,7 +277,7 @@ fn take_frames(shared: &Shared, buffer: &mut [u8], filled: usize) -> Option<usiz
         shared.pending.settle(pong.sequence, Outcome::Ok, at);
     }
     if whole > 0 {
-        shared.lock().proven = true;
+        shared.heard.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed);
     } else if !Frame::ping(0, 0, at).encode().starts_with(&buffer[..filled.min(5)]) {
         return None;
     }
