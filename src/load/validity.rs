@@ -24,12 +24,14 @@ pub fn judge(run: &Run, spec: &LoadSpec) -> Verdict {
     let mut verdict = Verdict::default();
     let Arrival::Open { rate, .. } = spec.arrival else { return verdict };
     let gap_ns = u64::try_from(rate.gap().as_nanos()).unwrap_or(u64::MAX);
+    let mut shares: Vec<(f64, &Series)> = Vec::new();
     for response in run.responses() {
         let slip = run.beside(response, "slip").and_then(slip_ns);
         let reasons = [too_few_started(response), slip.and_then(|slip| too_much_slip(response, slip, gap_ns))];
         verdict.validity.reasons.extend(reasons.into_iter().flatten());
-        verdict.warnings.extend(slip.and_then(|slip| slip_against_median(response, slip)));
+        shares.extend(slip.and_then(|slip| slip_against_median(response, slip)));
     }
+    verdict.warnings.extend(slip_warning(&shares));
     verdict.validity.valid = verdict.validity.reasons.is_empty();
     verdict
 }
@@ -65,17 +67,19 @@ fn too_much_slip(response: &Series, slip_ns: u64, gap_ns: u64) -> Option<String>
     })
 }
 
-fn slip_against_median(response: &Series, slip_ns: u64) -> Option<Warning> {
+/// Slip as a share of the median, where it is more than a tenth.
+fn slip_against_median(response: &Series, slip_ns: u64) -> Option<(f64, &Series)> {
     let p50 = response.summary.p50_ns?;
-    (slip_ns > p50 / 10).then(|| {
-        let share = slip_ns as f64 / p50 as f64 * 100.0;
-        let name = response.full_name();
-        Warning::new(
-            "slip_above_p50",
-            format!(
-                "{name}: the generator's own slip (p95) is {share:.0} % of the p50; {}.service leaves it out",
-                response.name
-            ),
-        )
-    })
+    (slip_ns > p50 / 10).then(|| (slip_ns as f64 / p50 as f64, response))
+}
+
+fn slip_warning(shares: &[(f64, &Series)]) -> Option<Warning> {
+    let (share, worst) = shares.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let text = format!(
+        "the generator's own slip (p95) is above 10 % of the p50 on {} series, worst on {} with {:.0} %; the .service series leave it out",
+        shares.len(),
+        worst.full_name(),
+        share * 100.0
+    );
+    Some(Warning::new("slip_above_p50", text))
 }

@@ -87,9 +87,9 @@ impl Histogram {
             return;
         }
         if value_ns > Self::HIGHEST_NS {
-            self.saturated += n;
+            self.saturated = self.saturated.saturating_add(n);
         }
-        self.total += n;
+        self.total = self.total.saturating_add(n);
         self.cells.add(bucket_of(value_ns.min(Self::HIGHEST_NS)), n);
     }
 
@@ -98,8 +98,8 @@ impl Histogram {
         for (bucket, n) in other.cells.iter() {
             self.cells.add(bucket, n);
         }
-        self.total += other.total;
-        self.saturated += other.saturated;
+        self.total = self.total.saturating_add(other.total);
+        self.saturated = self.saturated.saturating_add(other.saturated);
     }
 
     /// Number of recorded values.
@@ -125,7 +125,7 @@ impl Histogram {
     pub fn value_at_rank(&self, rank: u64) -> Option<u64> {
         let mut seen = 0;
         self.cells.iter().find_map(|(bucket, n)| {
-            seen += n;
+            seen = n.saturating_add(seen);
             (rank > 0 && seen >= rank).then(|| highest_of(bucket))
         })
     }
@@ -185,7 +185,7 @@ impl Cells {
     fn add(&mut self, bucket: u32, n: u64) {
         match self {
             Self::Sparse(pairs) => match pairs.binary_search_by_key(&bucket, |pair| pair.0) {
-                Ok(at) => pairs[at].1 += n,
+                Ok(at) => pairs[at].1 = pairs[at].1.saturating_add(n),
                 Err(at) => {
                     pairs.insert(at, (bucket, n));
                     if pairs.len() > SPARSE_LIMIT {
@@ -195,7 +195,8 @@ impl Cells {
             },
             Self::Dense { base, counts } => {
                 widen(base, counts, bucket);
-                counts[(bucket - *base) as usize] += n;
+                let count = &mut counts[(bucket - *base) as usize];
+                *count = count.saturating_add(n);
             }
         }
     }

@@ -49,18 +49,18 @@ impl Counts {
 
     /// Adds the counts of another part of the same series.
     pub const fn merge(&mut self, other: &Self) {
-        self.attempt_count += other.attempt_count;
-        self.ok_count += other.ok_count;
-        self.lost_count += other.lost_count;
-        self.refused_count += other.refused_count;
-        self.failed_count += other.failed_count;
-        self.skipped_count += other.skipped_count;
+        self.attempt_count = self.attempt_count.saturating_add(other.attempt_count);
+        self.ok_count = self.ok_count.saturating_add(other.ok_count);
+        self.lost_count = self.lost_count.saturating_add(other.lost_count);
+        self.refused_count = self.refused_count.saturating_add(other.refused_count);
+        self.failed_count = self.failed_count.saturating_add(other.failed_count);
+        self.skipped_count = self.skipped_count.saturating_add(other.skipped_count);
     }
 
     /// Attempts without an answer, for whichever reason: lost + refused + failed.
     #[must_use]
     pub const fn unanswered_count(&self) -> u64 {
-        self.lost_count + self.refused_count + self.failed_count
+        self.lost_count.saturating_add(self.refused_count).saturating_add(self.failed_count)
     }
 
     /// Unanswered attempts over attempts; `None` without attempts.

@@ -31,9 +31,9 @@ pub enum RunError {
     /// Not a run document.
     #[error("it is not a run document: {0}")]
     Content(serde_json::Error),
-    /// A series whose counts do not add up.
-    #[error("the counts of series `{series}` do not add up")]
-    Counts {
+    /// A series whose counts do not add up, or whose summary is not that of its histogram.
+    #[error("series `{series}` contradicts itself: its counts, summary and histogram do not fit together")]
+    Contradiction {
         /// Which series.
         series: String,
     },
@@ -126,8 +126,8 @@ impl Run {
             found => return Err(RunError::Schema { found: found.unwrap_or("missing").to_owned() }),
         }
         let run: Self = serde_json::from_value(value).map_err(RunError::Content)?;
-        match run.series.iter().find(|s| !s.counts.is_consistent() || s.histogram.len() != s.counts.ok_count) {
-            Some(series) => Err(RunError::Counts { series: series.full_name() }),
+        match run.series.iter().find(|series| !series.is_consistent()) {
+            Some(series) => Err(RunError::Contradiction { series: series.full_name() }),
             None => Ok(run),
         }
     }

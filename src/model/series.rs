@@ -113,6 +113,26 @@ impl Series {
         self.labels.value("target").unwrap_or_default()
     }
 
+    /// Whether counts, histogram and extremes fit together, as they must in a file we did not write just now.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let mut buckets = self.histogram.buckets();
+        let first = buckets.next();
+        let last = buckets.last().or(first);
+        let within = |value: Option<u64>, bucket: Option<(u64, u64, u64)>| match (value, bucket) {
+            (Some(value), Some((low, high, _))) => (low..=high).contains(&value.min(Histogram::HIGHEST_NS)),
+            (None, None) => true,
+            _ => false,
+        };
+        let Summary { min_ns, mean_ns, max_ns, .. } = self.summary;
+        self.counts.is_consistent()
+            && self.histogram.len() == self.counts.ok_count
+            && within(min_ns, first)
+            && within(max_ns, last)
+            && mean_ns.is_some() == min_ns.is_some()
+            && mean_ns.is_none_or(|mean| min_ns.is_some_and(|min| min <= mean) && max_ns.is_some_and(|max| mean <= max))
+    }
+
     /// Name and labels as gates and reports write them.
     #[must_use]
     pub fn full_name(&self) -> String {

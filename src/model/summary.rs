@@ -56,11 +56,11 @@ impl Moments {
         if other.n == 0 {
             return;
         }
-        let n = (self.n + other.n) as f64;
+        let n = self.n as f64 + other.n as f64;
         let delta = other.mean - self.mean;
         self.m2 += other.m2 + delta * delta * self.n as f64 * other.n as f64 / n;
         self.mean += delta * other.n as f64 / n;
-        self.n += other.n;
+        self.n = self.n.saturating_add(other.n);
         self.min = self.min.into_iter().chain(other.min).min();
         self.max = self.max.into_iter().chain(other.max).max();
     }
@@ -131,7 +131,7 @@ impl Summary {
         for (name, p) in SHOWN {
             summary.place(name, quantile(histogram, counts, moments.max, p));
         }
-        summary.pdv_p999_ns = summary.p999_ns.zip(summary.min_ns).map(|(p999, min)| p999 - min);
+        summary.pdv_p999_ns = summary.p999_ns.zip(summary.min_ns).map(|(p999, min)| p999.saturating_sub(min));
         summary
     }
 
@@ -174,7 +174,7 @@ impl Summary {
 
 /// One quantile of the answered and the lost, the lost ranked above the timeout.
 fn quantile(histogram: &Histogram, counts: &Counts, max: Option<u64>, p: f64) -> Quantile {
-    let n = histogram.len() + counts.lost_count;
+    let n = histogram.len().saturating_add(counts.lost_count);
     if histogram.is_empty() && counts.lost_count > 0 {
         return Quantile::BeyondTimeout;
     }

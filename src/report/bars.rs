@@ -29,16 +29,23 @@ const MOST_BAR: usize = 24;
 
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// One block of text for each name of a response series that was answered at all.
+/// One block of text for each name of a response series that was answered at all, with a column a target; where there
+/// is one target, one block with a column a channel.
 pub fn blocks(run: &Run, width: usize) -> Vec<String> {
+    let shown = shown(run);
+    if let [first, .., last] = shown.as_slice()
+        && target(first) == target(last)
+    {
+        return block(&target(first), &shown, channel, width).into_iter().collect();
+    }
     let mut groups: Vec<Vec<&Series>> = Vec::new();
-    for series in shown(run) {
+    for series in shown {
         match groups.iter_mut().find(|group| group[0].name == series.name) {
             Some(group) => group.push(series),
             None => groups.push(vec![series]),
         }
     }
-    groups.iter().filter_map(|group| block(group, width)).collect()
+    groups.iter().filter_map(|group| block(&channel(group[0]), group, target, width)).collect()
 }
 
 /// One bucket of the axis, or an end without an answer, with the count of each target.
@@ -47,22 +54,25 @@ struct Row {
     counts: Vec<u64>,
 }
 
-fn block(group: &[&Series], width: usize) -> Option<String> {
+/// What a column is called.
+type Head = fn(&Series) -> String;
+
+fn block(title: &str, group: &[&Series], head: Head, width: usize) -> Option<String> {
     let (drawn, left_out) = group.split_at(group.len().min(MOST_TARGETS));
     let mut rows = buckets(drawn)?;
     rows.extend(ends(drawn));
-    let mut text = format!("{}: share of attempts by latency, from the value on the left\n", channel(group[0]));
+    let mut text = format!("{title}: share of attempts by latency, from the value on the left\n");
     let label_width = rows.iter().map(|row| length(&row.label)).max().unwrap_or(0);
     let room = width.saturating_sub(label_width);
     let columns = (room / (LEAST_BAR + SHARE_WIDTH + 3)).clamp(1, MOST_COLUMNS).min(drawn.len());
     let bar_width = (room / columns).saturating_sub(SHARE_WIDTH + 3).clamp(LEAST_BAR, MOST_BAR);
     let largest = (0..drawn.len()).flat_map(|at| rows.iter().map(move |row| share(row, at, drawn))).fold(0.0, f64::max);
-    let sheet = Sheet { drawn, rows: &rows, label_width, bar_width, largest };
+    let sheet = Sheet { drawn, head, rows: &rows, label_width, bar_width, largest };
     for first in (0..drawn.len()).step_by(columns) {
         text.push_str(&sheet.strip(first, (first + columns).min(drawn.len())));
     }
     if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|series| target(series)).collect();
+        let names: Vec<String> = left_out.iter().map(|series| head(series)).collect();
         text.push_str(&format!("not drawn: {}\n", names.join(", ")));
     }
     Some(text)
@@ -71,6 +81,7 @@ fn block(group: &[&Series], width: usize) -> Option<String> {
 /// Everything that the strips of one block share.
 struct Sheet<'a> {
     drawn: &'a [&'a Series],
+    head: Head,
     rows: &'a [Row],
     label_width: usize,
     bar_width: usize,
@@ -82,7 +93,7 @@ impl Sheet<'_> {
     fn strip(&self, first: usize, end: usize) -> String {
         let cell_width = self.bar_width + SHARE_WIDTH + 1;
         let label_width = self.label_width;
-        let heads = self.drawn[first..end].iter().map(|series| format!("  {}", fit(&target(series), cell_width)));
+        let heads = self.drawn[first..end].iter().map(|series| format!("  {}", fit(&(self.head)(series), cell_width)));
         let head = format!("{:label_width$}{}", "", heads.collect::<String>());
         let lines = self.occupied(first, end).iter().map(|row| {
             let cells: String = (first..end).map(|at| format!("  {}", self.cell(row, at))).collect();

@@ -2,7 +2,7 @@
 //!
 //! Separate because the terminal and markdown say the same, and because a figure without these is half a figure.
 
-use super::row::{PROGRAMMED, name, shown};
+use super::row::{PROGRAMMED, channel, name, shown};
 use super::text::clean;
 use super::unit::{self, count, duration, maybe};
 use crate::model::{Finding, Outage, Quantile, Role, Run, Series, Severity};
@@ -30,6 +30,7 @@ fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
 pub fn notes(run: &Run) -> Vec<Note> {
     let shown = shown(run);
     let mut notes = legend(run, &shown);
+    notes.extend(addresses(&shown));
     notes.extend(floors(run));
     notes.extend(slip(run));
     notes.extend(shown.iter().flat_map(|series| shortfall(series)));
@@ -85,19 +86,31 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
     .collect()
 }
 
+/// Which address each target had.
+fn addresses(shown: &[&Series]) -> Option<Note> {
+    let mut pairs: Vec<String> = Vec::new();
+    for series in shown {
+        let pair = series.labels.value("address").map(|address| format!("{} {address}", series.target()));
+        pairs.extend(pair.filter(|pair| !pairs.contains(pair)));
+    }
+    (!pairs.is_empty()).then(|| note("address", pairs.join(", ")))
+}
+
 /// The tool's own floor: what it measures where there is nothing to measure.
-fn floors(run: &Run) -> Vec<Note> {
-    let floors = run.series.iter().filter(|series| series.floor && series.role() == Role::Response);
-    floors
+fn floors(run: &Run) -> Option<Note> {
+    let floors: Vec<String> = run
+        .series
+        .iter()
+        .filter(|series| series.floor && series.role() == Role::Response)
         .map(|series| {
-            let text = format!(
-                "{}, same schedule: {}; smaller differences are the tool's own",
-                name(series),
-                three(series, "p99")
-            );
-            note("noise floor", text)
+            let figures = three(series, "p99");
+            format!("{} {figures}", channel(series).trim_start_matches("floor."))
         })
-        .collect()
+        .collect();
+    let is_closed = run.spec.pointer("/load/arrival/loop").is_some_and(|kind| kind == "closed");
+    let when = if is_closed { "back to back just before" } else { "on the same schedule" };
+    let text = format!("loopback {when}: {}; smaller differences are the tool's own", floors.join("; "));
+    (!floors.is_empty()).then(|| note("noise floor", text))
 }
 
 /// The generator's own delay, of the series where it was worst.

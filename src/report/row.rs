@@ -52,10 +52,10 @@ pub fn shown(run: &Run) -> Vec<&Series> {
     targets.iter().flat_map(|wanted| run.responses().filter(move |series| target(series) == *wanted)).collect()
 }
 
-/// The target, with the labels that tell it from its siblings.
+/// The target, with the labels that tell it from its siblings; its address is said once, below the table.
 pub fn target(series: &Series) -> String {
     let name = std::iter::once(series.target().to_owned()).filter(|name| !name.is_empty());
-    let labels = series.labels.iter().filter(|(label, _)| *label != "target");
+    let labels = series.labels.iter().filter(|(label, _)| !matches!(*label, "target" | "address"));
     clean(&name.chain(labels.map(|(label, value)| format!("{label}={value}"))).collect::<Vec<_>>().join(" "))
 }
 

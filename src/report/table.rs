@@ -1,4 +1,4 @@
-//! What people see in a terminal: for each run its trustworthiness, its table, its notes and its histograms.
+//! What people see in a terminal: for each run its trustworthiness, its table, its histograms and its notes.
 //!
 //! Separate from the pieces so that the order of a report is read in one place.
 
@@ -39,9 +39,8 @@ fn run(run: &Run, width: usize) -> String {
         false => grid::lines(&rows, width).iter().map(|line| format!("{line}\n")).collect(),
     };
     let title = hang("", &title::title(run), prose);
-    let parts = [format!("{alarms}{title}"), table, definitions(&notes(run), prose)];
-    let bars = bars::blocks(run, width);
-    parts.into_iter().chain(bars).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    let parts = [format!("{alarms}{title}"), table].into_iter().chain(bars::blocks(run, width));
+    parts.chain([definitions(&notes(run), prose)]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// Labels in a column, sentences beside them; a label is not repeated.

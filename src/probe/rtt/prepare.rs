@@ -106,6 +106,7 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     for (site, echo) in sites.iter().zip(echoes) {
         prepared.add_target(spec, site, echo).await?;
     }
+    prepared.note_emulated(&sites);
     prepared.target_count = prepared.lanes.len();
     prepared.add_floor().await?;
     if let Some(denied) = &prepared.hubs.denied {
@@ -229,19 +230,25 @@ impl Prepared {
         }
     }
 
+    fn note_emulated(&mut self, sites: &[Site<'_>]) {
+        let emulated = sites.iter().filter(|site| site.emulated.is_some());
+        let names: Vec<&str> = emulated.map(|site| site.target.name.as_str()).collect();
+        if !names.is_empty() {
+            let text = format!(
+                "emulated in user space, where the kernel's handshake and ICMP cannot be delayed, so with echo and udp only: {}",
+                names.join(", ")
+            );
+            self.note("emulated", Severity::Info, text);
+        }
+    }
+
     fn note(&mut self, id: &str, severity: Severity, text: String) {
         self.notes.push(Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None });
     }
 
     async fn add_target(&mut self, spec: &RttSpec, site: &Site<'_>, echo: Echo) -> Result<(), PrepareError> {
         let before = self.lanes.len();
-        if site.emulated.is_some() {
-            let name = &site.target.name;
-            let text = format!(
-                "{name} is an emulated link: in user space the kernel's handshake and ICMP cannot be delayed, so it has echo and udp only"
-            );
-            self.note("emulated", Severity::Info, text);
-        } else {
+        if site.emulated.is_none() {
             self.add_connect_and_icmp(spec, site)?;
         }
         let proven = match echo {
