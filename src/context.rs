@@ -136,7 +136,7 @@ impl Store {
     /// # Errors
     /// When it cannot.
     pub fn prepare(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.folder).and_then(|()| NamedTempFile::new_in(&self.folder).map(drop)).map_err(|error| {
+        fs::create_dir_all(&self.folder).and_then(|()| beside(&self.folder.join("run")).map(drop)).map_err(|error| {
             Failure::file("cannot keep runs in", &self.folder, &error).hint("give --runs-dir DIR, or --no-save")
         })
     }
@@ -256,7 +256,14 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     // As a file made in place would be: the umask decides, not the private mode of temporary files.
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.prefix(".offloadctl-").suffix(".tmp").tempfile_in(folder)
+    builder.prefix(".offloadctl-").suffix(".tmp").tempfile_in(folder).map_err(unwrapped)
+}
+
+/// The system's own word, without the name of the temporary file that nobody asked for.
+fn unwrapped(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|wrapper| wrapper.source());
+    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn persist(mut temporary: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {

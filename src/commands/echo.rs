@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::duration;
+use super::value;
 use crate::console;
 use crate::echo::{EchoLimits, EchoServer, EchoStatistics, bind_pair};
 use crate::error::{Exit, Failure};
@@ -27,10 +27,10 @@ pub struct EchoArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7777")]
     listen: SocketAddr,
     /// TCP connections at a time; further ones are closed at once
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
     max_connections: u32,
     /// A connection that is silent for so long is closed
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse_positive)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = value::parse_positive)]
     idle_timeout: Duration,
     /// Say nothing but errors
     #[arg(short, long)]

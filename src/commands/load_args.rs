@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::duration;
+use super::value;
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
 use crate::sys::clock;
 
@@ -21,25 +21,25 @@ pub struct LoadArgs {
     #[arg(long, value_name = "RATE", default_value = "10/s")]
     rate: Rate,
     /// Keep N attempts in flight per target and channel instead: each answer starts the next (closed loop)
-    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = value::parse_whole::<u16>)]
     concurrency: Option<u16>,
     /// How planned starts are spaced: evenly, or as independent clients arrive
     #[arg(long, value_enum, default_value_t = SpacingArg::Constant, conflicts_with = "concurrency")]
     spacing: SpacingArg,
     /// How long to measure, warm-up not included
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse_positive)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = value::parse_positive)]
     duration: Duration,
     /// Measure so many attempts per target and channel instead
-    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = value::parse_whole::<u64>)]
     count: Option<u64>,
     /// Attempt for so long first, and record nothing
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = value::parse)]
     warmup: Duration,
     /// An attempt without an answer by then is lost
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse_positive)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = value::parse_positive)]
     timeout: Duration,
     /// Attempts in flight per target and channel above which planned starts are skipped, and counted
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
     max_in_flight: u32,
     /// Seed of everything random, to repeat a run; drawn and printed otherwise
     #[arg(long, value_name = "N")]

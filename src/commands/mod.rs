@@ -1,7 +1,6 @@
 //! The command line: the enum of commands and one match. The only folder that knows clap.
 
 mod completions;
-mod duration;
 mod echo;
 mod load_args;
 mod measuring;
@@ -9,6 +8,7 @@ mod output_args;
 mod probe;
 mod report;
 mod topology;
+mod value;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::measuring::{exit_of_gate, say_gate};
 use super::output_args::format_of;
+use super::value::parse_whole;
 use crate::console;
 use crate::context::{OutputFile, Store, read_run};
 use crate::error::{Exit, Failure};
@@ -31,7 +32,7 @@ pub struct ReportArgs {
     #[arg(value_name = "FILE", conflicts_with_all = ["last", "list", "prune"])]
     files: Vec<PathBuf>,
     /// The newest N stored runs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["list", "prune"])]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u32>, conflicts_with_all = ["list", "prune"])]
     last: Option<u32>,
     /// List the stored runs
     #[arg(long, conflicts_with = "prune")]

@@ -139,7 +139,7 @@ fn shortfall(series: &Series) -> Vec<Note> {
     let name = name(series);
     let skipped = (counts.skipped_count > 0).then(|| {
         let text = format!(
-            "{name}: {} planned attempts were never started, too many were in flight",
+            "{name}: {} planned attempts were never started: they could not be in time, or too many were in flight",
             count(counts.skipped_count)
         );
         note("skipped", text)

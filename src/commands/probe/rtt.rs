@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::duration::parse_share;
 use crate::commands::load_args::{LoadArgs, planned_span};
 use crate::commands::measuring::Measuring;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::read_topology;
+use crate::commands::value::parse_share;
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
 use crate::load::judge;

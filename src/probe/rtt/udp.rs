@@ -37,6 +37,8 @@ impl UdpChannel {
         let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind(SocketAddr::new(bind.unwrap_or(any), 0)).await?;
         socket.connect(address).await?;
+        // Until the event loop has seen it writable once, a send would be refused without asking the kernel.
+        socket.writable().await?;
         let shared = Arc::new(Shared { socket, session: clock::entropy(), pending: Pending::default() });
         let mut reader = JoinSet::new();
         reader.spawn(read(Arc::clone(&shared)));

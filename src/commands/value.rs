@@ -1,5 +1,6 @@
-//! Durations and shares as people type them. A bare number is an error: 5 of what?
+//! Durations, shares and counts as people type them. A bare number is no duration: 5 of what?
 
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A duration with its unit.
@@ -34,6 +35,18 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
         .map(|percent| percent / 100.0)
         .filter(|ratio| (0.0..=1.0).contains(ratio))
         .ok_or_else(|| "it is not a share from `0%` to `100%`".to_owned())
+}
+
+/// A whole number of at least 1.
+///
+/// # Errors
+/// A sentence for the usage error.
+pub fn parse_whole<N: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
+    match text.parse::<N>() {
+        Ok(number) if number >= N::from(1) => Ok(number),
+        Ok(_) => Err("it must be at least 1".to_owned()),
+        Err(_) => Err("it is not a whole number that fits here".to_owned()),
+    }
 }
 
 #[cfg(test)]
