@@ -205,32 +205,23 @@ pub fn read_run(path: &Path) -> Result<Run, Failure> {
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
-    temporary: Option<NamedTempFile>,
+    /// The file itself where it is a device or a pipe, which cannot be replaced.
     direct: Option<File>,
 }
 
 impl OutputFile {
-    /// Opens a place beside the file, or the file itself where it is a device or a pipe.
+    /// Shows that the place can be written. Nothing stays there until the end: a killed run leaves no trace.
     ///
     /// # Errors
     /// When the folder does not exist or cannot be written, or the path is a folder.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::file("cannot write", path, &error);
-        let (mut temporary, mut direct) = (None, None);
-        match fs::metadata(path) {
+        let direct = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
-            Ok(metadata) if !metadata.is_file() => {
-                direct = Some(OpenOptions::new().write(true).open(path).map_err(failed)?);
-            }
-            _ => temporary = Some(beside(path).map_err(failed)?),
-        }
-        Ok(Self { path: path.to_owned(), temporary, direct })
-    }
-
-    /// Where it will be.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+            Ok(metadata) if !metadata.is_file() => Some(OpenOptions::new().write(true).open(path).map_err(failed)?),
+            _ => beside(path).map(|_| None).map_err(failed)?,
+        };
+        Ok(Self { path: path.to_owned(), direct })
     }
 
     /// Writes the whole text and puts the file in its place.
@@ -238,17 +229,20 @@ impl OutputFile {
     /// # Errors
     /// When the disk is full; whatever was there before is still there.
     pub fn write(self, text: &str) -> Result<(), Failure> {
-        let written = match (self.temporary, self.direct) {
-            (Some(temporary), _) => persist(temporary, &self.path, text.as_bytes()),
-            (None, Some(mut file)) => file.write_all(text.as_bytes()),
-            (None, None) => Ok(()),
+        let written = match self.direct {
+            Some(mut file) => file.write_all(text.as_bytes()),
+            None => replace(&self.path, text.as_bytes()),
         };
         written.map_err(|error| Failure::file("cannot write", &self.path, &error))
     }
 }
 
+/// Writes a file whole beside its place and renames it.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    persist(beside(path)?, path, bytes)
+    let mut temporary = beside(path)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map(drop).map_err(|error| error.error)
 }
 
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
@@ -261,13 +255,8 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
 
 /// The system's own word, without the name of the temporary file that nobody asked for.
 fn unwrapped(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|wrapper| wrapper.source());
-    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-    code.map_or(error, io::Error::from_raw_os_error)
-}
-
-fn persist(mut temporary: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map(drop).map_err(|error| error.error)
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::from_raw_os_error(nix::Error::ENOENT as i32),
+        kind => kind.into(),
+    }
 }
