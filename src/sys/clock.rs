@@ -4,7 +4,9 @@ use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::model::{Stamp, WallTime};
 
-fn nanos(time: nix::sys::time::TimeSpec) -> i128 {
+/// Nanoseconds since the origin of whichever clock the time is of.
+#[must_use]
+pub fn nanos(time: nix::sys::time::TimeSpec) -> i128 {
     i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec())
 }
 
@@ -19,6 +21,18 @@ pub fn now() -> Stamp {
 #[must_use]
 pub fn wall_now() -> WallTime {
     WallTime::from_unix_nanos(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, nanos))
+}
+
+/// The monotonic stamp of a kernel stamp on the wall clock that was taken a moment ago; `None` if the wall clock cannot be
+/// trusted over that moment, because the stamp lies in its future.
+#[must_use]
+pub fn from_wall_nanos(wall_ns: i128) -> Option<Stamp> {
+    let before = now();
+    let wall_now = clock_gettime(ClockId::CLOCK_REALTIME).map(nanos).ok()?;
+    let after = now();
+    let age = u64::try_from(wall_now - wall_ns).ok()?;
+    let middle = before.as_nanos() + after.nanos_since(before) / 2;
+    Some(Stamp::from_nanos(middle.checked_sub(age)?))
 }
 
 /// Resolution of the monotonic clock in nanoseconds.

@@ -4,13 +4,19 @@
 //! packet: a raw IPv4 socket delivers the IP header and takes the checksum as given, a datagram socket picks the
 //! identifier itself and hides errors.
 
-use std::io::{self, Read as _};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use super::clock;
 use super::descriptor::{Descriptor, watch};
+use crate::model::Stamp;
 
 /// What the process may not do, and what would help.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,16 @@ enum IcmpKind {
     Datagram,
     /// SOCK_RAW: needs CAP_NET_RAW.
     Raw,
+}
+
+/// Whom to send to, in the form that the kernel takes.
+#[derive(Clone, Debug)]
+pub struct IcmpAddress(SockAddr);
+
+impl From<IpAddr> for IcmpAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(SocketAddr::new(address, 0).into())
+    }
 }
 
 /// An ICMP socket on the current runtime.
@@ -52,6 +68,7 @@ impl IcmpSocket {
         let open = |socket_type| -> io::Result<AsyncFd<Descriptor<Socket>>> {
             let socket = Socket::new(domain, socket_type, Some(protocol))?;
             socket.set_nonblocking(true)?;
+            setsockopt(&socket, ReceiveTimestampns, &true)?;
             if let Some(address) = bind {
                 socket.bind(&SocketAddr::new(address, 0).into())?;
             }
@@ -72,33 +89,41 @@ impl IcmpSocket {
     ///
     /// # Errors
     /// The kernel's answer, such as an unreachable network.
-    pub fn send(&self, packet: &[u8], to: IpAddr) -> io::Result<()> {
-        self.fd.get_ref().0.send_to(packet, &SocketAddr::new(to, 0).into()).map(|_| ())
+    pub fn send(&self, packet: &[u8], to: &IcmpAddress) -> io::Result<()> {
+        self.fd.get_ref().0.send_to(packet, &to.0).map(|_| ())
     }
 
-    /// Takes a message if one is there already; the ICMP message begins at the returned range's start.
+    /// Takes a message if one is there already: the ICMP message, and when the kernel received it.
     ///
     /// # Errors
     /// `WouldBlock` when there is none.
-    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let length = (&self.fd.get_ref().0).read(buffer)?;
+    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<(&'a [u8], Stamp)> {
+        let mut control = nix::cmsg_space!(TimeSpec);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let descriptor = self.fd.get_ref().0.as_raw_fd();
+        let received = recvmsg::<()>(descriptor, &mut parts, Some(&mut control), MsgFlags::empty())?;
+        let stamp = received.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(time) => clock::from_wall_nanos(clock::nanos(time)),
+            _ => None,
+        });
+        let (length, received_at) = (received.bytes, stamp.unwrap_or_else(clock::now));
         let message = &buffer[..length];
         let header = match message.first() {
             Some(first) if self.v4 && self.kind == IcmpKind::Raw => usize::from(first & 0x0f) * 4,
             _ => 0,
         };
-        Ok(message.get(header..).unwrap_or_default())
+        Ok((message.get(header..).unwrap_or_default(), received_at))
     }
 
     /// Waits until a message is there, and hands each one that is to `take`.
     ///
     /// # Errors
     /// When the socket is no longer usable.
-    pub async fn receive_each(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub async fn receive_each(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8], Stamp)) -> io::Result<()> {
         let mut ready = self.fd.readable().await?;
         loop {
             match self.try_receive(buffer) {
-                Ok(message) => take(message),
+                Ok((message, received_at)) => take(message, received_at),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready();
                     return Ok(());

@@ -2,6 +2,9 @@
 //!
 //! One socket per address family serves all targets: a raw socket hears every reply of the host, so a thousand of them
 //! would each hear a thousand times too much. A random token in the payload tells our replies from others'.
+//!
+//! An attempt ends at the kernel's receive stamp, as in `ping` and `fping` (decision 0007): on a short path the reply is
+//! received inside the very call that sends the request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,9 +14,9 @@ use tokio::task::JoinSet;
 use super::connect::outcome_of;
 use super::pending::Pending;
 use crate::load::Answer;
-use crate::model::Outcome;
+use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
-use crate::sys::icmp::{IcmpDenied, IcmpSocket};
+use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket};
 
 /// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
 const PAYLOAD: usize = 56;
@@ -54,7 +57,7 @@ pub struct IcmpChannel {
     /// The socket of its family.
     pub hub: Arc<IcmpHub>,
     /// Whom to ask.
-    pub address: IpAddr,
+    pub address: IcmpAddress,
 }
 
 impl IcmpHub {
@@ -90,7 +93,7 @@ impl IcmpChannel {
         let expected = shared.pending.expect();
         let packet = shared.request(expected.key);
         let started = clock::now();
-        if let Err(error) = shared.socket.send(&packet, self.address) {
+        if let Err(error) = shared.socket.send(&packet, &self.address) {
             return Answer { started: Some(started), ..Answer::new(outcome_of(&error)) };
         }
         // On a local path the reply is in the socket before `send` returns: taking it now saves the wake-up.
@@ -115,13 +118,12 @@ impl Shared {
 
     fn take_one(&self) {
         let mut buffer = [0; 512];
-        if let Ok(message) = self.socket.try_receive(&mut buffer) {
-            self.take(message);
+        if let Ok((message, received_at)) = self.socket.try_receive(&mut buffer) {
+            self.take(message, received_at);
         }
     }
 
-    fn take(&self, message: &[u8]) {
-        let at = clock::now();
+    fn take(&self, message: &[u8], at: Stamp) {
         if message.len() < HEADER {
             return;
         }
@@ -155,7 +157,7 @@ impl Shared {
 
 async fn read(shared: Arc<Shared>) {
     let mut buffer = [0; 512];
-    while shared.socket.receive_each(&mut buffer, |message| shared.take(message)).await.is_ok() {}
+    while shared.socket.receive_each(&mut buffer, |message, at| shared.take(message, at)).await.is_ok() {}
     shared.pending.settle_all(Outcome::Failed("channel_closed"));
 }
 

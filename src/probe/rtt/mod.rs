@@ -5,7 +5,7 @@
 //!
 //! ## Timed
 //! From the planned start of each attempt (`rtt.X`) and from the real one (`rtt.X.service`) to the moment this process
-//! has read the answer. Opening a socket, building a message and recording are outside. Name lookup, the choice of an
+//! has read the answer; for ICMP, to the kernel's stamp of its reception. Opening a socket, building a message and recording are outside. Name lookup, the choice of an
 //! address and the first connection of the echo are before the run.
 //!
 //! ## Needs

@@ -284,7 +284,7 @@ impl Prepared {
         if spec.wants(Channel::Icmp) {
             match self.hubs.of(site.address.ip(), spec.bind) {
                 Some(hub) => {
-                    let channel = IcmpChannel { hub, address: site.address.ip() };
+                    let channel = IcmpChannel { hub, address: site.address.ip().into() };
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
                 }
                 None if spec.named(Channel::Icmp) => {
@@ -318,15 +318,15 @@ impl Prepared {
 
     /// One loopback lane for each channel that the targets use.
     async fn add_floor(&mut self) -> Result<(), PrepareError> {
-        let address = self._floor.address();
+        let (address, loopback) = (self._floor.address(), IpAddr::from(Ipv4Addr::LOCALHOST));
         let used: BTreeSet<Channel> = self.lanes.iter().map(|lane| channel_of(&lane.operation)).collect();
         for channel in used {
             let operation = match channel {
                 Channel::Connect => {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
-                Channel::Icmp => match self.hubs.of(Ipv4Addr::LOCALHOST.into(), None) {
-                    Some(hub) => RttOperation::Icmp(IcmpChannel { hub, address: Ipv4Addr::LOCALHOST.into() }),
+                Channel::Icmp => match self.hubs.of(loopback, None) {
+                    Some(hub) => RttOperation::Icmp(IcmpChannel { hub, address: loopback.into() }),
                     None => continue,
                 },
                 Channel::Echo => {
