@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use super::frame::{FRAME_LENGTH, Frame, answer};
 use crate::model::Stamp;
-use crate::sys::clock;
+use crate::sys::{clock, datagram};
 
 /// Bytes read from a connection at once; also all that is kept of it.
 const BUFFER: usize = 56 * FRAME_LENGTH;
@@ -85,8 +85,9 @@ impl EchoServer {
     /// Serves both sockets until dropped.
     ///
     /// # Errors
-    /// When no thread can be had.
+    /// When no thread can be had, or the kernel does not tell the address of a datagram.
     pub fn start(tcp: TcpListener, udp: UdpSocket, limits: EchoLimits) -> io::Result<Self> {
+        datagram::want_origin(&udp)?;
         let shared = Arc::new(Shared {
             tcp,
             udp,
@@ -243,17 +244,15 @@ fn answer_datagrams(shared: &Shared) {
     let mut buffer = [0; FRAME_LENGTH + 1];
     while !shared.is_stopping() {
         // Errors here report what became of an earlier answer; the socket itself stays usable.
-        let Ok((length, peer)) = shared.udp.recv_from(&mut buffer) else { continue };
+        let Ok((length, origin)) = datagram::receive(&shared.udp, &mut buffer) else { continue };
         let received = clock::now();
         match answer(&buffer[..length], received, clock::now()) {
-            Some(pong) => send_datagram(shared, &pong, peer),
+            Some(pong) => {
+                if datagram::answer(&shared.udp, &pong, &origin).is_ok() {
+                    shared.statistics.answered.fetch_add(1, Ordering::Relaxed);
+                }
+            }
             None => _ = shared.statistics.foreign.fetch_add(1, Ordering::Relaxed),
         }
-    }
-}
-
-fn send_datagram(shared: &Shared, pong: &[u8], peer: SocketAddr) {
-    if shared.udp.send_to(pong, peer).is_ok() {
-        shared.statistics.answered.fetch_add(1, Ordering::Relaxed);
     }
 }

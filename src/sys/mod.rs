@@ -3,6 +3,7 @@
 //! The only folder that may hold `unsafe`, and the only one that asks what time it is.
 
 pub mod clock;
+pub mod datagram;
 mod descriptor;
 pub mod host;
 pub mod icmp;
