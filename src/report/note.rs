@@ -10,6 +10,10 @@ use crate::model::{Finding, Outage, Quantile, Role, Run, Series, Severity};
 /// Outages that are named one by one.
 const NAMED_OUTAGES: usize = 3;
 
+/// Addresses, and notes on what was not answered, that are said in words.
+const NAMED_ADDRESSES: usize = 8;
+const NAMED_SHORTFALLS: usize = 16;
+
 /// The quantiles of the table, and the attempts that each needs (n >= 10 / (1 - p)).
 const NEEDS: [(&str, u64); 3] = [("p50", 20), ("p95", 200), ("p99", 1_000)];
 
@@ -33,7 +37,7 @@ pub fn notes(run: &Run) -> Vec<Note> {
     notes.extend(addresses(&shown));
     notes.extend(floors(run));
     notes.extend(slip(run));
-    notes.extend(shown.iter().flat_map(|series| shortfall(series)));
+    notes.extend(shortfalls(&shown));
     notes.extend(run.scalars.iter().map(|scalar| {
         let value = scalar.value.map_or_else(|| unit::ABSENT.to_owned(), |value| unit::quantity(value, &scalar.unit));
         note(format!("{}{}", scalar.name, scalar.labels), value)
@@ -93,7 +97,9 @@ fn addresses(shown: &[&Series]) -> Option<Note> {
         let pair = series.labels.value("address").map(|address| format!("{} {address}", series.target()));
         pairs.extend(pair.filter(|pair| !pairs.contains(pair)));
     }
-    (!pairs.is_empty()).then(|| note("address", pairs.join(", ")))
+    let rest = pairs.split_off(pairs.len().min(NAMED_ADDRESSES)).len();
+    let dots = if rest > 0 { format!(" and {} more", count(rest as u64)) } else { String::new() };
+    (!pairs.is_empty()).then(|| note("address", pairs.join(", ") + &dots))
 }
 
 /// The tool's own floor: what it measures where there is nothing to measure.
@@ -131,6 +137,16 @@ fn is_beside(response: &Series, part: &Series) -> bool {
 fn three(series: &Series, tail: &str) -> String {
     let quantile = |name| unit::quantile(&series.summary, name, series.timeout_ns);
     format!("p50 {}, {tail} {}, max {}", quantile("p50"), quantile(tail), maybe(series.summary.max_ns))
+}
+
+/// What the series did not get, the first of them in words.
+fn shortfalls(shown: &[&Series]) -> Vec<Note> {
+    let mut all: Vec<Note> = shown.iter().flat_map(|series| shortfall(series)).collect();
+    let rest = all.split_off(all.len().min(NAMED_SHORTFALLS)).len();
+    if rest > 0 {
+        all.push(note("…", format!("{} more notes of this kind; CSV and JSON have every series", count(rest as u64))));
+    }
+    all
 }
 
 /// What one series did not get: lost, refused, failed, skipped, silent for a while, beyond the histogram.
