@@ -29,7 +29,10 @@ require_programs() {
     for program in "$@"; do
         if ! command -v "$program" >/dev/null; then
             package=$(package_of "$program") || exit 3
-            packages+=("$package")
+            case " ${packages[*]} " in
+                *" $package "*) ;;
+                *) packages+=("$package") ;;
+            esac
         fi
     done
     if [ ${#packages[@]} -eq 0 ]; then
