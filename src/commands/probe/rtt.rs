@@ -95,6 +95,8 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
             .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
         measure(&spec, &mut watcher, &mut shutdown).await.map_err(explain)
     });
+    // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
+    runtime.shutdown_background();
     watcher.finish();
     let run = document(&measuring, &spec, measured?);
     let responses: Vec<_> = run.responses().collect();
