@@ -26,7 +26,7 @@ impl<'a> Measuring<'a> {
     /// # Errors
     /// When a place cannot be written.
     pub fn open(args: &'a OutputArgs, header: Header) -> Result<Self, Failure> {
-        Ok(Self { args, outputs: args.open()?, store: args.store()?, header })
+        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header })
     }
 
     /// An observer that shows progress and writes a checkpoint each minute.
@@ -53,7 +53,7 @@ impl<'a> Measuring<'a> {
     pub fn conclude(self, run: Run, bad: &[String]) -> Result<Exit, Failure> {
         let kept = self.store.as_ref().map(|store| store.save(&run)).transpose();
         let runs = std::slice::from_ref(&run);
-        let gate = match self.args.fail_if.as_slice() {
+        let gate = match self.args.show.fail_if.as_slice() {
             [] => Ok(None),
             gates => stats::judge(gates, runs).map(Some),
         };
@@ -62,7 +62,7 @@ impl<'a> Measuring<'a> {
             .outputs
             .into_iter()
             .try_for_each(|(format, file)| file.write(&render(format, runs, shown, console::width())));
-        console::data(&render(self.args.format(), runs, shown, console::width()))
+        console::data(&render(self.args.show.format(), runs, shown, console::width()))
             .map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))?;
         let kept = kept?;
         written?;

@@ -1,4 +1,4 @@
-//! The arguments of everything that measures: what to do with the run.
+//! The arguments of everything that shows or measures: what to do with a run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,43 +10,52 @@ use crate::error::Failure;
 use crate::report::Format;
 use crate::stats::Gate;
 
+/// What every command that shows runs takes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct OutputArgs {
-    /// Print the run document as JSON; the same as --format json
+pub struct ShowArgs {
+    /// Print JSON; the same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// How to print the run: table, json, markdown, csv
+    /// How to print: table, json, markdown, csv
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
-    /// Write the run to a file too, in the format of its suffix (.json, .md, .csv, .txt); may repeat
+    /// Write to a file too, in the format of its suffix (.json, .md, .csv, .txt); may repeat
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Gate>,
+    /// Where runs are kept [default: the XDG state folder]
+    #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
+    runs_dir: Option<PathBuf>,
+}
+
+/// What every command that measures takes besides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    #[command(flatten)]
+    pub show: ShowArgs,
     /// A label of your own for the run; may repeat
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
     /// Keep no run file
     #[arg(long)]
     no_save: bool,
-    /// Where runs are kept [default: the XDG state folder]
-    #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
-    runs_dir: Option<PathBuf>,
     /// No progress line and no notes on stderr; errors are still said
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-impl OutputArgs {
+impl ShowArgs {
     /// The format for stdout.
     #[must_use]
     pub const fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
     }
 
-    /// Opens every output before measuring starts.
+    /// Opens every output before anything is done.
     ///
     /// # Errors
     /// When a suffix is unknown (usage) or a place cannot be written.
@@ -54,6 +63,16 @@ impl OutputArgs {
         self.output.iter().map(|path| Ok((format_of(path)?, OutputFile::open(path)?))).collect()
     }
 
+    /// The folder of runs.
+    ///
+    /// # Errors
+    /// When nothing says where it is.
+    pub fn store(&self) -> Result<Store, Failure> {
+        Store::locate(self.runs_dir.clone())
+    }
+}
+
+impl OutputArgs {
     /// The folder of runs, shown to be writable; `None` with `--no-save`.
     ///
     /// # Errors
@@ -62,7 +81,7 @@ impl OutputArgs {
         if self.no_save {
             return Ok(None);
         }
-        let store = Store::locate(self.runs_dir.clone())?;
+        let store = self.show.store()?;
         store.prepare()?;
         Ok(Some(store))
     }
@@ -74,11 +93,8 @@ impl OutputArgs {
     }
 }
 
-/// The format of a file by its suffix.
-///
-/// # Errors
-/// A usage error that lists the suffixes.
-pub fn format_of(path: &Path) -> Result<Format, Failure> {
+/// The format of a file by its suffix; a usage error lists the suffixes.
+fn format_of(path: &Path) -> Result<Format, Failure> {
     Format::from_suffix(path).map_err(Failure::usage)
 }
 

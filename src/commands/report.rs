@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::measuring::{exit_of_gate, say_gate};
-use super::output_args::format_of;
+use super::output_args::ShowArgs;
 use super::value::parse_whole;
 use crate::console;
-use crate::context::{OutputFile, Store, read_run};
+use crate::context::read_run;
 use crate::error::{Exit, Failure};
 use crate::model::Run;
 use crate::report::{Format, Report, plain_table};
-use crate::stats::{self, Gate};
+use crate::stats;
 
 const EXAMPLES: &str = "Examples:
   offloadctl report                                   the newest run
@@ -43,21 +43,8 @@ pub struct ReportArgs {
     /// How many runs --prune leaves
     #[arg(long, value_name = "N", default_value_t = 100, requires = "prune")]
     keep: usize,
-    /// Print a report document as JSON; the same as --format json
-    #[arg(long, conflicts_with = "format")]
-    json: bool,
-    /// How to print: table, json, markdown, csv
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: Format,
-    /// Write the report to a file too, in the format of its suffix; may repeat
-    #[arg(short, long, value_name = "FILE")]
-    output: Vec<PathBuf>,
-    /// Fail (exit 1) if this is true of a series; may repeat
-    #[arg(long, value_name = "EXPR")]
-    fail_if: Vec<Gate>,
-    /// Where runs are kept [default: the XDG state folder]
-    #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
-    runs_dir: Option<PathBuf>,
+    #[command(flatten)]
+    show: ShowArgs,
 }
 
 /// Shows, lists or prunes.
@@ -71,13 +58,9 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     if args.prune {
         return prune(&args);
     }
-    let outputs = args
-        .output
-        .iter()
-        .map(|path| Ok((format_of(path)?, OutputFile::open(path)?)))
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let outputs = args.show.open()?;
     let runs = stats::merge_runs(args.runs()?);
-    let gate = match args.fail_if.as_slice() {
+    let gate = match args.show.fail_if.as_slice() {
         [] => None,
         gates => Some(stats::judge(gates, &runs).map_err(Failure::usage)?),
     };
@@ -85,8 +68,7 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     for (format, file) in outputs {
         file.write(&format.reporter().render(&report))?;
     }
-    let format = if args.json { Format::Json } else { args.format };
-    print(&format.reporter().render(&report))?;
+    print(&args.show.format().reporter().render(&report))?;
     if let Some(gate) = &gate {
         say_gate(gate);
     }
@@ -94,15 +76,11 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
 }
 
 impl ReportArgs {
-    fn store(&self) -> Result<Store, Failure> {
-        Store::locate(self.runs_dir.clone())
-    }
-
     fn runs(&self) -> Result<Vec<Run>, Failure> {
         if !self.files.is_empty() {
             return self.files.iter().map(|path| read_run(path)).collect();
         }
-        let store = self.store()?;
+        let store = self.show.store()?;
         let mut files = store.files()?;
         files.truncate(self.last.unwrap_or(1) as usize);
         if files.is_empty() {
@@ -117,11 +95,11 @@ impl ReportArgs {
 
 fn list(args: &ReportArgs) -> Result<Exit, Failure> {
     let mut entries = Vec::new();
-    for path in args.store()?.files()? {
+    for path in args.show.store()?.files()? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         entries.push((name, read_run(&path)));
     }
-    if args.json || matches!(args.format, Format::Json) {
+    if args.show.format() == Format::Json {
         let list: Vec<_> = entries.iter().map(|(name, run)| listed(name, run)).collect();
         print(&(serde_json::to_string_pretty(&list).map_err(Failure::unable)? + "\n"))?;
         return Ok(Exit::Fine);
@@ -162,7 +140,7 @@ const fn state(run: &Run) -> &'static str {
 }
 
 fn prune(args: &ReportArgs) -> Result<Exit, Failure> {
-    let files = args.store()?.files()?;
+    let files = args.show.store()?.files()?;
     let mut deleted = 0;
     for path in files.iter().skip(args.keep) {
         fs::remove_file(path).map_err(|error| Failure::file("cannot delete", path, &error))?;
