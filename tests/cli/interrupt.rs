@@ -131,12 +131,7 @@ fn what_is_killed_leaves_nothing_that_could_be_taken_for_a_run() {
 fn an_echo_serves_until_it_is_told_to_stop() {
     for (name, signal) in [("echo-interrupted", Signal::SIGINT), ("echo-terminated", Signal::SIGTERM)] {
         let scene = Scene::new();
-        let line = "echo --listen 127.0.0.1:0";
-        let echo = scene.start(line);
-        let address = poll("the address of the echo", PATIENCE, || {
-            let text = echo.stderr();
-            Some(text.strip_suffix(" (TCP and UDP)\n")?.rsplit_once(' ')?.1.to_owned())
-        });
+        let (echo, address) = scene.echo();
         let probe =
             scene.run(&format!("probe rtt far={address} --channel echo,udp --concurrency 1 --count 10 --quiet"));
         assert_eq!((probe.code, probe.stderr.as_str()), (Some(0), ""));
@@ -146,6 +141,6 @@ fn an_echo_serves_until_it_is_told_to_stop() {
         let took = clock::now().since(told);
         assert!(took < SOON, "{signal} took {took:?}");
         assert_eq!(ended.code, Some(0));
-        exact(name, line, &ended);
+        exact(name, "echo --listen 127.0.0.1:0", &ended);
     }
 }

@@ -75,6 +75,16 @@ impl Scene {
         Started { child, stdout, stderr, line: line.to_owned() }
     }
 
+    /// Starts the program's echo on a free port, and returns it with its address when it listens.
+    pub fn echo(&self) -> (Started, String) {
+        let echo = self.start("echo --listen 127.0.0.1:0");
+        let address = poll("the address of the echo", DEADLINE, || {
+            let said = text_of(&echo.stderr);
+            Some(said.strip_suffix(" (TCP and UDP)\n")?.rsplit_once(' ')?.1.to_owned())
+        });
+        (echo, address)
+    }
+
     /// Runs the program with these arguments to its end.
     pub fn run(&self, line: &str) -> Ended {
         self.start(line).end()
@@ -86,11 +96,6 @@ impl Started {
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("the program is there to be signalled");
-    }
-
-    /// What it has written to stderr so far.
-    pub fn stderr(&self) -> String {
-        text_of(&self.stderr)
     }
 
     /// Waits for its end.
