@@ -61,7 +61,7 @@ pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
         }
     };
     runtime.block_on(async {
-        let mut shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
+        let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
         let server = EchoServer::start(tcp, udp, limits).map_err(|error| cannot("cannot serve", error))?;
         say(format!("echo listening on {address} (TCP and UDP)"));
         shutdown.requested().await;

@@ -7,11 +7,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use super::deadline::{Deadlines, Limit};
 use super::{Answer, Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, Operation, Pace, Settled};
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
@@ -61,32 +63,40 @@ pub async fn drive<O: Operation, W: Observer>(
     lanes: &[Lane<O>],
     spec: &LoadSpec,
     observer: &mut W,
-    shutdown: &mut Shutdown,
+    shutdown: &Shutdown,
 ) -> Result<Load, DriverError> {
     let mut timer = Timer::new().map_err(DriverError::Timer)?;
     let mut plan = Plan::new(lanes, spec);
     let mut in_flight = FuturesUnordered::new();
     let mut due = Vec::with_capacity(STARTS_PER_PASS);
+    let mut deadlines = Deadlines::default();
     let mut passes = 0;
     observer.recording(plan.recording_from);
     let interrupted = loop {
-        plan.take_due(clock::now(), &mut due);
+        let now = clock::now();
+        deadlines.expire(now);
+        plan.take_due(now, &mut due);
         for start in due.drain(..) {
-            in_flight.push(attempt(&lanes[start.lane].operation, start, spec));
+            let limit = deadlines.add(now + spec.timeout);
+            in_flight.push(attempt(&lanes[start.lane].operation, start, limit, spec));
         }
-        plan.checkpoint(observer);
+        plan.checkpoint(now, observer);
+        if shutdown.is_requested() {
+            break true;
+        }
         if in_flight.is_empty() && plan.is_finished() {
             break false;
         }
+        let wake = deadlines.next().map_or(plan.next_wake(), |deadline| deadline.min(plan.next_wake()));
         passes += 1;
         if passes % PASSES_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
         tokio::select! {
             biased;
-            () = shutdown.requested() => break true,
             Some((start, settled)) = in_flight.next(), if !in_flight.is_empty() => plan.settle(start, settled, observer),
-            waited = timer.wait_until(plan.next_wake()) => waited.map_err(DriverError::Timer)?,
+            waited = timer.wait_until(wake) => waited.map_err(DriverError::Timer)?,
+            () = shutdown.requested() => {}
         }
     };
     let abandoned_count = in_flight.len() as u64;
@@ -101,12 +111,9 @@ struct Start {
     planned: Stamp,
 }
 
-async fn attempt<O: Operation>(operation: &O, start: Start, spec: &LoadSpec) -> (Start, Settled) {
+async fn attempt<O: Operation>(operation: &O, start: Start, limit: Rc<Limit>, spec: &LoadSpec) -> (Start, Settled) {
     let began = clock::now();
-    let answer = match tokio::time::timeout(spec.timeout, operation.attempt()).await {
-        Ok(answer) => answer,
-        Err(_) => Answer::new(Outcome::Lost),
-    };
+    let answer = limit.hold(operation.attempt()).await.unwrap_or_else(|| Answer::new(Outcome::Lost));
     let ended = answer.ended.unwrap_or_else(clock::now);
     let settled = Settled { planned: start.planned, started: answer.started.unwrap_or(began), ended, answer };
     let closed = matches!(spec.arrival, Arrival::Closed { .. });
@@ -246,8 +253,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn checkpoint<W: Observer>(&mut self, observer: &mut W) {
-        let now = clock::now();
+    fn checkpoint<W: Observer>(&mut self, now: Stamp, observer: &mut W) {
         if now >= self.next_checkpoint {
             observer.checkpoint(&self.records, now.since(self.began));
             self.next_checkpoint = now + CHECKPOINT;

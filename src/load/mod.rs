@@ -1,9 +1,10 @@
 //! The one Driver: it alone schedules, times, limits, warms up and cancels attempts.
 //!
 //! A probe or a bench brings an [`Operation`] per lane (one target by one channel); the driver plans the starts
-//! ([`pace`]), starts them whether or not earlier ones were answered, and records response, service and slip in planned
-//! order ([`recorder`]). Whether the generator kept its promise is judged in [`validity`].
+//! ([`Pace`]), starts them whether or not earlier ones were answered, and records response, service and slip in planned
+//! order ([`LaneRecord`]). Whether the generator kept its promise is for [`judge`].
 
+mod deadline;
 mod driver;
 mod operation;
 mod pace;

@@ -1,15 +1,24 @@
 //! The wish to stop: Ctrl-C and SIGTERM as a value that everything long-running can wait for.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-/// Waits for SIGINT or SIGTERM.
+/// Whether SIGINT or SIGTERM came. Looking is a load of a flag; only a task of its own listens to the signals.
 #[derive(Debug)]
 pub struct Shutdown {
-    interrupt: Signal,
-    terminate: Signal,
-    requested: bool,
+    wish: Arc<Wish>,
+    _listener: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Wish {
+    requested: AtomicBool,
+    changed: Notify,
 }
 
 impl Shutdown {
@@ -18,28 +27,32 @@ impl Shutdown {
     /// # Errors
     /// When the runtime cannot register the handlers.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            requested: false,
-        })
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let wish = Arc::new(Wish::default());
+        let heard = Arc::clone(&wish);
+        let mut listener = JoinSet::new();
+        listener.spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            heard.requested.store(true, Ordering::Release);
+            heard.changed.notify_waiters();
+        });
+        Ok(Self { wish, _listener: listener })
     }
 
     /// Returns when one of the signals came, at once if one came before.
-    pub async fn requested(&mut self) {
-        if self.requested {
-            return;
+    pub async fn requested(&self) {
+        let changed = self.wish.changed.notified();
+        if !self.is_requested() {
+            changed.await;
         }
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-        self.requested = true;
     }
 
-    /// Whether [`Self::requested`] has returned.
+    /// Whether one of the signals came.
     #[must_use]
-    pub const fn is_requested(&self) -> bool {
-        self.requested
+    pub fn is_requested(&self) -> bool {
+        self.wish.requested.load(Ordering::Acquire)
     }
 }

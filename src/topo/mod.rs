@@ -1,7 +1,7 @@
 //! Topologies: what a link is like, and links made in user space that behave so.
 //!
-//! [`profile`] names them, [`file`] reads a user's own, [`delay`] draws correlated round trips, [`link`] is the pure
-//! machine that says when a message is let go, [`emulate`] the thread that does it.
+//! [`BUILT_IN`] names them, [`TopologyFile`] reads a user's own, [`RoundTrips`] draws correlated round trips, [`Link`] is the
+//! pure machine that says when a message is let go, [`Emulation`] the thread that does it.
 
 mod applied;
 mod delay;

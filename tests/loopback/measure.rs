@@ -52,7 +52,7 @@ pub fn library(target: &str, channels: &[Channel], rate: u32, count: u64) -> Mea
     };
     let spec = spec.checked().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let measured = runtime.block_on(async { measure(&spec, &mut (), &mut Shutdown::listen().unwrap()).await.unwrap() });
+    let measured = runtime.block_on(async { measure(&spec, &mut (), &Shutdown::listen().unwrap()).await.unwrap() });
     obeys(&measured.series);
     measured
 }

@@ -91,9 +91,9 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
     let mut watcher = measuring.observer(planned_span(&spec.load), "probe rtt");
     let measured = runtime.block_on(async {
-        let mut shutdown = Shutdown::listen()
+        let shutdown = Shutdown::listen()
             .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
-        measure(&spec, &mut watcher, &mut shutdown).await.map_err(explain)
+        measure(&spec, &mut watcher, &shutdown).await.map_err(explain)
     });
     // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
     runtime.shutdown_background();

@@ -78,11 +78,7 @@ pub struct Measured {
 ///
 /// # Errors
 /// When a target cannot be found, a named channel cannot be had, or the machine has no timer or sockets left.
-pub async fn measure<W: Observer>(
-    spec: &RttSpec,
-    observer: &mut W,
-    shutdown: &mut Shutdown,
-) -> Result<Measured, RttError> {
+pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &Shutdown) -> Result<Measured, RttError> {
     let prepared = tokio::select! {
         prepared = prepare::prepare(spec) => prepared?,
         () = shutdown.requested() => return Ok(Measured::nothing()),
