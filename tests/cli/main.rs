@@ -1,0 +1,14 @@
+//! The program as a user meets it: help, errors, exit codes, formats, signals and closed pipes.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod document;
+mod help;
+mod interrupt;
+mod pipe;
+mod snapshot;
+mod stored;
+#[path = "../support/mod.rs"]
+mod support;
+mod unable;
+mod usage;
+mod verdict;

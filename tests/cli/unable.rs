@@ -1,0 +1,90 @@
+//! What cannot be measured, read or written: exit 3, at once, with what, where and the next step.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use offloadctl::sys::clock;
+
+use crate::snapshot::exact;
+use crate::support::program::Scene;
+
+/// Within so long a failure must be told that can be known beforehand; the runs asked for would take minutes. A busy
+/// machine needs some of it to start the program.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+const CASES: [(&str, &str); 15] = [
+    ("unable-output-folder", "probe rtt --emulate hybrid --duration 10m --output /nonexistent/run.json"),
+    ("unable-output-is-a-folder", "probe rtt --emulate hybrid --duration 10m --output folder.json"),
+    ("unable-report-contradiction", "report contradiction.json"),
+    ("unable-report-cut-off", "report cut-off.json"),
+    ("unable-report-empty", "report empty.json"),
+    ("unable-report-folder", "report folder.json"),
+    ("unable-report-future", "report future.json"),
+    ("unable-report-missing", "report missing.json"),
+    ("unable-report-no-runs", "report --runs-dir nothing"),
+    ("unable-report-not-json", "report words.json"),
+    ("unable-report-output", "report complete.json --output /nonexistent/report.md"),
+    ("unable-runs-dir", "probe rtt --emulate hybrid --duration 10m --runs-dir empty.json"),
+    ("unable-runs-dir-list", "report --list --runs-dir empty.json"),
+    ("unable-topology-missing", "probe rtt --topology missing.toml"),
+    ("unable-unknown-host", "probe rtt x=nosuchhost.invalid:7777 --duration 10m"),
+];
+
+#[test]
+fn what_cannot_be_done_is_told_at_once() {
+    let scene = scene();
+    for (name, line) in CASES {
+        let began = clock::now();
+        let ended = scene.run(line);
+        let took = clock::now().since(began);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{line}: {}", ended.stderr);
+        exact(name, line, &ended);
+        // How long an unknown name takes is the resolver's affair.
+        assert!(took < AT_ONCE || line.contains("nosuchhost"), "{line} took {took:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let scene = Scene::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!("echo --listen {}", taken.local_addr().unwrap());
+    let ended = scene.run(&line);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{}", ended.stderr);
+    exact("unable-echo-port-taken", &line, &ended);
+}
+
+#[test]
+fn an_unreadable_run_is_listed_and_does_not_hide_the_others() {
+    let scene = scene();
+    fs::create_dir(scene.path("runs")).unwrap();
+    for name in ["complete.json", "cut-off.json"] {
+        fs::copy(scene.path(name), scene.path("runs").join(name)).unwrap();
+    }
+    let line = "report --list --runs-dir runs";
+    let ended = scene.run(line);
+    assert_eq!(ended.code, Some(0));
+    exact("list-with-an-unreadable-run", line, &ended);
+}
+
+/// A folder with one good run and every way to break it.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/run/complete.json");
+    let complete = fs::read_to_string(fixture).unwrap();
+    let changed = |from: &str, to: &str| {
+        let text = complete.replacen(from, to, 1);
+        assert_ne!(text, complete, "the fixture does not hold {from:?}");
+        text
+    };
+    scene.write("complete.json", &complete);
+    scene.write("contradiction.json", &changed("\"ok_count\": 996", "\"ok_count\": 997"));
+    scene.write("cut-off.json", &complete[..complete.len() / 2]);
+    scene.write("empty.json", "");
+    scene.write("future.json", &changed("offloadctl.run/1", "offloadctl.run/2"));
+    scene.write("words.json", "not a run\n");
+    fs::create_dir(scene.path("folder.json")).unwrap();
+    scene
+}

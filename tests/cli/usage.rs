@@ -1,0 +1,54 @@
+//! Arguments that cannot be meant: exit 2, the reason on stderr, and nothing on stdout.
+
+use crate::snapshot::exact;
+use crate::support::program::Scene;
+
+const CASES: [(&str, &str); 22] = [
+    ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
+    ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
+    ("usage-bad-gate-statistic", "probe rtt --emulate hybrid --fail-if rtt.echo.p42x>10ms"),
+    ("usage-bad-label", "probe rtt --emulate hybrid --label site"),
+    ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),
+    ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),
+    ("usage-count-zero", "probe rtt --emulate hybrid --count 0"),
+    ("usage-duration-without-unit", "probe rtt --emulate hybrid --duration 5"),
+    ("usage-echo-listen", "echo --listen localhost"),
+    ("usage-man-unknown", "man probe nothing"),
+    ("usage-max-loss", "probe rtt --emulate hybrid --max-loss 2"),
+    ("usage-no-command", "probe nothing"),
+    ("usage-no-port", "probe rtt dc=127.0.0.1 --channel echo"),
+    ("usage-no-target", "probe rtt"),
+    ("usage-rate-without-unit", "probe rtt --emulate hybrid --rate 10"),
+    ("usage-rate-zero", "probe rtt --emulate hybrid --rate 0/s"),
+    ("usage-report-files-and-last", "report a.json --last 2"),
+    ("usage-same-name", "probe rtt a=127.0.0.1:1 a=127.0.0.1:2"),
+    ("usage-suffix", "probe rtt --emulate hybrid --output run.docx"),
+    ("usage-topology-key", "probe rtt --topology key.toml"),
+    ("usage-topology-value", "probe rtt --topology value.toml"),
+    ("usage-unknown-profile", "probe rtt --emulate moon"),
+];
+
+#[test]
+fn what_cannot_be_meant_is_refused_with_its_reason() {
+    let scene = Scene::new();
+    let profile = "[profile.edge]\nrtt_mean = \"45ms\"\nrtt_p95 = \"90ms\"\njitter = \"12ms\"\n";
+    scene.write("key.toml", &profile.replace("jitter", "jiter"));
+    scene.write("value.toml", &profile.replace("45ms", "45"));
+    for (name, line) in CASES {
+        let ended = scene.run(line);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{line}: {}", ended.stderr);
+        exact(name, line, &ended);
+    }
+    assert!(!scene.path("state").exists(), "a usage error left a folder for runs behind");
+}
+
+#[test]
+fn a_gate_on_a_series_that_is_not_there_is_told_after_the_run_was_printed() {
+    let scene = Scene::new();
+    let ended = scene
+        .run("probe rtt --emulate local-dc --channel echo --concurrency 1 --count 5 --quiet --fail-if rtt.icmp.p50>1s");
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stdout.contains("local-dc"), "{}", ended.stdout);
+    assert!(ended.stderr.starts_with("error: `rtt.icmp.p50>1s`: there is no `rtt.icmp` here"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`rtt.echo{target=local-dc}`"), "{}", ended.stderr);
+}

@@ -1,0 +1,35 @@
+//! The published schemas, and what they have against a document.
+
+use std::fs;
+use std::path::Path;
+
+use jsonschema::Registry;
+use serde_json::Value;
+
+/// The schema of a run document.
+pub const RUN: &str = "docs/reference/run.schema.json";
+
+fn read(relative: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(relative);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Parses a text as JSON and checks it against one of the published schemas.
+///
+/// # Panics
+/// When the text is not one JSON document, or the schema has something against it.
+#[track_caller]
+pub fn valid(schema: &str, text: &str) -> Value {
+    let document: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("not JSON: {error}\n{text}"));
+    let run = read(RUN);
+    let name = run["$id"].as_str().unwrap_or_else(|| panic!("{RUN} has no $id")).to_owned();
+    let registry = Registry::new().add(name, run).and_then(|registry| registry.prepare());
+    let registry = registry.unwrap_or_else(|error| panic!("{RUN}: {error}"));
+    let options = jsonschema::options().should_validate_formats(true).with_registry(&registry);
+    let validator = options.build(&read(schema)).unwrap_or_else(|error| panic!("{schema}: {error}"));
+    let faults: Vec<String> =
+        validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert_eq!(faults, [""; 0], "{schema}");
+    document
+}
