@@ -1,0 +1,16 @@
+//! Truth: what is measured against servers of known behaviour, and what the echo does with peers of every behaviour.
+//!
+//! A measured value is never below what was programmed, and above it by no more than the slack that each test states.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod count;
+mod delay;
+mod emulated;
+mod far_end;
+mod measure;
+mod plan;
+mod server;
+mod stall;
+mod strange;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,46 @@
+//! The plan: warm-up on top and left out, and spacing that its seed repeats.
+
+use std::time::Duration;
+
+use crate::far_end::{FarEnd, Manner};
+use crate::measure::{probe, series};
+
+fn prompt() -> FarEnd {
+    FarEnd::start(Manner::Delay(Duration::ZERO))
+}
+
+#[test]
+fn warm_up_is_made_and_not_recorded() {
+    let far = prompt();
+    let run = probe(&format!("far={} --channel echo --rate 100/s --duration 1s --warmup 500ms", far.address()));
+    assert_eq!(series(&run.series, "rtt.echo").counts.attempt_count, 100);
+    assert_eq!(far.frames(), 150, "the warm-up's fifty were sent");
+    // The last start is planned for 10 ms before the end of a second and a half.
+    assert!(run.elapsed_ns >= 1_490_000_000, "{}", run.elapsed_ns);
+}
+
+#[test]
+fn warm_up_comes_on_top_of_a_count_too() {
+    let far = prompt();
+    let run = probe(&format!("far={} --channel echo --rate 100/s --count 50 --warmup 500ms", far.address()));
+    assert_eq!((series(&run.series, "rtt.echo").counts.attempt_count, far.frames()), (50, 100));
+}
+
+#[test]
+fn random_spacing_repeats_with_its_seed() {
+    let far = prompt();
+    let planned = |seed: u32| {
+        let load = format!("--spacing poisson --rate 200/s --duration 2s --seed {seed}");
+        let run = probe(&format!("far={} --channel echo,udp {load}", far.address()));
+        ["rtt.echo", "rtt.echo_udp"].map(|name| {
+            let counts = series(&run.series, name).counts;
+            counts.attempt_count + counts.skipped_count
+        })
+    };
+    let first = planned(7);
+    assert_eq!(planned(7), first);
+    assert_ne!(planned(8), first);
+    assert_ne!(first[0], first[1], "each lane has a plan of its own");
+    // 400 are expected with a standard deviation of 20; five of them either way.
+    assert!(first.iter().all(|planned| (300..=500).contains(planned)), "{first:?}");
+}
