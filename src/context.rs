@@ -216,12 +216,14 @@ impl OutputFile {
     /// When the folder does not exist or cannot be written, or the path is a folder.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::file("cannot write", path, &error);
+        // Behind a link, the file it leads to is replaced and not the link.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let direct = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
             Ok(metadata) if !metadata.is_file() => Some(OpenOptions::new().write(true).open(path).map_err(failed)?),
             _ => beside(path).map(|_| None).map_err(failed)?,
         };
-        Ok(Self { path: path.to_owned(), direct })
+        Ok(Self { path: path.clone(), direct })
     }
 
     /// Writes the whole text and puts the file in its place.

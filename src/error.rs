@@ -62,6 +62,12 @@ impl Failure {
         self
     }
 
+    /// What failed, in one sentence.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// The exit code.
     #[must_use]
     pub const fn exit(&self) -> Exit {

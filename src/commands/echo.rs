@@ -17,8 +17,8 @@ const EXAMPLES: &str = "Examples:
   offloadctl echo --listen 0.0.0.0:7777
   offloadctl echo --listen [::]:7777 --max-connections 200
 
-It answers each PING with a PONG of the same size, over TCP and UDP on one port, and nothing else: whoever sends other
-bytes is disconnected. It keeps no state about its peers.";
+It answers each PING with a PONG of the same size, over TCP and UDP on one port, and nothing
+else: whoever sends other bytes is disconnected. It keeps no state about its peers.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -22,8 +22,9 @@ const EXAMPLES: &str = "Examples:
   offloadctl report a.json b.json --format markdown
   offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
 
-A gate names what is bad: SERIES{label=value}.STATISTIC OP LIMIT. It is judged on the 95 % interval of the statistic:
-exit 1 if all of it is bad, 0 if none of it is, 4 if there is not enough data to say.";
+A gate names what is bad: SERIES{label=value}.STATISTIC OP LIMIT. It is judged on the 95 %
+interval of the statistic: exit 1 if all of it is bad, 0 if none of it is, 4 if there is not
+enough data to say.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -114,7 +115,7 @@ fn list(args: &ReportArgs) -> Result<Exit, Failure> {
             run.responses().count().to_string(),
         ],
         Err(failure) => {
-            vec![name.clone(), String::new(), String::new(), format!("unreadable: {failure}"), String::new()]
+            vec![name.clone(), String::new(), String::new(), format!("unreadable: {}", failure.what()), String::new()]
         }
     });
     print(&(plain_table(&header, rows) + "\n"))?;
@@ -127,7 +128,10 @@ fn listed(name: &str, run: &Result<Run, Failure>) -> serde_json::Value {
             "id": name, "command": run.command, "started_at": run.started_at, "complete": run.complete,
             "valid": run.validity.valid, "labels": run.labels, "error": null
         }),
-        Err(failure) => serde_json::json!({ "id": name, "error": failure.to_string() }),
+        Err(failure) => serde_json::json!({
+            "id": name, "command": null, "started_at": null, "complete": null,
+            "valid": null, "labels": null, "error": failure.what()
+        }),
     }
 }
 

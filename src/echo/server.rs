@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -133,13 +133,8 @@ impl Shared {
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Both);
-        if let Ok(mut address) = self.udp.local_addr() {
-            if address.ip().is_unspecified() {
-                let is_v4 = address.is_ipv4();
-                address.set_ip(if is_v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-            }
-            let _ = self.udp.send_to(&[], address);
-        }
+        // On a socket without a peer this says ENOTCONN, and wakes whoever waits on it all the same.
+        let _ = SockRef::from(&self.udp).shutdown(Shutdown::Both);
         for stream in self.lock().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -197,9 +192,16 @@ fn answer_stream(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     let mut buffer = [0; BUFFER];
     let mut filled = first_frame(stream, &mut buffer, shared.limits.first_ping)?;
     stream.set_read_timeout(Some(shared.limits.idle))?;
+    let mut last_frame = clock::now();
     loop {
         let received = clock::now();
         let whole = filled - filled % FRAME_LENGTH;
+        if whole > 0 {
+            last_frame = received;
+        } else if received.since(last_frame) > shared.limits.idle {
+            // Single bytes do not keep a connection alive.
+            return Ok(());
+        }
         for frame in buffer[..whole].chunks_exact_mut(FRAME_LENGTH) {
             let pong = answer(frame, received, clock::now()).ok_or(io::ErrorKind::InvalidData)?;
             frame.copy_from_slice(&pong);

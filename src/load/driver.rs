@@ -23,6 +23,9 @@ use crate::sys::timer::Timer;
 /// Starts made in one pass before ended attempts are looked at again.
 const STARTS_PER_PASS: usize = 64;
 
+/// Planned attempts looked at in one pass, those that are skipped included.
+const PLANNED_PER_PASS: usize = 1024;
+
 /// Passes without waiting after which the event loop gets a turn.
 const PASSES_PER_TURN: u32 = 32;
 
@@ -75,7 +78,7 @@ pub async fn drive<O: Operation, W: Observer>(
     let interrupted = loop {
         let now = clock::now();
         deadlines.expire(now);
-        plan.take_due(now, &mut due);
+        let is_behind = plan.take_due(now, &mut due);
         for start in due.drain(..) {
             let limit = deadlines.add(now + spec.timeout);
             in_flight.push(attempt(&lanes[start.lane].operation, start, limit, spec));
@@ -89,7 +92,7 @@ pub async fn drive<O: Operation, W: Observer>(
         }
         let wake = deadlines.next().map_or(plan.next_wake(), |deadline| deadline.min(plan.next_wake()));
         passes += 1;
-        if passes % PASSES_PER_TURN == 0 {
+        if is_behind || passes % PASSES_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
         tokio::select! {
@@ -106,8 +109,10 @@ pub async fn drive<O: Operation, W: Observer>(
 /// One start that the plan let go.
 struct Start {
     lane: usize,
-    /// Number among the recorded attempts of its lane; `None` in the warm-up.
+    /// Number among the started and recorded attempts of its lane; `None` in the warm-up.
     number: Option<u64>,
+    /// Place in the plan of its lane.
+    ordinal: u64,
     planned: Stamp,
 }
 
@@ -115,7 +120,8 @@ async fn attempt<O: Operation>(operation: &O, start: Start, limit: Rc<Limit>, sp
     let began = clock::now();
     let answer = limit.hold(operation.attempt()).await.unwrap_or_else(|| Answer::new(Outcome::Lost));
     let ended = answer.ended.unwrap_or_else(clock::now);
-    let settled = Settled { planned: start.planned, started: answer.started.unwrap_or(began), ended, answer };
+    let (ordinal, planned) = (start.ordinal, start.planned);
+    let settled = Settled { ordinal, planned, started: answer.started.unwrap_or(began), ended, answer };
     let closed = matches!(spec.arrival, Arrival::Closed { .. });
     if closed && settled.answer.outcome != Outcome::Ok && ended.since(began) < CLOSED_PAUSE {
         tokio::time::sleep(CLOSED_PAUSE).await;
@@ -142,8 +148,9 @@ struct Plan<'a> {
 struct Cursor {
     pace: Option<Pace>,
     in_flight: usize,
-    /// Recorded attempts planned so far.
+    /// Recorded attempts planned so far, and those of them that started.
     recorded: u64,
+    started: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -163,7 +170,7 @@ impl<'a> Plan<'a> {
             cursors: Vec::new(),
             upcoming: BinaryHeap::new(),
             earned: Vec::new(),
-            records: lanes.iter().map(|lane| LaneRecord::new(lane, timeout_ns, intervals)).collect(),
+            records: lanes.iter().map(|lane| LaneRecord::new(lane, timeout_ns, recording_from, intervals)).collect(),
             next_checkpoint: began + CHECKPOINT,
         };
         for lane in 0..lanes.len() {
@@ -174,7 +181,7 @@ impl<'a> Plan<'a> {
                     None
                 }
             };
-            plan.cursors.push(Cursor { pace, in_flight: 0, recorded: 0 });
+            plan.cursors.push(Cursor { pace, in_flight: 0, recorded: 0, started: 0 });
             plan.advance(lane);
         }
         plan
@@ -197,16 +204,20 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn take_due(&mut self, now: Stamp, due: &mut Vec<Start>) {
+    /// Takes a pass's worth of what is due; true if there is more.
+    fn take_due(&mut self, now: Stamp, due: &mut Vec<Start>) -> bool {
         for (planned, lane) in std::mem::take(&mut self.earned) {
             if self.has_room(lane, planned) {
                 due.push(self.start(lane, planned));
             }
         }
-        while due.len() < STARTS_PER_PASS {
-            let Some(&Reverse((planned, lane))) = self.upcoming.peek() else { return };
+        for _ in 0..PLANNED_PER_PASS {
+            let Some(&Reverse((planned, lane))) = self.upcoming.peek() else { return false };
             if planned > now {
-                return;
+                return false;
+            }
+            if due.len() >= STARTS_PER_PASS {
+                return true;
             }
             self.upcoming.pop();
             let late = now.since(planned) > self.spec.timeout;
@@ -217,26 +228,26 @@ impl<'a> Plan<'a> {
             }
             self.advance(lane);
         }
+        true
     }
 
     fn start(&mut self, lane: usize, planned: Stamp) -> Start {
-        self.cursors[lane].in_flight += 1;
-        Start { lane, number: self.number(lane, planned), planned }
+        let cursor = &mut self.cursors[lane];
+        cursor.in_flight += 1;
+        let (ordinal, mut number) = (cursor.recorded, None);
+        if planned >= self.recording_from {
+            number = Some(cursor.started);
+            cursor.recorded += 1;
+            cursor.started += 1;
+        }
+        Start { lane, number, ordinal, planned }
     }
 
     fn skip(&mut self, lane: usize, planned: Stamp) {
-        if let Some(number) = self.number(lane, planned) {
-            self.records[lane].skip(number, planned);
+        if planned >= self.recording_from {
+            self.cursors[lane].recorded += 1;
+            self.records[lane].skip(planned);
         }
-    }
-
-    fn number(&mut self, lane: usize, planned: Stamp) -> Option<u64> {
-        if planned < self.recording_from {
-            return None;
-        }
-        let cursor = &mut self.cursors[lane];
-        cursor.recorded += 1;
-        Some(cursor.recorded - 1)
     }
 
     fn settle<W: Observer>(&mut self, start: Start, settled: Settled, observer: &mut W) {

@@ -13,6 +13,8 @@ use crate::model::{
 /// One attempt as the driver settled it.
 #[derive(Clone, Debug)]
 pub struct Settled {
+    /// Its place in the lane's plan, skipped attempts counted: neighbours differ by one.
+    pub ordinal: u64,
     /// When it was planned to start.
     pub planned: Stamp,
     /// When it really started.
@@ -21,21 +23,6 @@ pub struct Settled {
     pub ended: Stamp,
     /// How it ended, and its parts.
     pub answer: Answer,
-}
-
-#[derive(Clone)]
-enum Entry {
-    Settled(Settled),
-    Skipped(Stamp),
-}
-
-impl Entry {
-    const fn planned(&self) -> Stamp {
-        match self {
-            Self::Settled(settled) => settled.planned,
-            Self::Skipped(planned) => *planned,
-        }
-    }
 }
 
 /// One distribution while it grows.
@@ -61,14 +48,15 @@ pub struct LaneRecord {
     slip: Track,
     details: BTreeMap<&'static str, (Clock, Track)>,
     timeline: Timeline,
-    queue: VecDeque<Option<Entry>>,
+    /// Settled attempts behind one that has not ended, from number `next` on.
+    queue: VecDeque<Option<Settled>>,
     next: u64,
 }
 
 impl LaneRecord {
-    /// An empty record of a lane, with room for `intervals` in its timeline.
+    /// An empty record of a lane that begins at `origin`, with room for `intervals` in its timeline.
     #[must_use]
-    pub fn new<O>(lane: &Lane<O>, timeout_ns: u64, intervals: usize) -> Self {
+    pub fn new<O>(lane: &Lane<O>, timeout_ns: u64, origin: Stamp, intervals: usize) -> Self {
         Self {
             name: lane.name,
             labels: lane.labels.clone(),
@@ -79,28 +67,35 @@ impl LaneRecord {
             service: Track::default(),
             slip: Track::default(),
             details: BTreeMap::new(),
-            timeline: Timeline::new(intervals),
+            timeline: Timeline::new(origin, intervals),
             queue: VecDeque::new(),
             next: 0,
         }
     }
 
-    /// Takes recorded attempt `number` when it has ended.
+    /// Takes started attempt `number` when it has ended; numbers count the started attempts of the lane from 0.
     pub fn settle(&mut self, number: u64, settled: Settled) {
-        self.place(number, Entry::Settled(settled));
+        let at = (number - self.next) as usize;
+        while self.queue.len() <= at {
+            self.queue.push_back(None);
+        }
+        self.queue[at] = Some(settled);
+        while let Some(settled) = self.queue.pop_front_if(|front| front.is_some()).flatten() {
+            self.record(&settled);
+            self.next += 1;
+        }
     }
 
-    /// Takes attempt `number`, which was planned and never started.
-    pub fn skip(&mut self, number: u64, planned: Stamp) {
-        self.place(number, Entry::Skipped(planned));
+    /// Takes an attempt that was planned and never started. It needs no place in the order, and there may be millions.
+    pub fn skip(&mut self, planned: Stamp) {
+        self.response.counts.skipped_count += 1;
+        self.timeline.skip(planned);
     }
 
     /// Takes what is still queued behind attempts that never ended, because the run was interrupted.
     pub fn flush(&mut self) {
-        while let Some(entry) = self.queue.pop_front() {
-            if let Some(entry) = entry {
-                self.record(&entry);
-            }
+        while let Some(settled) = self.queue.pop_front() {
+            settled.iter().for_each(|settled| self.record(settled));
             self.next += 1;
         }
     }
@@ -145,46 +140,29 @@ impl LaneRecord {
         }
     }
 
-    fn place(&mut self, number: u64, entry: Entry) {
-        let at = (number - self.next) as usize;
-        while self.queue.len() <= at {
-            self.queue.push_back(None);
-        }
-        self.queue[at] = Some(entry);
-        while let Some(entry) = self.queue.pop_front_if(|front| front.is_some()).flatten() {
-            self.record(&entry);
-            self.next += 1;
-        }
-    }
-
-    fn record(&mut self, entry: &Entry) {
-        let (number, planned) = (self.next, entry.planned());
-        let Entry::Settled(settled) = entry else {
-            self.response.counts.skipped_count += 1;
-            self.timeline.skip(planned);
-            return;
-        };
+    fn record(&mut self, settled: &Settled) {
+        let (ordinal, planned) = (settled.ordinal, settled.planned);
         let outcome = settled.answer.outcome;
         let response_ns = settled.ended.nanos_since(planned);
-        self.response.record(number, outcome, response_ns);
-        self.service.record(number, outcome, settled.ended.nanos_since(settled.started));
-        self.slip.record(number, Outcome::Ok, settled.started.nanos_since(planned));
+        self.response.record(ordinal, outcome, response_ns);
+        self.service.record(ordinal, outcome, settled.ended.nanos_since(settled.started));
+        self.slip.record(ordinal, Outcome::Ok, settled.started.nanos_since(planned));
         self.timeline.push(planned, outcome, (outcome == Outcome::Ok).then_some(response_ns));
         for Detail { name, clock, value_ns } in &settled.answer.details {
             let (_, track) = self.details.entry(name).or_insert((*clock, Track::default()));
-            track.record(number, Outcome::Ok, *value_ns);
+            track.record(ordinal, Outcome::Ok, *value_ns);
         }
     }
 }
 
 impl Track {
-    fn record(&mut self, number: u64, outcome: Outcome, value_ns: u64) {
+    fn record(&mut self, ordinal: u64, outcome: Outcome, value_ns: u64) {
         self.counts.add(outcome);
         match outcome {
             Outcome::Ok => {
                 self.histogram.record(value_ns);
                 self.moments.push(value_ns);
-                self.variation.push(number, value_ns);
+                self.variation.push(ordinal, value_ns);
             }
             Outcome::Failed(kind) => *self.failures.entry(kind).or_default() += 1,
             Outcome::Lost | Outcome::Refused => {}
@@ -198,14 +176,14 @@ mod tests {
 
     fn record() -> LaneRecord {
         let lane = Lane { operation: (), name: "x", labels: Labels::new(), floor: false, reference: None };
-        LaneRecord::new(&lane, 1_000, 8)
+        LaneRecord::new(&lane, 1_000, Stamp::from_nanos(0), 8)
     }
 
     fn settled(at: u64, slip: u64, service: u64, outcome: Outcome) -> Settled {
         let planned = Stamp::from_nanos(at);
         let started = Stamp::from_nanos(at + slip);
         let ended = Stamp::from_nanos(at + slip + service);
-        Settled { planned, started, ended, answer: Answer::new(outcome) }
+        Settled { ordinal: at / 100, planned, started, ended, answer: Answer::new(outcome) }
     }
 
     #[test]
@@ -234,7 +212,7 @@ mod tests {
         for (number, outcome) in ends.into_iter().enumerate() {
             lane.settle(number as u64, settled(number as u64, 0, 1, outcome));
         }
-        lane.skip(5, Stamp::from_nanos(5));
+        lane.skip(Stamp::from_nanos(5));
         let response = &lane.series()[0];
         let counts = Counts {
             attempt_count: 5,

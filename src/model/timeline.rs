@@ -19,7 +19,7 @@ const OUTAGE_LIMIT: usize = 1000;
 /// One interval of the timeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Planned starts from here, in nanoseconds since the first recorded planned start.
+    /// Planned starts from here, in nanoseconds since recording began.
     pub start_ns: u64,
     /// Width of the interval.
     pub width_ns: u64,
@@ -33,7 +33,7 @@ pub struct Interval {
 /// A time without answers: at least three attempts in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
-    /// Planned start of the first unanswered attempt, in nanoseconds since the first recorded planned start.
+    /// Planned start of the first unanswered attempt, in nanoseconds since recording began.
     pub start_ns: u64,
     /// From there to the planned start of the next answered attempt, or of the last attempt where none followed.
     pub length_ns: u64,
@@ -46,7 +46,7 @@ pub struct Outage {
 pub struct Timeline {
     capacity: usize,
     width_ns: u64,
-    origin: Option<Stamp>,
+    origin: Stamp,
     intervals: Vec<Interval>,
     silence: Option<Outage>,
     outages: Vec<Outage>,
@@ -54,13 +54,13 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// A timeline of at most `capacity` intervals (at least two).
+    /// A timeline that begins at `origin`, of at most `capacity` intervals (at least two).
     #[must_use]
-    pub const fn new(capacity: usize) -> Self {
+    pub const fn new(origin: Stamp, capacity: usize) -> Self {
         Self {
             capacity: if capacity < 2 { 2 } else { capacity },
             width_ns: FIRST_WIDTH_NS,
-            origin: None,
+            origin,
             intervals: Vec::new(),
             silence: None,
             outages: Vec::new(),
@@ -70,7 +70,7 @@ impl Timeline {
 
     /// Takes one attempt by its planned start; attempts must come in order.
     pub fn push(&mut self, planned: Stamp, outcome: Outcome, latency_ns: Option<u64>) {
-        let offset = planned.nanos_since(*self.origin.get_or_insert(planned));
+        let offset = planned.nanos_since(self.origin);
         let interval = self.interval_at(offset);
         interval.counts.add(outcome);
         if let Some(latency) = latency_ns {
@@ -84,7 +84,7 @@ impl Timeline {
 
     /// Takes one attempt that was planned and never started.
     pub fn skip(&mut self, planned: Stamp) {
-        let offset = planned.nanos_since(*self.origin.get_or_insert(planned));
+        let offset = planned.nanos_since(self.origin);
         self.interval_at(offset).counts.skipped_count += 1;
     }
 
@@ -112,13 +112,13 @@ impl Timeline {
 
     fn extend_silence(&mut self, offset: u64) {
         let silence = self.silence.get_or_insert(Outage { start_ns: offset, length_ns: 0, unanswered_count: 0 });
-        silence.length_ns = offset - silence.start_ns;
+        silence.length_ns = offset.saturating_sub(silence.start_ns);
         silence.unanswered_count += 1;
     }
 
     fn end_silence(&mut self, offset: u64) {
         if let Some(mut silence) = self.silence.take() {
-            silence.length_ns = offset - silence.start_ns;
+            silence.length_ns = offset.saturating_sub(silence.start_ns);
             self.list(silence);
         }
     }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_budget_holds_and_nothing_is_dropped() {
-        let mut timeline = Timeline::new(8);
+        let mut timeline = Timeline::new(second(0), 8);
         for n in 0..1000 {
             timeline.push(second(n), Outcome::Ok, Some(n));
         }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_outage_has_a_start_and_a_length() {
-        let mut timeline = Timeline::new(8);
+        let mut timeline = Timeline::new(second(0), 8);
         for n in 0..20 {
             let dead = (5..9).contains(&n) || n == 12 || n > 16;
             let outcome = if dead { Outcome::Lost } else { Outcome::Ok };

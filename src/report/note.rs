@@ -52,7 +52,10 @@ pub fn notes(run: &Run) -> Vec<Note> {
 fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
     let programmed = shown.iter().filter_map(|series| run.beside(series, PROGRAMMED));
     let rows: Vec<&Series> = shown.iter().copied().chain(programmed.clone()).collect();
-    let quantile_is = |name: &str, wanted| rows.iter().any(|series| series.summary.quantile(name) == wanted);
+    let quantile_is = |name: &str, wanted| {
+        let answered = rows.iter().filter(|series| series.counts.ok_count > 0);
+        answered.clone().any(|series| series.summary.quantile(name) == wanted)
+    };
     let missing: Vec<String> = NEEDS
         .iter()
         .filter(|(name, _)| quantile_is(name, Quantile::TooFew))

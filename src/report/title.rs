@@ -14,8 +14,9 @@ pub fn alarms(run: &Run) -> Vec<String> {
         let reasons = clean(&run.validity.reasons.join("; "));
         format!("INVALID: {reasons}")
     });
-    let incomplete = (!run.complete).then(|| {
-        format!("INCOMPLETE (interrupted): the figures cover the {} until then", unit::duration(run.elapsed_ns))
+    let incomplete = (!run.complete).then(|| match run.elapsed_ns {
+        0 => "INCOMPLETE (interrupted): nothing was measured".to_owned(),
+        elapsed => format!("INCOMPLETE (interrupted): the figures cover the {} until then", unit::duration(elapsed)),
     });
     invalid.into_iter().chain(incomplete).collect()
 }

@@ -38,7 +38,7 @@ pub fn self_cost() -> SelfCost {
     SelfCost {
         cpu_user_ns: nanos(usage.user_time()),
         cpu_system_ns: nanos(usage.system_time()),
-        memory_peak_bytes: count(usage.max_rss()).map(|kib| kib * 1024),
+        memory_peak_bytes: memory_peak_bytes(),
         context_switch_voluntary_count: count(usage.voluntary_context_switches()),
         context_switch_involuntary_count: count(usage.involuntary_context_switches()),
     }
@@ -66,7 +66,16 @@ fn field(text: &str, name: &str) -> Option<String> {
 }
 
 fn memory_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 = field(&text, "MemTotal")?.split(' ').next()?.parse().ok()?;
+    kibibytes("/proc/meminfo", "MemTotal")
+}
+
+/// The peak of this program. That of `getrusage` survives exec, and so can be the parent's.
+fn memory_peak_bytes() -> Option<u64> {
+    kibibytes("/proc/self/status", "VmHWM")
+}
+
+fn kibibytes(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let kib: u64 = field(&text, name)?.split(' ').next()?.parse().ok()?;
     Some(kib * 1024)
 }

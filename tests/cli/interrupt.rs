@@ -83,7 +83,8 @@ fn an_interrupt_before_the_first_attempt_leaves_an_empty_incomplete_run() {
     let line = format!("probe rtt mute={} --timeout 50s --json -o out/run.json", mute.local_addr().unwrap());
     let started = scene.start(&line);
     let mut ping = [0; 72];
-    mute.accept().unwrap().0.read_exact(&mut ping).unwrap();
+    let mut asked = mute.accept().unwrap().0;
+    asked.read_exact(&mut ping).unwrap();
     let told = clock::now();
     started.signal(Signal::SIGINT);
     let ended = started.end();

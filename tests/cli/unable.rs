@@ -57,6 +57,19 @@ fn a_port_that_is_taken_is_told() {
 }
 
 #[test]
+fn an_address_that_is_not_of_this_host_cannot_be_measured_from() {
+    let scene = Scene::new();
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let far = far.local_addr().unwrap();
+    for bind in ["192.0.2.1", "::1"] {
+        for channel in ["connect", "icmp", "echo", "udp"] {
+            let ended = scene.run(&format!("probe rtt far={far} --channel {channel} --bind {bind} --count 3 --quiet"));
+            assert_eq!(ended.code, Some(3), "--channel {channel} --bind {bind}: {}", ended.stdout);
+        }
+    }
+}
+
+#[test]
 fn an_unreadable_run_is_listed_and_does_not_hide_the_others() {
     let scene = scene();
     fs::create_dir(scene.path("runs")).unwrap();

@@ -142,7 +142,7 @@ fn series(name: &str, attempts: u64, outcome: impl Fn(u64) -> Outcome, saved_ns:
         ..Series::default()
     };
     let (mut counts, mut moments, mut variation) = (Counts::default(), Moments::default(), Variation::default());
-    let (mut histogram, mut timeline) = (Histogram::new(), Timeline::new(16));
+    let (mut histogram, mut timeline) = (Histogram::new(), Timeline::new(Stamp::from_nanos(0), 16));
     let mut planned = Stamp::from_nanos(0);
     for n in 0..attempts {
         let outcome = outcome(n);

@@ -64,19 +64,18 @@ fn every_channel_works_over_both_families() {
 }
 
 #[test]
-fn a_foreign_local_address_is_a_counted_failure() {
-    if !may_administer("network::a_foreign_local_address_is_a_counted_failure") {
+fn a_blackhole_route_is_counted_on_every_channel() {
+    if !may_administer("network::a_blackhole_route_is_counted_on_every_channel") {
         return;
     }
     let _turn = turn();
     let pair = Pair::new();
-    let echo = Server::echo_inside(&pair.far.prefix());
-    let target = format!("far={FAR_V4}:{}", echo.port);
-    let arguments = [&target, "--bind", "10.77.0.99", "--channel", "connect,echo", "--duration", "1s", "--no-save"];
+    pair.near.ip("route add blackhole 192.0.2.0/24");
+    let arguments = ["far=192.0.2.7:7777", "--channel", "connect,icmp,udp", "--duration", "1s", "--no-save"];
     let run = call(&pair.near.inside(&probe(&arguments))).run(1);
-    for name in ["rtt.tcp_connect", "rtt.echo"] {
-        let unbound = series(&run, name, "far");
-        assert_eq!(unbound.failure_kinds.get("no_local_port"), Some(&10), "{name}: {:?}", unbound.failure_kinds);
+    for name in ["rtt.tcp_connect", "rtt.icmp", "rtt.echo_udp"] {
+        let unreachable = series(&run, name, "far");
+        assert_eq!(unreachable.failure_kinds.get("unreachable"), Some(&10), "{name}: {:?}", unreachable.failure_kinds);
     }
 }
 

@@ -82,3 +82,13 @@ fn both_ends_count_the_same() {
     let said = echo.end().stderr;
     assert!(said.contains("echo stopped: 200 answered, 1 connections, 0 turned away, 0 foreign"), "{said}");
 }
+
+#[test]
+fn the_first_attempt_counts_like_any_other() {
+    let far = prompt();
+    for (channel, name) in [("connect", "rtt.tcp_connect"), ("echo", "rtt.echo"), ("udp", "rtt.echo_udp")] {
+        let run = probe(&format!("far={} --channel {channel} --rate 50/s --count 5", far.address()));
+        let series = series(&run.series, name);
+        assert_eq!(series.counts.ok_count, 5, "{name}: {:?}", series.failure_kinds);
+    }
+}

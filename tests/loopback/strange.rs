@@ -7,6 +7,9 @@ use offloadctl::model::Run;
 use crate::far_end::{FarEnd, Manner};
 use crate::measure::{probe, series};
 
+/// Peak memory that a run of one target stays under.
+const MEMORY_LIMIT: u64 = 64 << 20;
+
 #[track_caller]
 fn is_not_an_echo(run: &Run) {
     let finding = run.findings.iter().find(|finding| finding.id == "not_an_echo");
@@ -87,6 +90,7 @@ fn a_half_open_peer_costs_what_the_limits_say() {
     // 200 at a time, each for half a second: 800 in two seconds, and a full window more where starts bunch.
     assert!((200..=1_000).contains(&counts.attempt_count), "{counts:?}");
     assert!(!run.validity.valid, "most starts were skipped");
+    assert!(run.self_cost.memory_peak_bytes < Some(MEMORY_LIMIT), "{:?}", run.self_cost);
 }
 
 #[test]
@@ -97,6 +101,8 @@ fn a_half_open_peer_that_is_asked_without_a_cap_costs_bounded_memory() {
     let counts = series(&run.series, "rtt.echo").counts;
     assert_eq!(counts.ok_count, 0);
     assert_eq!(counts.attempt_count + counts.skipped_count, 60_000);
+    // 40,000 attempts wait at a time, each with its future and its timer; the outbox for the peer is capped.
+    assert!(run.self_cost.memory_peak_bytes < Some(2 * MEMORY_LIMIT), "{:?}", run.self_cost);
 }
 
 #[test]

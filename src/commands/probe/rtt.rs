@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::load::judge;
 use crate::model::Run;
 use crate::probe::rtt::{
-    Channel, Measured, Place, PrepareError, RttError, RttSpec, Rule, Target, lost_targets, measure,
+    Channel, LocateError, Measured, Place, PrepareError, RttError, RttSpec, Rule, Target, lost_targets, measure,
 };
 use crate::sys::host::raise_file_limit;
 use crate::sys::resolve::Family;
@@ -125,10 +125,14 @@ fn explain(error: RttError) -> Failure {
         RttError::Prepare(PrepareError::Icmp(_)) => {
             "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW, or leave icmp out of --channel"
         }
+        RttError::Prepare(PrepareError::Locate(LocateError::Family { .. })) => {
+            "leave out -4, -6 or --bind, or give an address of that family"
+        }
         RttError::Prepare(PrepareError::Locate(_)) => {
             "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
         }
         RttError::Prepare(PrepareError::Nothing { .. }) => "write NAME=HOST:PORT",
+        RttError::Prepare(PrepareError::Bind { .. }) => "`ip address` shows the addresses of this host",
         _ => "see `offloadctl probe rtt --help`",
     };
     Failure::unable(error).hint(hint)
@@ -143,9 +147,9 @@ impl RttArgs {
         let spec = RttSpec {
             targets: self.all_targets(&file)?,
             channels: (!self.channel.is_empty()).then(|| self.channel.iter().map(|c| (*c).into()).collect()),
-            family: match (self.ipv4, self.ipv6) {
-                (true, _) => Family::V4,
-                (_, true) => Family::V6,
+            family: match (self.ipv4, self.ipv6, self.bind) {
+                (true, ..) | (false, false, Some(IpAddr::V4(_))) => Family::V4,
+                (_, true, _) | (_, _, Some(IpAddr::V6(_))) => Family::V6,
                 _ => Family::Any,
             },
             bind: self.bind,

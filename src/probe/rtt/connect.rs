@@ -70,6 +70,8 @@ pub fn outcome_of(error: &io::Error) -> Outcome {
         io::ErrorKind::ConnectionReset => Outcome::Failed("reset"),
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Outcome::Failed("no_local_port"),
         io::ErrorKind::PermissionDenied => Outcome::Failed("not_permitted"),
+        // What the kernel says of a blackhole route.
+        io::ErrorKind::InvalidInput => Outcome::Failed("unreachable"),
         _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Outcome::Failed("no_descriptor"),
         _ if error.raw_os_error() == Some(libc::ENOBUFS) => Outcome::Failed("no_buffer"),
         _ => Outcome::Failed("other"),

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use evaluate::lost_targets;
+pub use locate::LocateError;
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, Rule, SpecError, Target};
 

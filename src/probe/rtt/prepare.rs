@@ -42,14 +42,17 @@ pub enum PrepareError {
     /// The loopback echo of the noise floor.
     #[error("the loopback echo of the noise floor could not be started")]
     Floor(#[source] io::Error),
-    /// The UDP socket of a target.
-    #[error("target `{target}`: no UDP socket")]
-    Udp {
-        /// Name of the target.
-        target: String,
+    /// A local address that cannot be used.
+    #[error("cannot measure from the local address {address}")]
+    Bind {
+        /// As given with --bind.
+        address: IpAddr,
         /// The kernel's word.
         source: io::Error,
     },
+    /// A UDP socket.
+    #[error("no UDP socket")]
+    Udp(#[source] io::Error),
     /// Nothing can be asked of a target.
     #[error("target `{target}` has no port and ICMP is not allowed here, so there is nothing to measure")]
     Nothing {
@@ -90,6 +93,7 @@ struct Hubs {
 
 /// Prepares everything; on error nothing is left behind.
 pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
+    check_bind(spec)?;
     let emulation = emulate(spec)?;
     let mut prepared = Prepared {
         lanes: Vec::new(),
@@ -117,6 +121,13 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     }
     prepared._emulation = emulation;
     Ok(prepared)
+}
+
+/// A local address that is not of this host would make every target look bad.
+fn check_bind(spec: &RttSpec) -> Result<(), PrepareError> {
+    let Some(address) = spec.bind else { return Ok(()) };
+    let tried = std::net::UdpSocket::bind(SocketAddr::new(address, 0));
+    tried.map(drop).map_err(|source| PrepareError::Bind { address, source })
 }
 
 fn emulate(spec: &RttSpec) -> Result<Option<Emulation>, PrepareError> {
@@ -230,6 +241,20 @@ impl Prepared {
         }
     }
 
+    /// A channel that was named and that this target cannot have is not dropped in silence.
+    fn note_left_out(&mut self, spec: &RttSpec, site: &Site<'_>) {
+        let (missing, why): (&[Channel], _) = match (&site.emulated, site.has_port) {
+            (Some(_), _) => (&[Channel::Connect, Channel::Icmp], "is emulated"),
+            (None, false) => (&[Channel::Connect, Channel::Echo, Channel::Udp], "has no port"),
+            (None, true) => return,
+        };
+        let named: Vec<String> = missing.iter().filter(|c| spec.named(**c)).map(Channel::to_string).collect();
+        if !named.is_empty() {
+            let text = format!("{} {why}, so it is not measured by {}", site.target.name, named.join(", "));
+            self.note("channel_left_out", Severity::Notice, text);
+        }
+    }
+
     fn note_emulated(&mut self, sites: &[Site<'_>]) {
         let emulated = sites.iter().filter(|site| site.emulated.is_some());
         let names: Vec<&str> = emulated.map(|site| site.target.name.as_str()).collect();
@@ -251,6 +276,7 @@ impl Prepared {
         if site.emulated.is_none() {
             self.add_connect_and_icmp(spec, site)?;
         }
+        self.note_left_out(spec, site);
         let proven = match echo {
             Echo::Is(channel) => {
                 if spec.wants(Channel::Echo) {
@@ -265,8 +291,7 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let wrap = |source| PrepareError::Udp { target: site.target.name.clone(), source };
-            let channel = UdpChannel::open(site.address, spec.bind).await.map_err(wrap)?;
+            let channel = UdpChannel::open(site.address, spec.bind).await.map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, RttOperation::Udp(channel));
         }
         if self.lanes.len() == before {

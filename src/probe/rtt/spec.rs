@@ -36,6 +36,9 @@ pub enum SpecError {
         "`{0}` is emulated in user space, where the kernel's handshake and ICMP cannot be delayed: it has only the channels `echo` and `udp`"
     )]
     EmulatedChannel(String),
+    /// A local address of another family than was asked for.
+    #[error("--bind {0} is not of the address family that was asked for")]
+    BindFamily(IpAddr),
     /// Not a rule for names.
     #[error("`{0}` is not `HOST:PORT:ADDRESS[,ADDRESS]`")]
     Rule(String),
@@ -123,6 +126,9 @@ impl RttSpec {
         if self.targets.is_empty() {
             return Err(SpecError::NoTarget);
         }
+        if let Some(address) = self.bind.filter(|address| !self.family.admits(address)) {
+            return Err(SpecError::BindFamily(address));
+        }
         let mut names = BTreeSet::new();
         for target in &self.targets {
             if !names.insert(&target.name) {
@@ -146,14 +152,14 @@ impl RttSpec {
     }
 
     fn check_channels(&self, target: &Target) -> Result<(), SpecError> {
-        let only_without = |needed: [Channel; 2]| {
+        let only_without = |needed: &[Channel]| {
             self.channels.as_ref().is_some_and(|channels| needed.iter().all(|channel| !channels.contains(channel)))
         };
         match target.place {
-            Place::Emulated { .. } if only_without([Channel::Echo, Channel::Udp]) => {
+            Place::Emulated { .. } if only_without(&[Channel::Echo, Channel::Udp]) => {
                 Err(SpecError::EmulatedChannel(target.name.clone()))
             }
-            Place::Address { port: None, .. } if only_without([Channel::Icmp, Channel::Icmp]) => {
+            Place::Address { port: None, .. } if only_without(&[Channel::Icmp]) => {
                 Err(SpecError::NoPort(target.name.clone()))
             }
             _ => Ok(()),
@@ -186,16 +192,23 @@ fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok((ip.to_string(), None));
     }
+    // A link-local address with its interface, such as [fe80::1%eth0]:7777, is for the resolver.
+    if let Some((host, port)) = address.strip_prefix('[').and_then(|rest| rest.split_once("]:"))
+        && host.contains('%')
+    {
+        return parse_port(port).map(|port| (host.to_owned(), Some(port)));
+    }
     match address.rsplit_once(':') {
         None => Ok((address.to_owned(), None)),
         Some((host, _)) if host.is_empty() || host.contains([':', '[', ']']) => {
             Err("its host is not a name or an address")
         }
-        Some((host, port)) => {
-            let port = port.parse().map_err(|_| "its port is not a number from 1 to 65535")?;
-            nonzero(port).map(|port| (host.to_owned(), Some(port)))
-        }
+        Some((host, port)) => parse_port(port).map(|port| (host.to_owned(), Some(port))),
     }
+}
+
+fn parse_port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "its port is not a number from 1 to 65535").and_then(nonzero)
 }
 
 const fn nonzero(port: u16) -> Result<u16, &'static str> {
@@ -242,6 +255,7 @@ mod tests {
         assert_eq!(place("dc=10.0.0.5:7777"), "dc 10.0.0.5 Some(7777)");
         assert_eq!(place("dc=[::1]:7777"), "dc ::1 Some(7777)");
         assert_eq!(place("dc=::1"), "dc ::1 None");
+        assert_eq!(place("dc=[fe80::1%eth0]:7777"), "dc fe80::1%eth0 Some(7777)");
         assert_eq!(place("dc=host.example"), "dc host.example None");
         assert_eq!(place("host.example:443"), "host.example:443 host.example Some(443)");
     }

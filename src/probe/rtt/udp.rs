@@ -17,7 +17,8 @@ use crate::sys::clock;
 /// A connected UDP socket and the attempts on it.
 #[derive(Debug)]
 pub struct UdpChannel {
-    shared: Arc<Shared>,
+    /// The socket, or why the target cannot be sent to.
+    shared: Result<Arc<Shared>, Outcome>,
     _reader: JoinSet<()>,
 }
 
@@ -32,25 +33,32 @@ impl UdpChannel {
     /// A socket that hears only `address`.
     ///
     /// # Errors
-    /// When there are no descriptors, no route, or the bind address is not of this host.
+    /// When there are no descriptors, or the bind address is not of this host.
     pub async fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<Self> {
         let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind(SocketAddr::new(bind.unwrap_or(any), 0)).await?;
-        socket.connect(address).await?;
+        if let Err(error) = socket.connect(address).await {
+            // No route is a fact about the target, counted on schedule like any other.
+            return Ok(Self { shared: Err(outcome_of(&error)), _reader: JoinSet::new() });
+        }
         // Until the event loop has seen it writable once, a send would be refused without asking the kernel.
         socket.writable().await?;
         let shared = Arc::new(Shared { socket, session: clock::entropy(), pending: Pending::default() });
         let mut reader = JoinSet::new();
         reader.spawn(read(Arc::clone(&shared)));
-        Ok(Self { shared, _reader: reader })
+        Ok(Self { shared: Ok(shared), _reader: reader })
     }
 
     /// Sends one PING and waits for its PONG.
     pub async fn attempt(&self) -> Answer {
-        let expected = self.shared.pending.expect();
+        let shared = match &self.shared {
+            Ok(shared) => shared,
+            Err(outcome) => return Answer::new(*outcome),
+        };
+        let expected = shared.pending.expect();
         let started = clock::now();
-        let frame = Frame::ping(self.shared.session, expected.key, started).encode();
-        match self.shared.socket.try_send(&frame) {
+        let frame = Frame::ping(shared.session, expected.key, started).encode();
+        match shared.socket.try_send(&frame) {
             Ok(_) => expected.answer(started).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Answer::new(Outcome::Failed("no_buffer")),
             Err(error) => Answer { started: Some(started), ..Answer::new(outcome_of(&error)) },
@@ -60,7 +68,7 @@ impl UdpChannel {
     /// Answers that came after their attempt had been given up.
     #[must_use]
     pub fn late_count(&self) -> u64 {
-        self.shared.pending.late_count()
+        self.shared.as_ref().map_or(0, |shared| shared.pending.late_count())
     }
 }
 
