@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,7 +163,7 @@ impl Store {
             Err(error) => return Err(Failure::file("cannot read the runs in", &self.folder, &error)),
         };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+        let mut files: Vec<PathBuf> = paths.filter(|path| is_run_file(path)).collect();
         files.sort_unstable_by(|a, b| b.cmp(a));
         Ok(files)
     }
@@ -175,20 +175,26 @@ impl Store {
     }
 }
 
+/// Whether a file is named as runs are, `20261123T071049.123Z-….json`: others in the folder are not ours to read or delete.
+fn is_run_file(path: &Path) -> bool {
+    const FORM: &[u8] = b"00000000T000000.000Z-";
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let fits = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    name.len() > FORM.len() && name.iter().zip(FORM).all(fits) && name.ends_with(b".json")
+}
+
 /// Reads one run document.
 ///
 /// # Errors
 /// When the file cannot be read, or is not a run of this schema.
 pub fn read_run(path: &Path) -> Result<Run, Failure> {
     let unreadable = |error: io::Error| Failure::file("cannot read the run", path, &error);
-    let length = fs::metadata(path).map_err(unreadable)?.len();
-    if length > RUN_FILE_LIMIT {
-        return Err(Failure::plain(
-            Exit::Unable,
-            format!("`{}` is {length} bytes long, which no run is", path.display()),
-        ));
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let length = file.take(RUN_FILE_LIMIT + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if length as u64 > RUN_FILE_LIMIT {
+        return Err(Failure::plain(Exit::Unable, format!("`{}` is longer than any run", path.display())));
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
     Run::parse(&text).map_err(|error| {
         let failure = Failure::plain(Exit::Unable, format!("cannot use the run `{}`: {error}", path.display()));
         match error {

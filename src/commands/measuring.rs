@@ -3,11 +3,12 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::load_args::planned_span;
 use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
 use crate::context::{Header, OutputFile, Parts, Store};
 use crate::error::{Exit, Failure};
-use crate::load::{LaneRecord, Observer, Settled};
+use crate::load::{LaneRecord, LoadSpec, Observer, Settled, judge};
 use crate::model::{GateDecision, GateReport, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats;
@@ -18,6 +19,7 @@ pub struct Measuring<'a> {
     outputs: Vec<(Format, OutputFile)>,
     store: Option<Store>,
     header: Header,
+    load: LoadSpec,
 }
 
 impl<'a> Measuring<'a> {
@@ -25,15 +27,16 @@ impl<'a> Measuring<'a> {
     ///
     /// # Errors
     /// When a place cannot be written.
-    pub fn open(args: &'a OutputArgs, header: Header) -> Result<Self, Failure> {
-        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header })
+    pub fn open(args: &'a OutputArgs, header: Header, load: LoadSpec) -> Result<Self, Failure> {
+        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load })
     }
 
     /// An observer that shows progress and writes a checkpoint each minute.
     #[must_use]
-    pub fn observer(&self, planned: Option<Duration>, command: &'static str) -> Watcher {
+    pub fn observer(&self, command: &'static str) -> Watcher {
         Watcher {
-            progress: Progress::start(command, planned, self.args.quiet),
+            progress: Progress::start(command, planned_span(&self.load), self.args.quiet),
+            load: self.load.clone(),
             header: self.header.clone(),
             store: self.store.clone(),
             writing: None,
@@ -43,7 +46,7 @@ impl<'a> Measuring<'a> {
     /// The run document of what was measured.
     #[must_use]
     pub fn run(&self, parts: Parts) -> Run {
-        self.header.run(parts)
+        document(&self.header, &self.load, parts)
     }
 
     /// Keeps, writes, prints and judges the run; `bad` are the reasons it is bad apart from gates.
@@ -70,12 +73,28 @@ impl<'a> Measuring<'a> {
             console::say(format_args!("run kept in {}", path.display()));
         }
         bad.iter().for_each(|reason| console::say(format_args!("bad: {reason}")));
-        let gate = gate.map_err(Failure::usage)?;
+        let gate = match gate {
+            // A run that ended before its series began, or whose targets were lost, has said why already.
+            Err(error) if !run.complete || !bad.is_empty() => {
+                console::say(format_args!("gate not judged: {error}"));
+                None
+            }
+            other => other.map_err(Failure::usage)?,
+        };
         if let Some(gate) = &gate {
             say_gate(gate);
         }
         Ok(exit_of(&run, bad, gate.as_ref()))
     }
+}
+
+/// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
+fn document(header: &Header, load: &LoadSpec, parts: Parts) -> Run {
+    let mut run = header.run(parts);
+    let verdict = judge(&run, load);
+    run.validity = verdict.validity;
+    run.warnings.extend(verdict.warnings);
+    run
 }
 
 /// One run as text; a single run as JSON is the run document itself.
@@ -117,6 +136,7 @@ fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
 /// Shows progress, and writes checkpoints on a thread so that the driver never waits for the disk.
 pub struct Watcher {
     progress: Progress,
+    load: LoadSpec,
     header: Header,
     store: Option<Store>,
     writing: Option<JoinHandle<()>>,
@@ -147,11 +167,15 @@ impl Observer for Watcher {
 
     fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
         let Some(store) = self.store.clone() else { return };
+        if self.writing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            // The disk is slower than a minute: this checkpoint is left out, the driver waits for nobody.
+            return;
+        }
         self.join();
-        let (header, lanes) = (self.header.clone(), lanes.to_vec());
+        let (header, load, lanes) = (self.header.clone(), self.load.clone(), lanes.to_vec());
         self.writing = Some(std::thread::spawn(move || {
             let series = lanes.iter().flat_map(LaneRecord::series).collect();
-            let run = header.run(Parts { series, elapsed, ..Parts::default() });
+            let run = document(&header, &load, Parts { series, elapsed, ..Parts::default() });
             if let Err(failure) = store.save(&run) {
                 console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
             }

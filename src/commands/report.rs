@@ -36,10 +36,10 @@ pub struct ReportArgs {
     #[arg(long, value_name = "N", value_parser = parse_whole::<u32>, conflicts_with_all = ["list", "prune"])]
     last: Option<u32>,
     /// List the stored runs
-    #[arg(long, conflicts_with = "prune")]
+    #[arg(long, conflicts_with_all = ["prune", "fail_if", "output"])]
     list: bool,
     /// Delete all but the newest stored runs (see --keep)
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fail_if", "output"])]
     prune: bool,
     /// How many runs --prune leaves
     #[arg(long, value_name = "N", default_value_t = 100, requires = "prune")]

@@ -206,7 +206,7 @@ fn answer_stream(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             let pong = answer(frame, received, clock::now()).ok_or(io::ErrorKind::InvalidData)?;
             frame.copy_from_slice(&pong);
         }
-        stream.write_all(&buffer[..whole])?;
+        write_all(stream, &buffer[..whole], received + shared.limits.write)?;
         shared.statistics.answered.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed);
         buffer.copy_within(whole..filled, 0);
         filled -= whole;
@@ -215,6 +215,18 @@ fn answer_stream(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             read => filled += read,
         }
     }
+}
+
+/// Writes all of it by the deadline: a peer that takes a byte now and then gains nothing.
+fn write_all(mut stream: &TcpStream, mut bytes: &[u8], deadline: Stamp) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = stream.write(bytes)?;
+        bytes = &bytes[written..];
+        if written == 0 || (!bytes.is_empty() && clock::now() > deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the first whole frame is there, all within `patience`: a peer that drips bytes gains nothing.

@@ -13,10 +13,15 @@ use std::task::{Poll, Waker};
 
 use crate::model::Stamp;
 
+/// Entries below which nothing is tidied.
+const LEAST_ROOM: usize = 1024;
+
 /// Attempts in flight by the time at which they count as lost.
 #[derive(Default)]
 pub struct Deadlines {
     queue: VecDeque<(Stamp, Rc<Limit>)>,
+    /// Length at which those that are over are looked for.
+    room: usize,
 }
 
 /// The limit of one attempt.
@@ -30,6 +35,11 @@ pub struct Limit {
 impl Deadlines {
     /// A limit for an attempt that starts now; deadlines must not go back.
     pub fn add(&mut self, deadline: Stamp) -> Rc<Limit> {
+        if self.queue.len() >= self.room {
+            // One silent attempt at the front must not hold on to all that ended behind it.
+            self.queue.retain(|(_, limit)| !limit.is_over.get());
+            self.room = self.queue.len() * 2 + LEAST_ROOM;
+        }
         let limit = Rc::new(Limit::default());
         self.queue.push_back((deadline, Rc::clone(&limit)));
         limit

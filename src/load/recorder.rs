@@ -25,6 +25,9 @@ pub struct Settled {
     pub answer: Answer,
 }
 
+/// Ended attempts that wait for an earlier one to end; beyond it the earlier one is no longer waited for.
+const ORDER_LIMIT: usize = 16_384;
+
 /// One distribution while it grows.
 #[derive(Clone, Debug, Default)]
 struct Track {
@@ -75,11 +78,20 @@ impl LaneRecord {
 
     /// Takes started attempt `number` when it has ended; numbers count the started attempts of the lane from 0.
     pub fn settle(&mut self, number: u64, settled: Settled) {
+        if number < self.next {
+            // It was given up waiting for; its order is lost, its end is not.
+            return self.record(&settled);
+        }
         let at = (number - self.next) as usize;
         while self.queue.len() <= at {
             self.queue.push_back(None);
         }
         self.queue[at] = Some(settled);
+        if self.queue.len() > ORDER_LIMIT {
+            while self.queue.pop_front_if(|front| front.is_none()).is_some() {
+                self.next += 1;
+            }
+        }
         while let Some(settled) = self.queue.pop_front_if(|front| front.is_some()).flatten() {
             self.record(&settled);
             self.next += 1;

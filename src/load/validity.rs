@@ -59,7 +59,7 @@ fn too_much_slip(response: &Series, slip_ns: u64, gap_ns: u64) -> Option<String>
     let allowed = SLIP_ALLOWED_NS.max(gap_ns / 10);
     (slip_ns > allowed).then(|| {
         format!(
-            "{}: starts slipped by {:.2} ms (p95), {:.2} ms are allowed; this machine is too busy or --rate too high",
+            "{}: starts slipped by {:.2} ms (p95, or the maximum below 200 starts), {:.2} ms are allowed; this machine is too busy or --rate too high",
             response.full_name(),
             slip_ns as f64 / 1e6,
             allowed as f64 / 1e6
@@ -76,7 +76,7 @@ fn slip_against_median(response: &Series, slip_ns: u64) -> Option<(f64, &Series)
 fn slip_warning(shares: &[(f64, &Series)]) -> Option<Warning> {
     let (share, worst) = shares.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
     let text = format!(
-        "the generator's own slip (p95) is above 10 % of the p50 on {} series, worst on {} with {:.0} %; the .service series leave it out",
+        "the generator's own slip (p95, or the maximum below 200 starts) is above 10 % of the p50 on {} series, worst on {} with {:.0} %; the .service series leave it out",
         shares.len(),
         worst.full_name(),
         share * 100.0

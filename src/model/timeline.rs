@@ -26,7 +26,7 @@ pub struct Interval {
     /// How the attempts planned in the interval ended.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Their latencies.
+    /// Their latencies, to 2 significant digits.
     pub histogram: Histogram,
 }
 
@@ -74,7 +74,7 @@ impl Timeline {
         let interval = self.interval_at(offset);
         interval.counts.add(outcome);
         if let Some(latency) = latency_ns {
-            interval.histogram.record(latency);
+            interval.histogram.record(coarse(latency));
         }
         match outcome {
             Outcome::Ok => self.end_silence(offset),
@@ -158,6 +158,15 @@ impl Timeline {
         }
         self.intervals = merged;
     }
+}
+
+/// The value to 2 significant digits (128 steps an octave): an interval's histogram then stays in its sparse form.
+const fn coarse(value: u64) -> u64 {
+    let shift = match value {
+        0..256 => return value,
+        _ => value.ilog2() - 7,
+    };
+    (value >> shift << shift) + (1 << shift) / 2
 }
 
 #[cfg(test)]

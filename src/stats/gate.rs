@@ -64,6 +64,13 @@ impl Gate {
         &self.expression
     }
 
+    /// The name of the series or scalar that is looked for; a scalar has no statistic.
+    #[must_use]
+    pub fn subject_name(&self) -> &str {
+        let (Subject::Series(name, _) | Subject::Scalar(name)) = &self.subject;
+        name
+    }
+
     /// The name that is looked for, with its labels.
     #[must_use]
     pub fn name(&self) -> String {

@@ -41,9 +41,11 @@ enum IcmpKind {
 #[derive(Clone, Debug)]
 pub struct IcmpAddress(SockAddr);
 
-impl From<IpAddr> for IcmpAddress {
-    fn from(address: IpAddr) -> Self {
-        Self(SocketAddr::new(address, 0).into())
+impl From<SocketAddr> for IcmpAddress {
+    /// Keeps the interface of a link-local address; ICMP has no port.
+    fn from(mut address: SocketAddr) -> Self {
+        address.set_port(0);
+        Self(address.into())
     }
 }
 

@@ -29,14 +29,19 @@ impl Applied {
         self.lock().from = Some(from);
     }
 
-    /// Takes one exchange that set out at `set_out`: its delay, or `None` if the link lost it.
-    pub fn push(&self, set_out: Stamp, delay_ns: Option<u64>) {
+    /// The number of an exchange that sets out now; they count up in the order of setting out.
+    pub fn set_out(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.number += 1;
+        inner.number
+    }
+
+    /// Takes the exchange of this number, which set out at `set_out`: its delay, or `None` if the link lost it.
+    pub fn push(&self, number: u64, set_out: Stamp, delay_ns: Option<u64>) {
         let mut inner = self.lock();
         if inner.from.is_none_or(|from| set_out < from) {
             return;
         }
-        let number = inner.number;
-        inner.number += 1;
         inner.counts.add(if delay_ns.is_some() { Outcome::Ok } else { Outcome::Lost });
         if let Some(delay) = delay_ns {
             inner.histogram.record(delay);

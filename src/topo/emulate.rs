@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -22,6 +23,9 @@ const HELD_LIMIT: usize = 16_384;
 
 /// Connections per target; the measuring side uses one.
 const CONNECTION_LIMIT: usize = 64;
+
+/// How long to wait before accepting again when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// When to look again where nothing is due.
 const NEVER: Stamp = Stamp::from_nanos(u64::MAX);
@@ -124,9 +128,13 @@ async fn serve_tcp(listener: TcpListener, (link, applied, responder): (Link, Arc
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted && connections.len() < CONNECTION_LIMIT {
-                let held = Held::new(link.clone(), Arc::clone(&applied), responder);
-                connections.spawn(connection(stream, held));
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < CONNECTION_LIMIT => {
+                    let held = Held::new(link.clone(), Arc::clone(&applied), responder);
+                    connections.spawn(connection(stream, held));
+                }
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
@@ -143,6 +151,7 @@ struct Held<P> {
 }
 
 struct Message<P> {
+    number: u64,
     set_out: Stamp,
     bytes: Vec<u8>,
     peer: P,
@@ -154,9 +163,12 @@ impl<P> Held<P> {
     }
 
     fn set_out(&mut self, bytes: &[u8], peer: P, now: Stamp) {
+        let number = self.applied.set_out();
         match self.link.forward(bytes.len(), now) {
-            Some(release) => self.there.push_back((release, Message { set_out: now, bytes: bytes.to_vec(), peer })),
-            None => self.applied.push(now, None),
+            Some(release) => {
+                self.there.push_back((release, Message { number, set_out: now, bytes: bytes.to_vec(), peer }));
+            }
+            None => self.applied.push(number, now, None),
         }
     }
 
@@ -174,10 +186,10 @@ impl<P> Held<P> {
             };
             match self.link.backward(answer.len(), now) {
                 Some((release, applied_ns)) => {
-                    self.applied.push(message.set_out, Some(applied_ns));
+                    self.applied.push(message.number, message.set_out, Some(applied_ns));
                     self.back.push_back((release, Message { bytes: answer, ..message }));
                 }
-                None => self.applied.push(message.set_out, None),
+                None => self.applied.push(message.number, message.set_out, None),
             }
         }
     }

@@ -73,13 +73,18 @@ fn an_address_that_is_not_of_this_host_cannot_be_measured_from() {
 fn an_unreadable_run_is_listed_and_does_not_hide_the_others() {
     let scene = scene();
     fs::create_dir(scene.path("runs")).unwrap();
-    for name in ["complete.json", "cut-off.json"] {
-        fs::copy(scene.path(name), scene.path("runs").join(name)).unwrap();
+    for (name, second) in [("complete.json", 1), ("cut-off.json", 2), ("words.json", 3)] {
+        let id = format!("20261123T07104{second}.000Z-probe-rtt-000{second}.json");
+        fs::copy(scene.path(name), scene.path("runs").join(id)).unwrap();
     }
+    fs::copy(scene.path("words.json"), scene.path("runs/package.json")).unwrap();
     let line = "report --list --runs-dir runs";
     let ended = scene.run(line);
     assert_eq!(ended.code, Some(0));
     exact("list-with-an-unreadable-run", line, &ended);
+    let pruned = scene.run("report --prune --keep 0 --runs-dir runs");
+    assert_eq!(pruned.stdout, "deleted 3 runs, kept 0\n");
+    assert!(scene.path("runs/package.json").exists(), "what is not named as runs are is not deleted");
 }
 
 /// A folder with one good run and every way to break it.

@@ -14,7 +14,7 @@ fn warm_up_is_made_and_not_recorded() {
     let far = prompt();
     let run = probe(&format!("far={} --channel echo --rate 100/s --duration 1s --warmup 500ms", far.address()));
     assert_eq!(series(&run.series, "rtt.echo").counts.attempt_count, 100);
-    assert_eq!(far.frames(), 150, "the warm-up's fifty were sent");
+    assert_eq!(far.frames(), 151, "the greeting and the warm-up's fifty were sent too");
     // The last start is planned for 10 ms before the end of a second and a half.
     assert!(run.elapsed_ns >= 1_490_000_000, "{}", run.elapsed_ns);
 }
@@ -23,7 +23,11 @@ fn warm_up_is_made_and_not_recorded() {
 fn warm_up_comes_on_top_of_a_count_too() {
     let far = prompt();
     let run = probe(&format!("far={} --channel echo --rate 100/s --count 50 --warmup 500ms", far.address()));
-    assert_eq!((series(&run.series, "rtt.echo").counts.attempt_count, far.frames()), (50, 100));
+    assert_eq!(
+        (series(&run.series, "rtt.echo").counts.attempt_count, far.frames()),
+        (50, 101),
+        "the greeting is nobody's attempt"
+    );
 }
 
 #[test]

@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::load_args::{LoadArgs, planned_span};
+use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::Measuring;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::read_topology;
 use crate::commands::value::parse_share;
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
-use crate::load::judge;
-use crate::model::Run;
 use crate::probe::rtt::{
     Channel, LocateError, Measured, Place, PrepareError, RttError, RttSpec, Rule, Target, lost_targets, measure,
 };
@@ -31,6 +29,18 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe rtt edge=192.0.2.7:7777 --duration 24h --output edge.json
   Fail a CI job when the 95th percentile got too high:
     offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
+
+/// The measurements of this command, without their parts.
+const SERIES: [&str; 8] = [
+    "rtt.tcp_connect",
+    "rtt.icmp",
+    "rtt.echo",
+    "rtt.echo_udp",
+    "rtt.floor.tcp_connect",
+    "rtt.floor.icmp",
+    "rtt.floor.echo",
+    "rtt.floor.echo_udp",
+];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -84,12 +94,12 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
     raise_file_limit();
     let header = Header::new("probe rtt", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header)?;
+    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
-    let mut watcher = measuring.observer(planned_span(&spec.load), "probe rtt");
+    let mut watcher = measuring.observer("probe rtt");
     let measured = runtime.block_on(async {
         let shutdown = Shutdown::listen()
             .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
@@ -98,25 +108,21 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
     runtime.shutdown_background();
     watcher.finish();
-    let run = document(&measuring, &spec, measured?);
+    let run = measuring.run(parts(measured?));
     let responses: Vec<_> = run.responses().collect();
     let bad = lost_targets(&responses, spec.max_loss_ratio);
     measuring.conclude(run, &bad)
 }
 
-fn document(measuring: &Measuring<'_>, spec: &RttSpec, measured: Measured) -> Run {
-    let mut run = measuring.run(Parts {
+fn parts(measured: Measured) -> Parts {
+    Parts {
         series: measured.series,
         findings: measured.findings,
         warnings: measured.warnings,
         elapsed: measured.elapsed,
         complete: !measured.interrupted,
         ..Parts::default()
-    });
-    let verdict = judge(&run, &spec.load);
-    run.validity = verdict.validity;
-    run.warnings.extend(verdict.warnings);
-    run
+    }
 }
 
 /// An error of the measurement with its next step.
@@ -157,7 +163,21 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
+        self.check_gates()?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
+    }
+
+    /// A gate on a name that no run of this command has is told now and not after the measurement.
+    fn check_gates(&self) -> Result<(), Failure> {
+        let is_ours = |name: &str| SERIES.iter().any(|series| name.strip_prefix(series).is_some_and(is_part));
+        match self.output.show.fail_if.iter().find(|gate| !is_ours(gate.subject_name())) {
+            None => Ok(()),
+            Some(gate) => {
+                let what = format!("`{gate}`: `probe rtt` has no series `{}` with a statistic", gate.subject_name());
+                Err(Failure::plain(Exit::Usage, what)
+                    .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {}", SERIES.join(", "))))
+            }
+        }
     }
 
     /// Typed targets, then emulated ones; those of the file where nothing was typed.
@@ -172,6 +192,11 @@ impl RttArgs {
         }
         file.targets.iter().map(|(name, target)| from_file(name, target)).collect()
     }
+}
+
+/// What may follow the name of a series: nothing, or the part of it that is a series of its own.
+fn is_part(suffix: &str) -> bool {
+    matches!(suffix, "" | ".service" | ".slip" | ".kernel" | ".programmed")
 }
 
 fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {

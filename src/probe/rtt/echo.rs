@@ -20,11 +20,24 @@ use super::connect::{open, outcome_of};
 use super::pending::Pending;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
-use crate::model::Outcome;
+use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 
-/// Pause between two tries to connect again.
+/// Pause before connecting again; after connections that were accepted and brought nothing it doubles up to the longest.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest wait for a connection.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing was sent for so long gets a PING, or the far end would take it for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How often a kept connection is looked at.
+const PATROL: Duration = Duration::from_secs(1);
+
+/// Sequence number of the PINGs that are nobody's attempt.
+const GREETING: u64 = u64::MAX;
 
 /// Bytes that may wait because the peer does not read; beyond them attempts are lost at once.
 const OUTBOX_LIMIT: usize = 4096 * FRAME_LENGTH;
@@ -51,6 +64,10 @@ struct Shared {
     outbox_filled: Notify,
     /// PONGs so far: only after the first is silence an outage and a close a death.
     heard: AtomicU64,
+    /// PINGs so far.
+    sent: AtomicU64,
+    /// When the first PING since the last PONG was sent; 0 while none waits.
+    waiting_since: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -75,13 +92,15 @@ impl EchoChannel {
         let shared = Arc::new(Shared {
             address,
             bind,
-            patience,
+            patience: patience.min(LONGEST_PATIENCE),
             session: clock::entropy(),
             pending: Pending::default(),
             state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new() }),
             changed: Notify::new(),
             outbox_filled: Notify::new(),
             heard: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            waiting_since: AtomicU64::new(0),
         });
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(Arc::clone(&shared)));
@@ -117,6 +136,25 @@ impl EchoChannel {
         }
     }
 
+    /// Waits until the peer has answered the PING that greets every connection, or will not.
+    pub async fn greeted(&self) -> bool {
+        loop {
+            let changed = self.shared.changed.notified();
+            match self.shared.lock().link {
+                _ if self.shared.heard() > 0 => return true,
+                Link::Down(_) | Link::Foreign(_) => return false,
+                Link::Connecting | Link::Up(_) => {}
+            }
+            changed.await;
+        }
+    }
+
+    /// Whether the peer refuses connections.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.shared.lock().link, Link::Down(Outcome::Refused))
+    }
+
     /// What the peer did instead of answering with a PONG, if it is not an echo.
     #[must_use]
     pub fn foreign(&self) -> Option<&'static str> {
@@ -141,6 +179,10 @@ impl Shared {
     /// Writes a frame, or what the socket does not take into the outbox.
     fn send(&self, stream: &TcpStream, frame: &[u8]) -> Result<(), Outcome> {
         let mut state = self.lock();
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        if self.waiting_since.load(Ordering::Relaxed) == 0 {
+            self.waiting_since.store(clock::now().as_nanos(), Ordering::Relaxed);
+        }
         let written = match state.outbox.is_empty() {
             true => match stream.try_write(frame) {
                 Ok(written) => written,
@@ -161,6 +203,20 @@ impl Shared {
         self.heard.load(Ordering::Relaxed)
     }
 
+    /// Sends a PING that is nobody's attempt: it shows at once whether the far end is an echo, and that this end lives.
+    fn greet(&self, stream: &TcpStream) {
+        // A connection that does not take it ends in the reading, with its reason.
+        let _ = self.send(stream, &Frame::ping(self.session, GREETING, clock::now()).encode());
+    }
+
+    /// For how long a PING has waited without any PONG.
+    fn silence(&self) -> Duration {
+        match self.waiting_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => clock::now().since(Stamp::from_nanos(since)),
+        }
+    }
+
     /// Never sends another byte to a peer that is not an echo.
     fn give_up(&self, what: &'static str) {
         self.set(Link::Foreign(what));
@@ -178,25 +234,32 @@ impl Shared {
 
 /// Keeps the connection until the channel is dropped or the peer proves foreign.
 async fn keep(shared: Arc<Shared>) {
+    let mut pause = RECONNECT_PAUSE;
     loop {
-        let stream = match connect(&shared).await {
-            Ok(stream) => Arc::new(stream),
+        let heard = shared.heard();
+        let outcome = match connect(&shared).await {
             Err(outcome) => {
-                shared.set(Link::Down(outcome));
-                tokio::time::sleep(RECONNECT_PAUSE).await;
-                continue;
+                pause = RECONNECT_PAUSE / 2;
+                outcome
             }
-        };
-        shared.set(Link::Up(Arc::clone(&stream)));
-        let end = converse(&shared, &stream).await;
-        let outcome = match end {
-            End::Foreign(what) => return shared.give_up(what),
-            End::Closed(what) if shared.heard() == 0 => return shared.give_up(what),
-            End::Closed(_) => Outcome::Failed("connection_lost"),
-            End::Stalled => Outcome::Lost,
+            Ok(stream) => {
+                let stream = Arc::new(stream);
+                shared.waiting_since.store(0, Ordering::Relaxed);
+                shared.set(Link::Up(Arc::clone(&stream)));
+                shared.greet(&stream);
+                match converse(&shared, &stream).await {
+                    End::Foreign(what) => return shared.give_up(what),
+                    End::Closed(what) if shared.heard() == 0 => return shared.give_up(what),
+                    End::Closed(_) => Outcome::Failed("connection_lost"),
+                    End::Stalled => Outcome::Lost,
+                }
+            }
         };
         shared.set(Link::Down(outcome));
         shared.pending.settle_all(outcome);
+        // A peer that accepts and closes, again and again, must not be stormed.
+        pause = if shared.heard() > heard { RECONNECT_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -220,8 +283,8 @@ enum End {
 /// Reads PONGs and writes the outbox until the connection ends.
 async fn converse(shared: &Shared, stream: &TcpStream) -> End {
     let stall = (shared.patience * 3).max(Duration::from_secs(5));
-    let mut heard = shared.heard();
-    let mut patrol = tokio::time::interval(stall);
+    let mut patrol = tokio::time::interval(PATROL);
+    let (mut sent, mut quiet) = (shared.sent.load(Ordering::Relaxed), Duration::ZERO);
     let mut pongs = Pongs { buffer: [0; 64 * FRAME_LENGTH], filled: 0 };
     loop {
         // Reading comes first and arms no timer: what stands between the wake-up and the stamp is in every figure.
@@ -230,11 +293,15 @@ async fn converse(shared: &Shared, stream: &TcpStream) -> End {
             end = pongs.read(shared, stream) => return end,
             () = flush(shared, stream) => {}
             _ = patrol.tick() => {
-                let now = shared.heard();
-                if now == heard && now > 0 && !shared.pending.is_empty() {
+                if shared.heard() > 0 && shared.silence() > stall {
                     return End::Stalled;
                 }
-                heard = now;
+                let now_sent = shared.sent.load(Ordering::Relaxed);
+                quiet = if now_sent == sent { quiet + PATROL } else { Duration::ZERO };
+                sent = now_sent;
+                if quiet > KEEP_ALIVE {
+                    shared.greet(stream);
+                }
             }
         }
     }
@@ -277,7 +344,10 @@ fn take_frames(shared: &Shared, buffer: &mut [u8], filled: usize) -> Option<usiz
         shared.pending.settle(pong.sequence, Outcome::Ok, at);
     }
     if whole > 0 {
-        shared.heard.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed);
+        shared.waiting_since.store(0, Ordering::Relaxed);
+        if shared.heard.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed) == 0 {
+            shared.changed.notify_waiters();
+        }
     } else if !Frame::ping(0, 0, at).encode().starts_with(&buffer[..filled.min(5)]) {
         return None;
     }

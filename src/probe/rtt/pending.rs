@@ -66,11 +66,6 @@ impl Pending {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Whether anything waits.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
     /// Answers that came after their attempt had been given up.
     pub fn late_count(&self) -> u64 {
         self.late.load(Ordering::Relaxed)

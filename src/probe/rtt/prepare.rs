@@ -20,12 +20,17 @@ use super::spec::{Channel, Place, RttSpec, Target};
 use super::udp::UdpChannel;
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
-use crate::model::{Finding, Labels, LinkProfile, Outcome, Series, Severity, Stamp, Warning};
+use crate::model::{Finding, Labels, LinkProfile, Series, Severity, Stamp, Warning};
 use crate::sys::icmp::IcmpDenied;
 use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
 
 /// How long the first PING may take to show that the far end is an echo.
 const DISCOVERY_PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_DISCOVERY: Duration = Duration::from_secs(10);
+
+/// What keeps a far end from being asked at all.
+const REFUSED: &str = "it refused the connection";
+const UNREACHED: &str = "it could not be connected to";
 
 /// What must be there before anything can be measured, and is not.
 #[derive(Debug, thiserror::Error)]
@@ -164,14 +169,19 @@ async fn discover(spec: &RttSpec, site: &Site<'_>) -> Echo {
     }
     let channel = EchoChannel::open(site.address, spec.bind, spec.load.timeout);
     channel.settled().await;
+    if site.emulated.is_some() {
+        // The greeting is back before recording begins, so the link's own count is that of the attempts.
+        let _ = tokio::time::timeout(LONGEST_DISCOVERY, channel.greeted()).await;
+        return Echo::Is(channel);
+    }
     if named {
         return Echo::Is(channel);
     }
-    let patience = spec.load.timeout.max(DISCOVERY_PATIENCE);
-    match tokio::time::timeout(patience, channel.attempt()).await {
-        Ok(answer) if answer.outcome == Outcome::Ok => Echo::Is(channel),
-        Ok(answer) if answer.outcome == Outcome::Refused => Echo::IsNot("it refused the connection"),
-        Ok(_) => Echo::IsNot(channel.foreign().unwrap_or("it could not be connected to")),
+    let patience = spec.load.timeout.clamp(DISCOVERY_PATIENCE, LONGEST_DISCOVERY);
+    match tokio::time::timeout(patience, channel.greeted()).await {
+        Ok(true) => Echo::Is(channel),
+        Ok(false) if channel.is_refused() => Echo::IsNot(REFUSED),
+        Ok(false) => Echo::IsNot(channel.foreign().unwrap_or(UNREACHED)),
         Err(_) => Echo::IsNot("it did not answer a PING"),
     }
 }
@@ -243,14 +253,13 @@ impl Prepared {
 
     /// A channel that was named and that this target cannot have is not dropped in silence.
     fn note_left_out(&mut self, spec: &RttSpec, site: &Site<'_>) {
-        let (missing, why): (&[Channel], _) = match (&site.emulated, site.has_port) {
-            (Some(_), _) => (&[Channel::Connect, Channel::Icmp], "is emulated"),
-            (None, false) => (&[Channel::Connect, Channel::Echo, Channel::Udp], "has no port"),
-            (None, true) => return,
-        };
+        if site.has_port {
+            return;
+        }
+        let missing = [Channel::Connect, Channel::Echo, Channel::Udp];
         let named: Vec<String> = missing.iter().filter(|c| spec.named(**c)).map(Channel::to_string).collect();
         if !named.is_empty() {
-            let text = format!("{} {why}, so it is not measured by {}", site.target.name, named.join(", "));
+            let text = format!("{} has no port, so it is not measured by {}", site.target.name, named.join(", "));
             self.note("channel_left_out", Severity::Notice, text);
         }
     }
@@ -309,7 +318,7 @@ impl Prepared {
         if spec.wants(Channel::Icmp) {
             match self.hubs.of(site.address.ip(), spec.bind) {
                 Some(hub) => {
-                    let channel = IcmpChannel { hub, address: site.address.ip().into() };
+                    let channel = IcmpChannel { hub, address: site.address.into() };
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
                 }
                 None if spec.named(Channel::Icmp) => {
@@ -351,7 +360,7 @@ impl Prepared {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
                 Channel::Icmp => match self.hubs.of(loopback, None) {
-                    Some(hub) => RttOperation::Icmp(IcmpChannel { hub, address: loopback.into() }),
+                    Some(hub) => RttOperation::Icmp(IcmpChannel { hub, address: SocketAddr::new(loopback, 0).into() }),
                     None => continue,
                 },
                 Channel::Echo => {
@@ -398,11 +407,9 @@ const fn channel_of(operation: &RttOperation) -> Channel {
 }
 
 fn not_an_echo(target: &str, what: &str) -> Finding {
-    Finding {
-        id: "not_an_echo".to_owned(),
-        severity: Severity::Info,
-        text: format!("{target} is not an echo: {what}; no further echo is sent to it"),
-        evidence: Vec::new(),
-        advice: None,
-    }
+    let text = match what {
+        REFUSED | UNREACHED => format!("no echo answers at {target}: {what}; no further echo is sent to it"),
+        _ => format!("{target} is not an echo: {what}; no further echo is sent to it"),
+    };
+    Finding { id: "not_an_echo".to_owned(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
 }
