@@ -6,6 +6,7 @@ use crate::support::program::Scene;
 const CASES: [(&str, &str); 22] = [
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
+    ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),
     ("usage-bad-gate-statistic", "probe rtt --emulate hybrid --fail-if rtt.echo.p42x>10ms"),
     ("usage-bad-label", "probe rtt --emulate hybrid --label site"),
     ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),

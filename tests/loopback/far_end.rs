@@ -31,6 +31,8 @@ pub enum Manner {
     Close,
     /// Closes each connection when so many frames of it were answered.
     CloseAfter(u64),
+    /// Closes the first connection when so many frames of it were answered, and every later one at once.
+    DieAfter(u64),
     /// Accepts and never reads.
     Deaf,
 }
@@ -147,6 +149,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn converse(stream: &TcpStream, shared: &Arc<Shared>) {
     match shared.manner {
         Manner::Close | Manner::Deaf => return,
+        Manner::DieAfter(_) if shared.connections.lock().unwrap().len() > 1 => {
+            // The peer may have closed it already.
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
         Manner::Greet(words) => (&mut &*stream).write_all(words).unwrap(),
         _ => {}
     }
@@ -168,7 +175,7 @@ fn converse(stream: &TcpStream, shared: &Arc<Shared>) {
                 return;
             }
             number += 1;
-            if matches!(shared.manner, Manner::CloseAfter(frames) if number == frames) {
+            if matches!(shared.manner, Manner::CloseAfter(frames) | Manner::DieAfter(frames) if number == frames) {
                 break;
             }
         }

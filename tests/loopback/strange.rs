@@ -62,6 +62,16 @@ fn an_echo_that_closes_is_connected_to_again_and_the_loss_is_counted() {
 }
 
 #[test]
+fn a_far_end_that_accepts_and_closes_is_not_stormed() {
+    let far = FarEnd::start(Manner::DieAfter(10));
+    let run = probe(&format!("far={} --channel echo --rate 50/s --count 150", far.address()));
+    let echo = series(&run.series, "rtt.echo");
+    assert_eq!((echo.counts.attempt_count, echo.outage_count), (150, 1), "{:?}", echo.counts);
+    // Three seconds with pauses of 0.2, 0.4, 0.8 and 1.6 s between them.
+    assert!((2..=6).contains(&far.connections()), "{} connections", far.connections());
+}
+
+#[test]
 fn without_a_named_channel_a_foreign_port_gets_one_question_at_most() {
     let far = FarEnd::start(Manner::Answer(b"-ERR unknown command\r\n"));
     let run = probe(&format!("far={} --rate 50/s --count 20", far.address()));
