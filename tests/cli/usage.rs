@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 22] = [
+const CASES: [(&str, &str); 23] = [
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
     ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),
