@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::error::{Exit, Failure};
 use crate::load::{Observer, Settled};
 use crate::model::{Outcome, Stamp};
 use crate::report::duration_text;
@@ -30,12 +31,14 @@ const NARROWEST: u16 = 60;
 ///
 /// # Errors
 /// When stdout cannot be written, as on a full disk.
-pub fn data(text: &str) -> io::Result<()> {
+pub fn data(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -48,7 +48,6 @@ pub fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure> {
 }
 
 fn print(text: &[u8]) -> Result<Exit, Failure> {
-    console::data(&String::from_utf8_lossy(text))
-        .map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))?;
+    console::data(&String::from_utf8_lossy(text))?;
     Ok(Exit::Fine)
 }

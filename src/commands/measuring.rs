@@ -65,8 +65,7 @@ impl<'a> Measuring<'a> {
             .outputs
             .into_iter()
             .try_for_each(|(format, file)| file.write(&render(format, runs, shown, console::width())));
-        console::data(&render(self.args.show.format(), runs, shown, console::width()))
-            .map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))?;
+        console::data(&render(self.args.show.format(), runs, shown, console::width()))?;
         let kept = kept?;
         written?;
         if let Some(path) = kept.filter(|_| !self.args.quiet) {

@@ -69,7 +69,7 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     for (format, file) in outputs {
         file.write(&format.reporter().render(&report))?;
     }
-    print(&args.show.format().reporter().render(&report))?;
+    console::data(&args.show.format().reporter().render(&report))?;
     if let Some(gate) = &gate {
         say_gate(gate);
     }
@@ -102,7 +102,7 @@ fn list(args: &ReportArgs) -> Result<Exit, Failure> {
     }
     if args.show.format() == Format::Json {
         let list: Vec<_> = entries.iter().map(|(name, run)| listed(name, run)).collect();
-        print(&(serde_json::to_string_pretty(&list).map_err(Failure::unable)? + "\n"))?;
+        console::data(&(serde_json::to_string_pretty(&list).map_err(Failure::unable)? + "\n"))?;
         return Ok(Exit::Fine);
     }
     let header = ["run", "command", "started", "state", "series"];
@@ -118,7 +118,7 @@ fn list(args: &ReportArgs) -> Result<Exit, Failure> {
             vec![name.clone(), String::new(), String::new(), format!("unreadable: {}", failure.what()), String::new()]
         }
     });
-    print(&(plain_table(&header, rows) + "\n"))?;
+    console::data(&(plain_table(&header, rows) + "\n"))?;
     Ok(Exit::Fine)
 }
 
@@ -150,10 +150,6 @@ fn prune(args: &ReportArgs) -> Result<Exit, Failure> {
         fs::remove_file(path).map_err(|error| Failure::file("cannot delete", path, &error))?;
         deleted += 1;
     }
-    print(&format!("deleted {deleted} runs, kept {}\n", files.len() - deleted))?;
+    console::data(&format!("deleted {deleted} runs, kept {}\n", files.len() - deleted))?;
     Ok(Exit::Fine)
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    console::data(text).map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))
 }

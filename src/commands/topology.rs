@@ -45,7 +45,7 @@ pub fn run(command: TopologyCommand) -> Result<Exit, Failure> {
         profiles.extend(own.map(|(name, link)| (name, format!("from {}", path.display()), link)));
     }
     let text = if args.json { json(&profiles)? } else { table(&profiles) };
-    console::data(&text).map_err(|error| Failure::plain(Exit::Unable, format!("cannot write to stdout: {error}")))?;
+    console::data(&text)?;
     Ok(Exit::Fine)
 }
 

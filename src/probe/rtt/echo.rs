@@ -223,6 +223,12 @@ impl Shared {
         self.pending.settle_all(NOT_AN_ECHO);
     }
 
+    /// There is no connection, for this reason; what waited on it ends with it.
+    fn disconnect(&self, outcome: Outcome) {
+        self.set(Link::Down(outcome));
+        self.pending.settle_all(outcome);
+    }
+
     fn set(&self, link: Link) {
         let mut state = self.lock();
         state.link = link;
@@ -239,8 +245,10 @@ async fn keep(shared: Arc<Shared>) {
         let heard = shared.heard();
         let outcome = match connect(&shared).await {
             Err(outcome) => {
-                pause = RECONNECT_PAUSE / 2;
-                outcome
+                shared.disconnect(outcome);
+                pause = RECONNECT_PAUSE;
+                tokio::time::sleep(pause).await;
+                continue;
             }
             Ok(stream) => {
                 let stream = Arc::new(stream);
@@ -255,8 +263,7 @@ async fn keep(shared: Arc<Shared>) {
                 }
             }
         };
-        shared.set(Link::Down(outcome));
-        shared.pending.settle_all(outcome);
+        shared.disconnect(outcome);
         // A peer that accepts and closes, again and again, must not be stormed.
         pause = if shared.heard() > heard { RECONNECT_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         tokio::time::sleep(pause).await;
