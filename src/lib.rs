@@ -35,3 +35,4 @@ pub mod report;
 pub mod stats;
 pub mod sys;
 pub mod topo;
+pub mod wire;

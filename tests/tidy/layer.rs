@@ -12,7 +12,7 @@ enum Use {
 }
 
 /// Each folder of `src` and what it may use. `sync::machine` means paths through a module called `machine`.
-const TABLE: [(&str, Use); 15] = [
+const TABLE: [(&str, Use); 16] = [
     ("model", Use::Only(&[])),
     ("stats", Use::Only(&["model"])),
     ("report", Use::Only(&["model"])),
@@ -22,10 +22,11 @@ const TABLE: [(&str, Use); 15] = [
     ("echo", Use::Only(&["model", "sys"])),
     ("load", Use::Only(&["model", "sys"])),
     ("topo", Use::Only(&["model", "sys"])),
-    ("sync", Use::Only(&["model", "sys", "detect", "source"])),
+    ("wire", Use::Only(&["model", "sys"])),
+    ("sync", Use::Only(&["model", "sys", "detect", "source", "wire"])),
     ("sim", Use::Only(&["model", "detect", "sync::machine"])),
-    ("probe", Use::Only(&["model", "sys", "load", "source", "echo", "topo"])),
-    ("bench", Use::Only(&["model", "sys", "load", "detect", "sim", "sync", "source", "topo", "echo"])),
+    ("probe", Use::Only(&["model", "sys", "load", "source", "echo", "topo", "wire"])),
+    ("bench", Use::Only(&["model", "sys", "load", "detect", "sim", "sync", "source", "topo", "echo", "wire"])),
     ("trace", Use::Only(&["model", "sys", "load", "source", "sync"])),
     ("commands", Use::Everything),
 ];

@@ -1,0 +1,113 @@
+//! Why a certificate is not trusted, in words that name the certificate and the option that helps.
+//!
+//! Separate because TLS libraries only say `UnknownIssuer`: who meets that at night wants to know which certificate the
+//! server showed, who signed it and until when it was good.
+
+use std::fmt;
+
+use rustls::CertificateError;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
+
+use super::TlsFailure;
+
+/// Names shown of a certificate that has many.
+const NAMES_SHOWN: usize = 5;
+
+/// What a certificate says of itself.
+#[derive(Debug, Default)]
+struct Described {
+    subject: String,
+    issuer: String,
+    not_before: String,
+    not_after: String,
+    names: Vec<String>,
+    is_self_signed: bool,
+}
+
+/// The failure that a certificate is refused with.
+pub fn refusal(error: &CertificateError, end_entity: &[u8], server_name: &str) -> TlsFailure {
+    let described = describe(end_entity).unwrap_or_default();
+    let (kind, text, hint) = match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            "tls_expired",
+            format!("the server's certificate ({described}) expired at {}", described.not_after),
+            "renew it on the server; --insecure measures in spite of it, and says so in the run",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            "tls_not_yet_valid",
+            format!("the server's certificate ({described}) is valid only from {}", described.not_before),
+            "compare the clocks of this host and of the server; --insecure measures in spite of it",
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            "tls_wrong_name",
+            format!("the server's certificate is not for `{server_name}`: it is for {}", described.name_list()),
+            "use a name of the certificate, with --resolve NAME:PORT:ADDRESS if it does not lead there; --insecure does not compare names",
+        ),
+        _ if described.is_self_signed => (
+            "tls_untrusted",
+            format!("the server's certificate ({described}) is self-signed and not among those that are trusted"),
+            "give it, or the authority that signed it, with --ca-file; --insecure trusts anybody",
+        ),
+        CertificateError::UnknownIssuer => (
+            "tls_untrusted",
+            format!("the server's certificate ({described}) is signed by `{}`, which is not trusted", described.issuer),
+            "give that authority's certificate with --ca-file; --insecure trusts anybody",
+        ),
+        other => (
+            "tls_untrusted",
+            format!("the server's certificate ({described}) is refused: {other}"),
+            "--insecure trusts anybody, and says so in the run",
+        ),
+    };
+    TlsFailure { kind, text, hint: Some(hint) }
+}
+
+fn describe(der: &[u8]) -> Option<Described> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = match certificate.subject_alternative_name() {
+        Ok(Some(extension)) => extension.value.general_names.iter().filter_map(name_of).collect(),
+        _ => Vec::new(),
+    };
+    Some(Described {
+        subject: certificate.subject().to_string(),
+        issuer: certificate.issuer().to_string(),
+        not_before: certificate.validity().not_before.to_string(),
+        not_after: certificate.validity().not_after.to_string(),
+        names,
+        is_self_signed: certificate.subject().as_raw() == certificate.issuer().as_raw(),
+    })
+}
+
+fn name_of(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::IpAddr::from(bytes).to_string()),
+            16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::IpAddr::from(bytes).to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl Described {
+    fn name_list(&self) -> String {
+        if self.names.is_empty() {
+            return "no host name or address at all".to_owned();
+        }
+        let shown: Vec<String> = self.names.iter().take(NAMES_SHOWN).map(|name| format!("`{name}`")).collect();
+        let more = self.names.len() - shown.len();
+        if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+    }
+}
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject.as_str() {
+            "" => write!(f, "for {}", self.name_list()),
+            subject => f.write_str(subject),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! One GET on a connection of its own, with a limit on everything: for scrapes and questions beside the timed path.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{TlsFailure, Trust, Url};
+use crate::sys::resolve::lookup;
+
+/// What to get, and how long and how much it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetch<'a> {
+    /// What to get.
+    pub url: &'a Url,
+    /// Where the server is, if not where its name leads.
+    pub address: Option<SocketAddr>,
+    /// Whom to trust.
+    pub trust: &'a Trust,
+    /// Further headers, such as `authorization`.
+    pub headers: &'a [(String, String)],
+    /// How long it may take from lookup to last byte.
+    pub timeout: Duration,
+    /// How long the body may be.
+    pub max_body: usize,
+}
+
+/// What the server answered; redirects are not followed.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The status code.
+    pub status: u16,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// A question that brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The name leads nowhere.
+    #[error("`{host}` has no address")]
+    Lookup {
+        /// Which name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody there.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Whom.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not trusted, or not TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+    /// A header of ours that cannot be sent.
+    #[error("the request cannot be made")]
+    Request(#[source] hyper::http::Error),
+    /// Not HTTP, or cut off.
+    #[error("the answer cannot be read")]
+    Http(#[from] hyper::Error),
+    /// More than was allowed.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// How much was allowed.
+        limit: usize,
+    },
+    /// Later than was allowed.
+    #[error("no answer within {} ms", limit.as_millis())]
+    Timeout {
+        /// How long was allowed.
+        limit: Duration,
+    },
+}
+
+/// Gets it.
+///
+/// # Errors
+/// When there is no whole answer within the limits. Any status is an answer.
+pub async fn fetch(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
+    match timeout(spec.timeout, connect_and_get(spec)).await {
+        Ok(fetched) => fetched,
+        Err(_) => Err(FetchError::Timeout { limit: spec.timeout }),
+    }
+}
+
+async fn connect_and_get(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
+    let stream = connect(spec).await?;
+    if spec.url.is_tls() {
+        let stream = spec.trust.dialer(&["http/1.1"]).handshake(&spec.url.host, stream).await?;
+        get(spec, stream).await
+    } else {
+        get(spec, stream).await
+    }
+}
+
+/// The first address that takes a connection.
+async fn connect(spec: Fetch<'_>) -> Result<TcpStream, FetchError> {
+    let host = &spec.url.host;
+    let lookup_error = |source| FetchError::Lookup { host: host.clone(), source };
+    let addresses = match spec.address {
+        Some(address) => vec![address],
+        None => lookup(host, spec.url.port).await.map_err(lookup_error)?,
+    };
+    let mut failed = lookup_error(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(source) => failed = FetchError::Connect { address, source },
+        }
+    }
+    Err(failed)
+}
+
+async fn get<S>(spec: Fetch<'_>, stream: S) -> Result<Fetched, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut request = Request::get(spec.url.path())
+        .header(header::HOST, spec.url.authority())
+        .header(header::USER_AGENT, concat!("offloadctl/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONNECTION, "close");
+    for (name, value) in spec.headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(FetchError::Request)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        read(response, spec.max_body).await
+    };
+    // The connection moves the bytes; it is polled beside the answer and ends with it.
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+async fn read(response: Response<Incoming>, limit: usize) -> Result<Fetched, FetchError> {
+    let (head, mut incoming) = response.into_parts();
+    let mut body = Vec::new();
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if body.len() + data.len() > limit {
+            return Err(FetchError::TooLong { limit });
+        }
+        body.extend_from_slice(&data);
+    }
+    Ok(Fetched { status: head.status.as_u16(), body })
+}

@@ -1,0 +1,18 @@
+//! TLS and HTTP as every client of ours speaks them: URLs, trust, one-off requests, and the metrics text they bring.
+//!
+//! Separate from `sys` because nothing here is the operating system's, and from `probe` and `bench` because both ask the
+//! same servers. Whoever times a request opens its connection step by step with [`Dialer`]; [`fetch`] is for questions
+//! beside the timed path.
+
+mod certificate;
+mod exposition;
+mod fetch;
+mod tls;
+mod trust;
+mod url;
+
+pub use exposition::{Exposition, Sample};
+pub use fetch::{Fetch, FetchError, Fetched, fetch};
+pub use tls::{Dialer, TlsFailure, alpn_of, failure_of};
+pub use trust::{TlsError, TlsSpec, Trust, TrustPem};
+pub use url::{Scheme, Url, UrlError};

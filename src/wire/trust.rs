@@ -1,0 +1,279 @@
+//! Whom a client trusts and who it says it is: authorities, its own certificate, or nobody's check at all.
+//!
+//! Loaded once, before measuring: a file that is missing or not a certificate fails in the first second.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use serde::Serialize;
+
+use super::certificate::refusal;
+use super::tls::Dialer;
+
+/// Trust that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that cannot be read.
+    #[error("cannot read the {what} `{}`", path.display())]
+    File {
+        /// What it should hold.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nothing of the kind inside.
+    #[error("the {what} holds {found}")]
+    Content {
+        /// What it should hold, and where it came from.
+        what: String,
+        /// What is there instead.
+        found: String,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("a client certificate needs its key: give both --client-cert and --client-key")]
+    Half,
+    /// This host knows no authority.
+    #[error("this host has no trusted certificate authorities: install `ca-certificates`, or give --ca-file")]
+    NoRoots,
+    /// Key and certificate do not fit, or the library refuses them.
+    #[error("the client certificate cannot be used")]
+    Identity(#[source] rustls::Error),
+    /// The library cannot be set up.
+    #[error("TLS cannot be set up")]
+    Library(#[source] rustls::Error),
+}
+
+/// Trust as the user gave it: only paths, so that it may stand in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TlsSpec {
+    /// Authorities to trust instead of the host's own.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate to show, with those that signed it.
+    pub client_cert: Option<PathBuf>,
+    /// Its private key.
+    pub client_key: Option<PathBuf>,
+    /// Whether to trust anybody.
+    pub insecure: bool,
+}
+
+/// The same as contents.
+#[derive(Clone, Default)]
+pub struct TrustPem {
+    /// Authorities to trust instead of the host's own.
+    pub ca: Option<Vec<u8>>,
+    /// Certificate to show, with those that signed it.
+    pub client_cert: Option<Vec<u8>>,
+    /// Its private key.
+    pub client_key: Option<Vec<u8>>,
+    /// Whether to trust anybody.
+    pub insecure: bool,
+}
+
+/// Whom we trust and who we are; cheap to clone.
+#[derive(Clone)]
+pub struct Trust {
+    config: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one is missing, holds something else, or does not fit the others.
+    pub fn load(spec: &TlsSpec) -> Result<Self, TlsError> {
+        Self::from_pem(&TrustPem {
+            ca: spec.ca_file.as_deref().map(|path| read("CA file", path)).transpose()?,
+            client_cert: spec.client_cert.as_deref().map(|path| read("client certificate", path)).transpose()?,
+            client_key: spec.client_key.as_deref().map(|path| read("client key", path)).transpose()?,
+            insecure: spec.insecure,
+        })
+    }
+
+    /// Takes their contents.
+    ///
+    /// # Errors
+    /// When one holds something else, or does not fit the others.
+    pub fn from_pem(pem: &TrustPem) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = if pem.insecure {
+            Arc::new(Anybody(provider.clone()))
+        } else {
+            let roots = Arc::new(roots(pem.ca.as_deref())?);
+            let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+            Arc::new(Explaining(inner.map_err(|error| TlsError::Content {
+                what: "list of trusted authorities".to_owned(),
+                found: error.to_string(),
+            })?))
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Library)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let config = match (&pem.client_cert, &pem.client_key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(chain), Some(key)) => builder
+                .with_client_auth_cert(certificates("client certificate", chain)?, private_key(key)?)
+                .map_err(TlsError::Identity)?,
+            _ => return Err(TlsError::Half),
+        };
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// A dialer that offers these protocols, the preferred one first. Sessions are not resumed: each handshake is a whole
+    /// one, as a new client's.
+    #[must_use]
+    pub fn dialer(&self, alpn: &[&str]) -> Dialer {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config.resumption = rustls::client::Resumption::disabled();
+        Dialer::new(Arc::new(config))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+impl fmt::Debug for TrustPem {
+    /// Nothing of it: it holds a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustPem")
+    }
+}
+
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::File { what, path: path.to_owned(), source })
+}
+
+fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let (given, what) = match ca {
+        Some(pem) => (certificates("CA file", pem)?, "CA file"),
+        // Some of a host's authorities may be unreadable; only none at all is an error.
+        None => (rustls_native_certs::load_native_certs().certs, "host's list of authorities"),
+    };
+    let (added, ignored) = roots.add_parsable_certificates(given);
+    match (added, ca) {
+        (0, None) => Err(TlsError::NoRoots),
+        (0, Some(_)) => Err(TlsError::Content {
+            what: what.to_owned(),
+            found: format!("{ignored} certificates, none of which can be an authority"),
+        }),
+        _ => Ok(roots),
+    }
+}
+
+fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |found: String| TlsError::Content { what: what.to_owned(), found };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(certificates) if certificates.is_empty() => Err(wrong("no certificate in PEM form".to_owned())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(wrong(format!("something that is not PEM: {error}"))),
+    }
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::Content {
+        what: "client key".to_owned(),
+        found: "no unencrypted private key in PEM form".to_owned(),
+    })
+}
+
+/// The usual checks, with a reason that names the certificate.
+#[derive(Debug)]
+struct Explaining(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for Explaining {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(reason) => {
+                let failure = refusal(&reason, end_entity, &server_name.to_str());
+                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(failure))))
+            }
+            other => other,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// `--insecure`: whoever answers is trusted; the signatures of the handshake are still checked.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
