@@ -15,3 +15,4 @@ mod stall;
 mod strange;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
