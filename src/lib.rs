@@ -26,6 +26,7 @@
 pub mod commands;
 pub mod console;
 pub mod context;
+pub mod detect;
 pub mod echo;
 pub mod error;
 pub mod load;
