@@ -33,6 +33,7 @@ pub mod load;
 pub mod model;
 pub mod probe;
 pub mod report;
+pub mod sim;
 pub mod stats;
 pub mod sys;
 pub mod topo;
