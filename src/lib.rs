@@ -23,6 +23,7 @@
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.
 
+pub mod bench;
 pub mod commands;
 pub mod console;
 pub mod context;

@@ -11,7 +11,7 @@ use crate::error::{Exit, Failure};
 use crate::load::{LaneRecord, LoadSpec, Observer, Settled, judge};
 use crate::model::{GateDecision, GateReport, Run, Stamp};
 use crate::report::{Format, Report};
-use crate::stats;
+use crate::stats::{self, Gate};
 
 /// Everything that was opened before measuring.
 pub struct Measuring<'a> {
@@ -34,8 +34,15 @@ impl<'a> Measuring<'a> {
     /// An observer that shows progress and writes a checkpoint each minute.
     #[must_use]
     pub fn observer(&self, command: &'static str) -> Watcher {
+        self.observer_of(command, 1)
+    }
+
+    /// The same for a run that drives its load `times` over, one after another.
+    #[must_use]
+    pub fn observer_of(&self, command: &'static str, times: u32) -> Watcher {
+        let planned = planned_span(&self.load).map(|span| span * times + self.load.warmup * (times - 1));
         Watcher {
-            progress: Progress::start(command, planned_span(&self.load), self.args.quiet),
+            progress: Progress::start(command, planned, self.args.quiet),
             load: self.load.clone(),
             header: self.header.clone(),
             store: self.store.clone(),
@@ -102,6 +109,32 @@ fn render(format: Format, runs: &[Run], gate: Option<&GateReport>, width: u16) -
         (Format::Json, [run]) => crate::report::run_document(run),
         _ => format.reporter().render(&Report { runs, gate, width }),
     }
+}
+
+/// A gate on a name that no run of a command has is told now and not after the measurement. `scalars` may be gated by
+/// their name alone, `series` by a statistic of theirs or of their parts.
+///
+/// # Errors
+/// A usage error that lists the names.
+pub fn check_gates(command: &str, gates: &[Gate], series: &[&str], scalars: &[&str]) -> Result<(), Failure> {
+    let is_ours = |gate: &&Gate| {
+        let name = gate.subject_name();
+        scalars.contains(&name) || series.iter().any(|series| name.strip_prefix(series).is_some_and(is_part))
+    };
+    let Some(gate) = gates.iter().find(|gate| !is_ours(gate)) else { return Ok(()) };
+    let what = format!("`{gate}`: `{command}` has no series `{}` with a statistic", gate.subject_name());
+    let beside = match scalars {
+        [] => String::new(),
+        scalars => format!(", or SCALAR OP LIMIT; the scalars are {}", scalars.join(", ")),
+    };
+    let names = series.join(", ");
+    Err(Failure::plain(Exit::Usage, what)
+        .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {names}{beside}")))
+}
+
+/// What may follow the name of a series: nothing, or the part of it that is a series of its own.
+fn is_part(suffix: &str) -> bool {
+    matches!(suffix, "" | ".service" | ".slip" | ".kernel" | ".programmed")
 }
 
 /// What a gate decided, on stderr: stdout may be JSON.

@@ -132,6 +132,18 @@ impl LaneRecord {
         Earlier { number: self.next, ordinal: self.last_ordinal.map_or(0, |last| last + 2) }
     }
 
+    /// Name of the response series.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Labels of all its series.
+    #[must_use]
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// How the attempts ended so far.
     #[must_use]
     pub const fn counts(&self) -> &Counts {

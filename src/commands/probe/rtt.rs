@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::Measuring;
+use crate::commands::measuring::{Measuring, check_gates};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::read_topology;
 use crate::commands::value::parse_share;
@@ -163,21 +163,8 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        self.check_gates()?;
+        check_gates("probe rtt", &self.output.show.fail_if, &SERIES, &[])?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
-    }
-
-    /// A gate on a name that no run of this command has is told now and not after the measurement.
-    fn check_gates(&self) -> Result<(), Failure> {
-        let is_ours = |name: &str| SERIES.iter().any(|series| name.strip_prefix(series).is_some_and(is_part));
-        match self.output.show.fail_if.iter().find(|gate| !is_ours(gate.subject_name())) {
-            None => Ok(()),
-            Some(gate) => {
-                let what = format!("`{gate}`: `probe rtt` has no series `{}` with a statistic", gate.subject_name());
-                Err(Failure::plain(Exit::Usage, what)
-                    .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {}", SERIES.join(", "))))
-            }
-        }
     }
 
     /// Typed targets, then emulated ones; those of the file where nothing was typed.
@@ -192,11 +179,6 @@ impl RttArgs {
         }
         file.targets.iter().map(|(name, target)| from_file(name, target)).collect()
     }
-}
-
-/// What may follow the name of a series: nothing, or the part of it that is a series of its own.
-fn is_part(suffix: &str) -> bool {
-    matches!(suffix, "" | ".service" | ".slip" | ".kernel" | ".programmed")
 }
 
 fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {

@@ -1,0 +1,3 @@
+//! Workloads against a system under test: one folder or file a system.
+
+pub mod etcd;
