@@ -9,4 +9,4 @@ mod wheel;
 mod world;
 
 pub use link::{Burst, Delay, LinkSpec, Loss};
-pub use world::{Fault, NodeSpec, Notice, What, World, WorldSpec};
+pub use world::{Fault, NodeSpec, Notice, Retry, What, World, WorldSpec};

@@ -48,7 +48,7 @@ impl<T> Ord for Entry<T> {
 }
 
 /// Events by moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Wheel<T> {
     /// Events of the slot at the cursor, the next one last.
     current: Vec<Entry<T>>,

@@ -24,8 +24,19 @@ pub struct WorldSpec {
     pub interval: Duration,
     /// What happens on every node's way to the monitor.
     pub link: LinkSpec,
+    /// How a node that notices a loss tries again before its interval is over; `None` if it does not notice.
+    pub retry: Option<Retry>,
     /// Seed of everything random in it.
     pub seed: u64,
+}
+
+/// Retries of a heartbeat that is a request with an answer, as the renewal of a lease is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Wait before the first; each later one waits twice as long.
+    pub first: Duration,
+    /// Longest wait.
+    pub longest: Duration,
 }
 
 /// A node as it is meant.
@@ -83,17 +94,18 @@ pub enum What {
 }
 
 /// The world.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     interval_ns: u64,
     link: LinkSpec,
+    retry: Option<Retry>,
     random: ChaCha8Rng,
     events: Wheel<Event>,
     nodes: Vec<Node>,
     sent_count: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     detector: Detector,
     link: LinkState,
@@ -101,6 +113,8 @@ struct Node {
     sequence: u64,
     /// The one planned send that counts; one that was planned before a clock step does not.
     next_send: u64,
+    /// Losses in a row.
+    losses: u32,
     /// Moment of the planned deadline.
     planned_deadline: u64,
     frozen_until: u64,
@@ -123,6 +137,14 @@ enum Kind {
     Fault(Fault),
 }
 
+impl Retry {
+    /// The wait after so many losses in a row.
+    fn wait_ns(self, losses: u32) -> u64 {
+        let doubled = self.first.saturating_mul(1 << losses.saturating_sub(1).min(16));
+        u64::try_from(doubled.min(self.longest).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
 impl World {
     /// A world with these nodes at moment zero.
     #[must_use]
@@ -131,6 +153,7 @@ impl World {
         let mut world = Self {
             interval_ns,
             link: spec.link,
+            retry: spec.retry,
             random: ChaCha8Rng::seed_from_u64(spec.seed),
             events: Wheel::new(interval_ns / SLOTS_PER_INTERVAL, 2 * SLOTS_PER_INTERVAL as usize),
             nodes: Vec::with_capacity(nodes.len()),
@@ -152,6 +175,11 @@ impl World {
         }
     }
 
+    /// Draws everything from now on from another seed: one history, many futures.
+    pub fn reseed(&mut self, seed: u64) {
+        self.random = ChaCha8Rng::seed_from_u64(seed);
+    }
+
     /// Heartbeats sent so far.
     #[must_use]
     pub const fn sent_count(&self) -> u64 {
@@ -166,6 +194,7 @@ impl World {
             link: LinkState::default(),
             sequence: 1,
             next_send: first,
+            losses: 0,
             planned_deadline: deadline,
             frozen_until: 0,
             partitioned_until: 0,
@@ -206,17 +235,19 @@ impl World {
         }
         let sequence = node.sequence;
         node.sequence += 1;
-        node.next_send = at + self.interval_ns;
-        let next = node.next_send;
         self.sent_count += 1;
         tell(What::Sent(sequence));
         let (once, again) = match at < node.partitioned_until {
             true => (None, None),
             false => node.link.send(&self.link, at, &mut self.random),
         };
+        node.losses = if once.is_none() { node.losses + 1 } else { 0 };
         if once.is_none() {
             tell(What::Lost(sequence));
         }
+        let wait = self.retry.filter(|_| once.is_none()).map(|retry| retry.wait_ns(node.losses));
+        node.next_send = at + wait.unwrap_or(self.interval_ns).min(self.interval_ns);
+        let next = node.next_send;
         for arrival in [once, again].into_iter().flatten() {
             self.push(arrival, Rank::Arrival, index, Kind::Arrive(sequence));
         }

@@ -16,7 +16,7 @@ fn world(detector: &str, link: LinkSpec, nodes: usize) -> World {
         let first = Stamp::from_nanos(n as u64 * 1_000_000_000 / nodes as u64);
         NodeSpec { first, detector: Detector::new(&spec, first, SECOND, at(0)) }
     };
-    World::new(WorldSpec { interval: SECOND, link, seed: 11 }, (0..nodes).map(node).collect())
+    World::new(WorldSpec { interval: SECOND, link, retry: None, seed: 11 }, (0..nodes).map(node).collect())
 }
 
 fn notices(world: &mut World, until: Stamp) -> Vec<(u64, What)> {
@@ -88,7 +88,17 @@ fn one_seed_gives_one_outcome() {
     assert_ne!(outcome(3), outcome(4));
 }
 
-/// measurement.md section 6: (1 - q^k) / ((1 - q) q^k) beats between mistakes, 8.4 thousand at q = 5 % and k = 3.
+#[test]
+fn a_lost_renewal_is_tried_again_soon_and_then_less_often() {
+    let mut world = world("k8s-lease", LinkSpec::ideal(), 1);
+    world.interval_ns = 10_000_000_000;
+    world.retry = Some(Retry { first: Duration::from_millis(200), longest: SECOND * 7 });
+    world.plan(at(9_000), 0, Fault::Partition(SECOND * 2));
+    let sends = notices(&mut world, at(31_000)).into_iter().filter(|(_, what)| matches!(what, What::Sent(_)));
+    assert_eq!(sends.map(|(at, _)| at).collect::<Vec<_>>(), [0, 10_000, 10_200, 10_600, 11_400, 21_400]);
+}
+
+/// (1 - q^k) / ((1 - q) q^k) beats between mistakes, 8.4 thousand at q = 5 % and k = 3.
 #[test]
 fn mistakes_come_as_often_as_independent_losses_make_them() {
     let link = LinkSpec { loss: Loss::Independent(0.05), ..LinkSpec::ideal() };
