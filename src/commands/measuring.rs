@@ -19,16 +19,16 @@ pub struct Measuring<'a> {
     outputs: Vec<(Format, OutputFile)>,
     store: Option<Store>,
     header: Header,
-    load: LoadSpec,
+    load: Option<LoadSpec>,
 }
 
 impl<'a> Measuring<'a> {
-    /// Opens outputs and store.
+    /// Opens outputs and store. A simulation has no load.
     ///
     /// # Errors
     /// When a place cannot be written.
-    pub fn open(args: &'a OutputArgs, header: Header, load: LoadSpec) -> Result<Self, Failure> {
-        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load })
+    pub fn open(args: &'a OutputArgs, header: Header, load: impl Into<Option<LoadSpec>>) -> Result<Self, Failure> {
+        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load: load.into() })
     }
 
     /// An observer that shows progress and writes a checkpoint each minute.
@@ -40,7 +40,7 @@ impl<'a> Measuring<'a> {
     /// The same for a run that drives its load `times` over, one after another.
     #[must_use]
     pub fn observer_of(&self, command: &'static str, times: u32) -> Watcher {
-        let planned = planned_span(&self.load).map(|span| span * times + self.load.warmup * (times - 1));
+        let planned = self.load.as_ref().and_then(|load| Some(planned_span(load)? * times + load.warmup * (times - 1)));
         Watcher {
             progress: Progress::start(command, planned, self.args.quiet),
             load: self.load.clone(),
@@ -53,7 +53,7 @@ impl<'a> Measuring<'a> {
     /// The run document of what was measured.
     #[must_use]
     pub fn run(&self, parts: Parts) -> Run {
-        document(&self.header, &self.load, parts)
+        document(&self.header, self.load.as_ref(), parts)
     }
 
     /// Keeps, writes, prints and judges the run; `bad` are the reasons it is bad apart from gates.
@@ -95,8 +95,9 @@ impl<'a> Measuring<'a> {
 }
 
 /// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
-fn document(header: &Header, load: &LoadSpec, parts: Parts) -> Run {
+fn document(header: &Header, load: Option<&LoadSpec>, parts: Parts) -> Run {
     let mut run = header.run(parts);
+    let Some(load) = load else { return run };
     let verdict = judge(&run, load);
     run.validity = verdict.validity;
     run.warnings.extend(verdict.warnings);
@@ -168,7 +169,7 @@ fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
 /// Shows progress, and writes checkpoints on a thread so that the driver never waits for the disk.
 pub struct Watcher {
     progress: Progress,
-    load: LoadSpec,
+    load: Option<LoadSpec>,
     header: Header,
     store: Option<Store>,
     writing: Option<JoinHandle<()>>,
@@ -207,7 +208,7 @@ impl Observer for Watcher {
         let (header, load, lanes) = (self.header.clone(), self.load.clone(), lanes.to_vec());
         self.writing = Some(std::thread::spawn(move || {
             let series = lanes.iter().flat_map(LaneRecord::series).collect();
-            let run = document(&header, &load, Parts { series, elapsed, ..Parts::default() });
+            let run = document(&header, load.as_ref(), Parts { series, elapsed, ..Parts::default() });
             if let Err(failure) = store.save(&run) {
                 console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
             }

@@ -17,6 +17,7 @@ mod spec;
 mod window;
 
 pub use adaptive::{Adaptive, Bounds, Observation};
+pub use phi::{Model, reach};
 pub use spec::{DetectorSpec, Rule, SpecError};
 
 use std::time::Duration;

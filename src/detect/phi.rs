@@ -124,8 +124,9 @@ fn per_mille(silence: i64, promised: i64) -> i64 {
     i64::try_from(i128::from(silence) * 1000 / i128::from(promised.max(1))).unwrap_or(i64::MAX)
 }
 
-/// How far out the threshold is, in the unit of the model.
-fn reach(model: Model, threshold: f64) -> f64 {
+/// How far out a threshold is: in standard deviations, or for the exponential model in means.
+#[must_use]
+pub fn reach(model: Model, threshold: f64) -> f64 {
     let tail = 10_f64.powf(-threshold);
     match model {
         Model::Exponential => threshold * LN_10,

@@ -37,8 +37,12 @@ pub fn plain_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> S
 
 /// Texts below underlined heads, the last column to the right.
 pub fn right_aligned<const N: usize>(heads: &[&str; N], rows: Vec<[String; N]>) -> String {
-    let lines = ruled(heads.map(str::to_owned).to_vec(), rows.into_iter().map(Vec::from), GAP, N - 1);
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    left_then_right(heads.map(str::to_owned).to_vec(), rows.into_iter().map(Vec::from), N - 1)
+}
+
+/// The same with heads of any number, so many columns to the left.
+pub fn left_then_right(heads: Vec<String>, rows: impl Iterator<Item = Vec<String>>, left: usize) -> String {
+    ruled(heads, rows, GAP, left).iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Target, channel, figures and reference in one line; a target is named once.

@@ -3,7 +3,7 @@
 //! Separate because a merge request shows it without our columns and escapes.
 
 use super::row::{FIGURES, Row, rows};
-use super::{Report, Reporter, note, scalar, title, verdict};
+use super::{Report, Reporter, detection, note, scalar, title, verdict};
 use crate::model::Run;
 
 /// GitHub markdown.
@@ -24,6 +24,9 @@ impl Reporter for Markdown {
 fn run(run: &Run) -> String {
     let alarms: String = title::alarms(run).iter().map(|alarm| format!("> **{}**\n\n", escape(alarm))).collect();
     let notes: String = note::notes(run).iter().map(|note| item(&note.label, &note.text)).collect();
+    if let Some(settings) = detection::text(run, usize::MAX) {
+        return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
+    }
     let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(run)), scalars(run));
     format!("{alarms}### {title}\n\n{rows}\n{scalars}{notes}")
 }

@@ -6,6 +6,7 @@
 
 mod bars;
 mod csv;
+mod detection;
 mod grid;
 mod json;
 mod markdown;

@@ -5,7 +5,7 @@
 use super::note::{Note, notes};
 use super::row::rows;
 use super::text::{hang, length};
-use super::{Report, Reporter, bars, grid, scalar, title, verdict};
+use super::{Report, Reporter, bars, detection, grid, scalar, title, verdict};
 use crate::model::Run;
 
 /// Tables and text histograms.
@@ -33,12 +33,15 @@ impl Reporter for Table {
 fn run(run: &Run, width: usize) -> String {
     let prose = width.min(PROSE_WIDTH);
     let alarms: String = title::alarms(run).iter().map(|alarm| hang("", alarm, prose)).collect();
+    let title = hang("", &title::title(run), prose);
+    if let Some(settings) = detection::text(run, width) {
+        return [format!("{alarms}{title}"), settings, definitions(&notes(run), prose)].join("\n");
+    }
     let rows = rows(run);
     let table = match rows.is_empty() {
         true => "no series were recorded\n".to_owned(),
         false => grid::lines(&rows, width).iter().map(|line| format!("{line}\n")).collect(),
     };
-    let title = hang("", &title::title(run), prose);
     let parts = [format!("{alarms}{title}"), table, scalars(run)].into_iter().chain(bars::blocks(run, width));
     parts.chain([definitions(&notes(run), prose)]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }

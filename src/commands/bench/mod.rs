@@ -1,6 +1,7 @@
 //! `offloadctl bench`: one file per system under test.
 
 mod etcd;
+mod heartbeat;
 
 use clap::Subcommand;
 
@@ -10,6 +11,8 @@ use crate::error::{Exit, Failure};
 pub enum BenchCommand {
     /// Writes, reads and watches of an etcd cluster, and what holds them back
     Etcd(etcd::EtcdArgs),
+    /// Heartbeat intervals and failure detectors: how soon, how often wrongly, at what cost (simulated)
+    Heartbeat(heartbeat::HeartbeatArgs),
 }
 
 /// Runs one bench.
@@ -19,5 +22,6 @@ pub enum BenchCommand {
 pub fn run(command: BenchCommand) -> Result<Exit, Failure> {
     match command {
         BenchCommand::Etcd(args) => etcd::run(&args),
+        BenchCommand::Heartbeat(args) => heartbeat::run(&args),
     }
 }
