@@ -22,6 +22,7 @@
 mod access;
 mod bed;
 mod client;
+mod codec;
 mod evaluate;
 mod fault;
 mod guard;
