@@ -49,11 +49,23 @@ pub struct LaneRecord {
     response: Track,
     service: Track,
     slip: Track,
-    details: BTreeMap<&'static str, (Clock, Track)>,
+    /// In the order in which they were first seen: phases come one after another.
+    details: Vec<(&'static str, Clock, Track)>,
     timeline: Timeline,
     /// Settled attempts behind one that has not ended, from number `next` on.
     queue: VecDeque<Option<Settled>>,
     next: u64,
+    /// The highest place in the plan so far.
+    last_ordinal: Option<u64>,
+}
+
+/// Where a record goes on when its lane is driven once more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Number of the next started attempt.
+    pub number: u64,
+    /// Place of the next attempt in the plan: one is left out, because what lies between two times is no variation.
+    pub ordinal: u64,
 }
 
 impl LaneRecord {
@@ -69,10 +81,11 @@ impl LaneRecord {
             response: Track::default(),
             service: Track::default(),
             slip: Track::default(),
-            details: BTreeMap::new(),
+            details: Vec::new(),
             timeline: Timeline::new(origin, intervals),
             queue: VecDeque::new(),
             next: 0,
+            last_ordinal: None,
         }
     }
 
@@ -110,6 +123,13 @@ impl LaneRecord {
             settled.iter().for_each(|settled| self.record(settled));
             self.next += 1;
         }
+        self.timeline.interrupt();
+    }
+
+    /// Where it goes on when its lane is driven once more.
+    #[must_use]
+    pub fn earlier(&self) -> Earlier {
+        Earlier { number: self.next, ordinal: self.last_ordinal.map_or(0, |last| last + 2) }
     }
 
     /// Name of the response series.
@@ -139,7 +159,7 @@ impl LaneRecord {
         all.push(self.series_of(format!("{}.service", self.name), Clock::User, &self.service));
         let slip = self.series_of(format!("{}.slip", self.name), Clock::User, &self.slip);
         all.push(Series { timeout_ns: None, ..slip });
-        all.extend(self.details.iter().map(|(name, (clock, track))| Series {
+        all.extend(self.details.iter().map(|(name, clock, track)| Series {
             timeout_ns: None,
             ..self.series_of((*name).to_owned(), *clock, track)
         }));
@@ -166,6 +186,7 @@ impl LaneRecord {
 
     fn record(&mut self, settled: &Settled) {
         let (ordinal, planned) = (settled.ordinal, settled.planned);
+        self.last_ordinal = self.last_ordinal.max(Some(ordinal));
         let outcome = settled.answer.outcome;
         let response_ns = settled.ended.nanos_since(planned);
         self.response.record(ordinal, outcome, response_ns);
@@ -173,8 +194,12 @@ impl LaneRecord {
         self.slip.record(ordinal, Outcome::Ok, settled.started.nanos_since(planned));
         self.timeline.push(planned, outcome, (outcome == Outcome::Ok).then_some(response_ns));
         for Detail { name, clock, value_ns } in &settled.answer.details {
-            let (_, track) = self.details.entry(name).or_insert((*clock, Track::default()));
-            track.record(ordinal, Outcome::Ok, *value_ns);
+            let known = self.details.iter().position(|(known, ..)| known == name);
+            let at = known.unwrap_or_else(|| {
+                self.details.push((name, *clock, Track::default()));
+                self.details.len() - 1
+            });
+            self.details[at].2.record(ordinal, Outcome::Ok, *value_ns);
         }
     }
 }
@@ -248,6 +273,19 @@ mod tests {
         };
         assert_eq!((response.counts, response.histogram.len()), (counts, 1));
         assert_eq!(response.failure_kinds.get("reset"), Some(&2));
+    }
+
+    #[test]
+    fn a_lane_goes_on_where_it_was_and_the_pause_is_no_variation() {
+        let mut lane = record();
+        lane.settle(0, settled(100, 0, 10, Outcome::Ok));
+        lane.settle(1, settled(200, 0, 14, Outcome::Ok));
+        lane.flush();
+        let earlier = lane.earlier();
+        assert_eq!(earlier, Earlier { number: 2, ordinal: 4 });
+        lane.settle(earlier.number, Settled { ordinal: earlier.ordinal, ..settled(9_000, 0, 999, Outcome::Ok) });
+        let response = &lane.series()[0];
+        assert_eq!((response.counts.ok_count, response.summary.ipdv_mean_ns), (3, Some(4)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod note;
 mod row;
 #[cfg(test)]
 mod sample;
+mod scalar;
 mod table;
 #[cfg(test)]
 mod tests;
