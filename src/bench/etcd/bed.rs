@@ -51,12 +51,13 @@ pub struct Bed<'a> {
     endpoints: Vec<Url>,
     /// Those of them that could be reached, with their number among the endpoints.
     doors: Vec<Door>,
-    access: Arc<Access>,
     metrics: Metrics,
     /// One connection to each door, for questions.
     questions: Vec<Links>,
     links: Rc<Links>,
     keys: Rc<Keyspace>,
+    /// The endpoint of the leader, if it was among ours when we looked.
+    pub leader_at: Option<usize>,
     /// Members that vote.
     pub voter_count: Option<usize>,
     /// What the reader should know.
@@ -123,9 +124,9 @@ impl<'a> Bed<'a> {
                 })?),
                 doors,
                 metrics: Metrics::new(endpoints, &trust),
-                access,
                 questions,
                 keys: Rc::new(Keyspace::new(spec.key_size, spec.key_space, spec.load.seed, clock::entropy())),
+                leader_at: None,
                 voter_count: None,
                 warnings,
             };
@@ -155,7 +156,8 @@ impl<'a> Bed<'a> {
         let (end, seen) = (Arc::new(shutdown.child()), Arc::new(Sightings::default()));
         let before = self.metrics.scrape().await;
         let mut guards = JoinSet::new();
-        guards.spawn(guard::watch(Arc::clone(self.any()), self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
+        let asked = self.questions.iter().map(|links| Arc::clone(links.any())).collect();
+        guards.spawn(guard::watch(asked, self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
         let (began, cost) = (clock::now(), self_cost());
         let load = drive(&lanes, &self.load(cell), observer, &end).await?;
         let (elapsed, own_cores) = (load.elapsed, cores(&cost, &self_cost(), clock::now().since(began)));
@@ -193,11 +195,8 @@ impl<'a> Bed<'a> {
                 }
             }
         };
-        let endpoints: Vec<String> = self.endpoints.iter().map(ToString::to_string).collect();
-        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(|_| EtcdError::Left {
-            prefix: self.keys.prefix_text(),
-            endpoints: endpoints.join(",").replace("/,", ",").trim_end_matches('/').to_owned(),
-        })
+        let left = |_| EtcdError::Left { prefix: self.keys.prefix_text(), endpoints: self.endpoints_text() };
+        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(left)
     }
 
     /// Logs in, asks what the verdict needs to know, and lets the guard look.
@@ -217,9 +216,12 @@ impl<'a> Bed<'a> {
         for (door, question) in self.doors.iter().zip(&self.questions) {
             let at = self.endpoints.iter().position(|url| url == door.url());
             let counters = at.and_then(|at| scrapes[at].as_ref());
-            let space =
-                Space::of(question.any(), counters).await.map_err(EtcdError::asking("ask for the database size"))?;
-            space.check(&door.url().to_string(), needed)?;
+            let asking = EtcdError::asking("ask a member for its status");
+            let status = question.any().status().await.map_err(asking)?;
+            Space::of(&status, counters).check(&door.url().to_string(), needed)?;
+            if status.leader_id != 0 && status.leader_id == status.member_id {
+                self.leader_at = at;
+            }
         }
         // Without the right to ask, the verdict does without.
         self.voter_count = link.voter_count().await.ok();
@@ -281,6 +283,20 @@ impl<'a> Bed<'a> {
 
     async fn watcher(&self) -> Result<Watcher, Fault> {
         Watcher::start(Arc::clone(self.any()), Bytes::copy_from_slice(self.keys.prefix())).await
+    }
+
+    /// The endpoints as options have them.
+    #[must_use]
+    pub fn endpoints_text(&self) -> String {
+        let all: Vec<String> =
+            self.endpoints.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()).collect();
+        all.join(",")
+    }
+
+    /// The endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Url] {
+        &self.endpoints
     }
 
     /// A connection for questions, one that is up if there is any.

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::client::Link;
+use super::client::{Link, MemberStatus};
 use super::fault::Fault;
 use super::plan::{Cell, cells};
 use super::server::Metrics;
@@ -72,12 +72,12 @@ pub struct Space {
 }
 
 impl Space {
-    /// What a member and its metrics say, the metrics first: before version 3.6 only they know the quota.
-    pub async fn of(link: &Link, counters: Option<&Counters>) -> Result<Self, Fault> {
+    /// What a member and its metrics say: before version 3.6 only the metrics know the quota.
+    #[must_use]
+    pub fn of(status: &MemberStatus, counters: Option<&Counters>) -> Self {
         let known = |value: Option<f64>| value.filter(|value| *value > 0.0).map(|value| value as u64);
-        let status = link.status().await?;
         let quota = known(counters.and_then(|counters| counters.quota_bytes)).unwrap_or(status.quota_bytes);
-        Ok(Self { used: status.db_size_bytes, quota: if quota > 0 { quota } else { DEFAULT_QUOTA } })
+        Self { used: status.db_size_bytes, quota: if quota > 0 { quota } else { DEFAULT_QUOTA } }
     }
 
     const fn margin(self) -> u64 {
@@ -150,21 +150,18 @@ impl Sightings {
 }
 
 /// Looks every second, and wishes the load to end when the quota is near; runs until it is dropped.
-pub async fn watch(link: Arc<Link>, metrics: Metrics, end: Arc<Shutdown>, seen: Arc<Sightings>) {
+pub async fn watch(links: Vec<Arc<Link>>, metrics: Metrics, end: Arc<Shutdown>, seen: Arc<Sightings>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let scrapes = metrics.scrape().await;
-        let largest = scrapes
-            .iter()
-            .flatten()
-            .max_by(|a, b| a.db_size_bytes.unwrap_or(0.0).total_cmp(&b.db_size_bytes.unwrap_or(0.0)))
-            .cloned();
+        // The members have one quota, and databases of about one size: one that tells the quota tells it for all.
+        let telling = scrapes.iter().flatten().find(|counters| counters.quota_bytes.is_some()).cloned();
         seen.state.lock().unwrap_or_else(PoisonError::into_inner).push(scrapes);
-        let Ok(space) = Space::of(&link, largest.as_ref()).await else { continue };
-        let used =
-            largest.and_then(|counters| counters.db_size_bytes).map_or(space.used, |used| space.used.max(used as u64));
-        if (Space { used, ..space }).is_too_small_for(0) {
-            return end.request();
+        for link in &links {
+            let Ok(status) = link.status().await else { continue };
+            if Space::of(&status, telling.as_ref()).is_too_small_for(0) {
+                return end.request();
+            }
         }
     }
 }

@@ -55,12 +55,6 @@ impl Links {
         self.links.iter().find(|link| link.is_up()).unwrap_or(&self.links[0])
     }
 
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> &[Arc<Link>] {
-        &self.links
-    }
-
     /// The shortest round trip of all handshakes, as the kernel saw it.
     #[must_use]
     pub const fn rtt_ns(&self) -> Option<u64> {

@@ -22,6 +22,7 @@
 mod access;
 mod bed;
 mod client;
+mod codec;
 mod evaluate;
 mod fault;
 mod guard;
@@ -31,6 +32,7 @@ mod operation;
 mod plan;
 mod server;
 mod spec;
+mod summary;
 mod transport;
 mod watch;
 mod window;
@@ -45,7 +47,7 @@ pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
 pub use transport::DialError;
 
 use crate::load::{DriverError, LaneRecord, Observer, Settled};
-use crate::model::{Finding, Labels, Scalar, Series, Severity, Stamp, Warning};
+use crate::model::{Finding, Labels, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsError, Url};
 use bed::{Bed, Measurement};
@@ -155,8 +157,13 @@ async fn measure_at<W: Observer>(
     let made = measure_all(spec, &bed, labels, &mut all, shutdown).await;
     let cleared = bed.clear().await;
     let measurements = made?;
-    let mut measured = assemble(spec, &bed, labels, &measurements);
+    let mut measured = summary::assemble(&bed, labels, &measurements);
     measured.interrupted = shutdown.is_requested();
+    if !measured.interrupted && measurements.iter().any(|measurement| measurement.is_cut_short) {
+        let why = "the load was stopped: the database came near to its quota; compact and defragment the cluster, or measure for less";
+        measured.bad.push(why.to_owned());
+        measured.warnings.push(Warning::new("quota_near", why));
+    }
     if let Err(error) = cleared {
         measured.bad.push(error.to_string());
     }
@@ -186,17 +193,6 @@ async fn measure_all<W: Observer>(
         }
     }
     Ok(measurements)
-}
-
-fn assemble(spec: &EtcdSpec, bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) -> Measured {
-    let mut measured = Measured { warnings: bed.warnings.clone(), ..Measured::default() };
-    for measurement in measurements {
-        measured.elapsed += measurement.elapsed;
-        measured.series.extend(measurement.lanes.iter().flat_map(LaneRecord::series));
-        measured.scalars.extend(evaluate::throughput(&measurement.lanes, measurement.cell.batch, measurement.recorded));
-    }
-    let _ = (spec, labels, Severity::Info);
-    measured
 }
 
 /// An error with its causes in one sentence.

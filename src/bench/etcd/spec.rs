@@ -7,8 +7,10 @@ use super::keyspace::Keyspace;
 use crate::load::LoadSpec;
 use crate::wire::{TlsSpec, Url};
 
-/// Longest key and value that are sent: etcd refuses requests above 1.5 MiB by default.
+/// Longest key that is sent.
 pub const LARGEST_KEY: usize = 4 << 10;
+
+/// Longest value that is sent: etcd refuses requests above 1.5 MiB by default.
 pub const LARGEST_VALUE: usize = 8 << 20;
 
 /// Most cells that one run goes through.

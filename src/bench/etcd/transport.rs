@@ -5,9 +5,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -56,6 +58,34 @@ pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
+/// A stream that takes its bytes in one piece at a time. HTTP/2 then copies short messages behind each other and sends
+/// them in one system call; with a stream that takes several pieces it sends each message above 256 bytes by itself.
+struct Joined<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Joined<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Joined<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
 /// An open connection.
 pub struct Dialed {
     /// What carries the bytes.
@@ -97,12 +127,12 @@ impl Door {
         // A request is written at once, as the official client does; a refusal would only cost time.
         let _ = stream.set_nodelay(true);
         let rtt_ns = tcp_rtt_ns(stream.as_fd());
-        let Some(dialer) = &self.dialer else { return Ok(Dialed { wire: Box::new(stream), rtt_ns }) };
+        let Some(dialer) = &self.dialer else { return Ok(Dialed { wire: Box::new(Joined(stream)), rtt_ns }) };
         let stream = dialer.handshake(&self.url.host, stream).await?;
         if alpn_of(&stream).is_some_and(|protocol| protocol != "h2") {
             return Err(DialError::NoHttp2);
         }
-        Ok(Dialed { wire: Box::new(stream), rtt_ns })
+        Ok(Dialed { wire: Box::new(Joined(stream)), rtt_ns })
     }
 
     async fn connect(&self) -> Result<TcpStream, DialError> {
