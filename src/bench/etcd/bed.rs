@@ -25,7 +25,7 @@ use super::spec::{EtcdSpec, Workload};
 use super::transport::Door;
 use super::watch::{WatchNotes, Watcher};
 use super::window::{Counters, Window};
-use crate::load::{Arrival, Lane, LaneRecord, LoadSpec, Observer, drive};
+use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, drive_on};
 use crate::model::{Labels, SelfCost, Warning};
 use crate::sys::clock;
 use crate::sys::host::self_cost;
@@ -62,6 +62,18 @@ pub struct Bed<'a> {
     pub voter_count: Option<usize>,
     /// What the reader should know.
     pub warnings: Vec<Warning>,
+}
+
+/// One turn of a measurement: the whole of it, or a part where several clusters are measured in turns.
+pub struct Turn<'a> {
+    /// What is measured.
+    pub cell: Cell,
+    /// What tells its series from those of another cluster.
+    pub labels: &'a Labels,
+    /// In how many turns the measurement is made.
+    pub rounds: u32,
+    /// What earlier turns gave.
+    pub earlier: Option<Measurement>,
 }
 
 /// One measurement as it came out.
@@ -134,18 +146,18 @@ impl<'a> Bed<'a> {
         Ok(bed)
     }
 
-    /// Makes one measurement.
+    /// Makes one measurement, or one turn of it.
     ///
     /// # Errors
     /// When its keys cannot be written, its watch not opened, or the driver cannot run.
     pub async fn measure<W: Observer>(
         &self,
-        cell: Cell,
-        labels: &Labels,
+        turn: Turn<'_>,
         observer: &mut W,
         shutdown: &Shutdown,
     ) -> Result<Measurement, EtcdError> {
-        if cell.workload.needs_keys() {
+        let Turn { cell, labels, rounds, mut earlier } = turn;
+        if cell.workload.needs_keys() && earlier.is_none() {
             self.fill(cell.value_size).await.map_err(EtcdError::asking("write the keys to be read"))?;
         }
         let watcher = match cell.workload {
@@ -159,7 +171,8 @@ impl<'a> Bed<'a> {
         let asked = self.questions.iter().map(|links| Arc::clone(links.any())).collect();
         guards.spawn(guard::watch(asked, self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
         let (began, cost) = (clock::now(), self_cost());
-        let load = drive(&lanes, &self.load(cell), observer, &end).await?;
+        let records = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.lanes)).unwrap_or_default();
+        let load = drive_on(&lanes, records, &self.load(cell, rounds), observer, &end).await?;
         let (elapsed, own_cores) = (load.elapsed, cores(&cost, &self_cost(), clock::now().since(began)));
         guards.shutdown().await;
         let after = self.metrics.scrape().await;
@@ -167,7 +180,7 @@ impl<'a> Bed<'a> {
         let window = |(at, (before, after)): (usize, (&Option<Counters>, &Option<Counters>))| {
             Some(before.as_ref()?.until(after.as_ref()?, &seen.of(at), seconds))
         };
-        Ok(Measurement {
+        let now = Measurement {
             cell,
             recorded: elapsed.saturating_sub(self.spec.load.warmup),
             elapsed,
@@ -178,6 +191,10 @@ impl<'a> Bed<'a> {
             watch: watcher.map(|watcher| watcher.waiting().notes()),
             rtt_ns: self.links.rtt_ns(),
             lanes: load.lanes,
+        };
+        Ok(match earlier {
+            Some(earlier) => earlier.merged(now),
+            None => now,
         })
     }
 
@@ -254,12 +271,16 @@ impl<'a> Bed<'a> {
         works.into_iter().map(lane).collect()
     }
 
-    fn load(&self, cell: Cell) -> LoadSpec {
+    fn load(&self, cell: Cell, rounds: u32) -> LoadSpec {
         let arrival = match cell.clients {
             Some(concurrency) => Arrival::Closed { concurrency },
             None => self.spec.load.arrival,
         };
-        LoadSpec { arrival, ..self.spec.load.clone() }
+        let length = match self.spec.load.length {
+            Length::Duration(span) => Length::Duration(span / rounds),
+            Length::Count(count) => Length::Count(count.div_ceil(u64::from(rounds))),
+        };
+        LoadSpec { arrival, length, ..self.spec.load.clone() }
     }
 
     /// Writes every key once, so that each read finds its key.
@@ -303,6 +324,24 @@ impl<'a> Bed<'a> {
     fn any(&self) -> &Arc<Link> {
         let mut links = self.questions.iter().map(Links::any);
         links.clone().find(|link| link.is_up()).or_else(|| links.next()).unwrap_or_else(|| self.links.any())
+    }
+}
+
+impl Measurement {
+    /// This turn and a later one, whose lanes hold both already.
+    fn merged(self, later: Self) -> Self {
+        let both = |(a, b): (Option<Window>, Option<Window>)| Some(a?.merged(b?));
+        let shares = self.own_cores.zip(later.own_cores);
+        let (before, now) = (self.elapsed.as_secs_f64(), later.elapsed.as_secs_f64());
+        Self {
+            recorded: self.recorded + later.recorded,
+            elapsed: self.elapsed + later.elapsed,
+            abandoned_count: self.abandoned_count + later.abandoned_count,
+            windows: self.windows.into_iter().zip(later.windows).map(both).collect(),
+            own_cores: shares.map(|(a, b)| (a * before + b * now) / (before + now)),
+            rtt_ns: [self.rtt_ns, later.rtt_ns].into_iter().flatten().min(),
+            ..later
+        }
     }
 }
 

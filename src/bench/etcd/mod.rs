@@ -23,6 +23,8 @@ mod access;
 mod bed;
 mod client;
 mod codec;
+mod compare;
+mod disk;
 mod evaluate;
 mod fault;
 mod guard;
@@ -31,6 +33,7 @@ mod links;
 mod operation;
 mod plan;
 mod server;
+mod spawn;
 mod spec;
 mod summary;
 mod transport;
@@ -38,11 +41,14 @@ mod watch;
 mod window;
 
 use std::error::Error;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use access::Login;
 pub use fault::Fault;
 pub use guard::Refusal;
+pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
 pub use transport::DialError;
 
@@ -50,7 +56,7 @@ use crate::load::{DriverError, LaneRecord, Observer, Settled};
 use crate::model::{Finding, Labels, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsError, Url};
-use bed::{Bed, Measurement};
+use bed::{Bed, Measurement, Turn};
 
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +99,17 @@ pub enum EtcdError {
         /// Where.
         endpoints: String,
     },
+    /// A cluster of our own does not serve.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A folder whose disk cannot be timed.
+    #[error("cannot time writes in `{}`", folder.display())]
+    Disk {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -132,13 +149,35 @@ pub async fn measure<W: Observer>(
     observer: &mut W,
     shutdown: &Shutdown,
 ) -> Result<Measured, EtcdError> {
-    measure_at(spec, &spec.endpoints, &Labels::new(), observer, shutdown).await
+    let disks = disk::measure(&spec.wal_dirs, shutdown).await?;
+    if shutdown.is_requested() {
+        return Ok(Measured { interrupted: true, ..disks });
+    }
+    let cluster = match &spec.spawn {
+        Some(spawn) => compare::measure(spec, spawn, observer, shutdown).await?,
+        None => measure_at(spec, &spec.endpoints, &Labels::new(), observer, shutdown).await?,
+    };
+    Ok(disks.and(cluster))
 }
 
 /// How many measurements a run makes one after another.
 #[must_use]
 pub fn cell_count(spec: &EtcdSpec) -> usize {
-    plan::cells(spec).len()
+    plan::cells(spec).len() * spec.spawn.as_ref().map_or(1, |spawn| spawn.settings.len())
+}
+
+impl Measured {
+    /// This and what came after it.
+    fn and(mut self, later: Self) -> Self {
+        self.series.extend(later.series);
+        self.scalars.extend(later.scalars);
+        self.findings.extend(later.findings);
+        self.warnings.extend(later.warnings);
+        self.bad.extend(later.bad);
+        self.elapsed += later.elapsed;
+        self.interrupted |= later.interrupted;
+        self
+    }
 }
 
 /// The same at other endpoints and with labels that tell them apart: one setting of several.
@@ -153,7 +192,7 @@ async fn measure_at<W: Observer>(
         bed = Bed::open(spec, endpoints) => bed?,
         () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
     };
-    let mut all = Through { observer, finished: Vec::new(), began: None, elapsed: Duration::ZERO };
+    let mut all = Through::new(observer);
     let made = measure_all(spec, &bed, labels, &mut all, shutdown).await;
     let cleared = bed.clear().await;
     let measurements = made?;
@@ -183,7 +222,7 @@ async fn measure_all<W: Observer>(
         if shutdown.is_requested() {
             break;
         }
-        let measurement = bed.measure(cell, labels, through, shutdown).await?;
+        let measurement = bed.measure(Turn { cell, labels, rounds: 1, earlier: None }, through, shutdown).await?;
         through.finished.extend(measurement.lanes.iter().cloned());
         through.elapsed += measurement.elapsed;
         let is_cut_short = measurement.is_cut_short;
@@ -212,6 +251,12 @@ struct Through<'a, W> {
     finished: Vec<LaneRecord>,
     began: Option<Stamp>,
     elapsed: Duration,
+}
+
+impl<'a, W> Through<'a, W> {
+    fn new(observer: &'a mut W) -> Self {
+        Self { observer, finished: Vec::new(), began: None, elapsed: Duration::ZERO }
+    }
 }
 
 impl<W: Observer> Observer for Through<'_, W> {

@@ -94,6 +94,24 @@ impl Cell {
         }
     }
 
+    /// What is measured, in words.
+    #[must_use]
+    pub fn labels_text(&self) -> String {
+        let labels = if self.workload == Workload::Range {
+            self.read_labels(&Labels::new())
+        } else {
+            self.write_labels(&Labels::new())
+        };
+        let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let name = match self.workload {
+            Workload::Put => "put",
+            Workload::Range => "range",
+            Workload::Mixed => "mixed",
+            Workload::Watch => "watch",
+        };
+        format!("{name} with {}", pairs.join(", "))
+    }
+
     fn common(&self, base: &Labels) -> Labels {
         let mut labels = base.clone().with("value_size", &self.value_size.to_string());
         if let Some(clients) = self.clients {
@@ -120,6 +138,8 @@ mod tests {
             endpoints: Vec::new(),
             login: None,
             tls: TlsSpec::default(),
+            spawn: None,
+            wal_dirs: Vec::new(),
             workloads: workloads.to_vec(),
             key_size: 16,
             value_sizes: vec![8, 256],

@@ -1,9 +1,12 @@
 //! What the user meant with `bench etcd`: endpoints, workloads and their sizes; knows no command line.
 
+use std::path::PathBuf;
+
 use serde::{Serialize, Serializer};
 
 use super::access::Login;
 use super::keyspace::Keyspace;
+use super::spawn::SpawnSpec;
 use crate::load::LoadSpec;
 use crate::wire::{TlsSpec, Url};
 
@@ -88,6 +91,10 @@ pub struct EtcdSpec {
     pub login: Option<Login>,
     /// Whom to trust.
     pub tls: TlsSpec,
+    /// Clusters of our own to start and compare, instead of the endpoints.
+    pub spawn: Option<SpawnSpec>,
+    /// Folders whose disks are timed first.
+    pub wal_dirs: Vec<PathBuf>,
     /// What is done, in this order.
     pub workloads: Vec<Workload>,
     /// Bytes of a key, our prefix included.

@@ -5,9 +5,7 @@ use super::spec::{Cell, HeartbeatSpec};
 use super::trial::{Outcome, Spans};
 use super::{Measured, formula, poisson};
 use crate::detect::Rule;
-use crate::model::{
-    Advice, Clock, Counts, Finding, Labels, Scalar, Series, Severity, Summary, Unit, Variation, Warning,
-};
+use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity, Warning};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
 const NANOS_PER_DAY: f64 = 8.64e13;
@@ -49,19 +47,7 @@ fn labels(cell: &Cell) -> Labels {
 }
 
 fn series(name: &str, labels: &Labels, spans: &Spans) -> Series {
-    let ok_count = spans.histogram.len();
-    let counts = Counts { attempt_count: ok_count, ok_count, ..Counts::default() };
-    Series {
-        name: name.to_owned(),
-        labels: labels.clone(),
-        unit: Unit::Ns,
-        clock: Clock::User,
-        counts,
-        saturated_count: spans.histogram.saturated(),
-        summary: Summary::of(&spans.histogram, &spans.moments, &counts, &Variation::default()),
-        histogram: spans.histogram.clone(),
-        ..Series::default()
-    }
+    Series::of_spans(name, labels.clone(), spans.histogram.clone(), &spans.moments)
 }
 
 fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels) -> Vec<Scalar> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::bench::etcd::{
-    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Measured, Read, Refusal, Workload, cell_count,
-    measure,
+    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Measured, Read, Refusal, Settings, SpawnError,
+    SpawnSpec, Workload, cell_count, measure,
 };
 use crate::commands::load_args::{SpacingArg, SpanArgs};
 use crate::commands::measuring::{Measuring, check_gates};
@@ -31,6 +31,9 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench etcd --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379 \\
       --ca-file ca.crt --client-cert client.crt --client-key client.key \\
       --workload range,watch --consistency linearizable,serializable --clients 16
+  Which snapshot count, or which disk, on clusters of our own:
+    offloadctl bench etcd --spawn snapshot-count=5000,10000,100000 --clients 64 --connections 8
+    offloadctl bench etcd --spawn wal-dir=/mnt/ssd,/mnt/hdd --wal-dir /mnt/ssd --wal-dir /mnt/hdd
   Latency at a given rate, and a gate on it:
     offloadctl bench etcd --rate 500/s --duration 1m --fail-if 'etcd.put.p99 > 50ms'
 
@@ -38,7 +41,7 @@ All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ct
 stays in the history of the cluster until it is compacted.";
 
 /// The measurements of this command, without their parts.
-const SERIES: [&str; 3] = ["etcd.put", "etcd.range", "etcd.watch"];
+const SERIES: [&str; 4] = ["etcd.put", "etcd.range", "etcd.watch", "disk.fdatasync"];
 
 /// The single numbers that a gate may name.
 const SCALARS: [&str; 5] =
@@ -52,6 +55,8 @@ const LONGEST_PASSWORD: u64 = 4096;
 pub struct EtcdArgs {
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    spawn: SpawnArgs,
     #[command(flatten)]
     workload: WorkloadArgs,
     /// Attempts in flight, each answer starts the next (closed loop); a list measures each [default: 1]
@@ -105,6 +110,26 @@ struct AccessArgs {
     /// Load a cluster even if it serves a Kubernetes
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Clusters of our own")]
+struct SpawnArgs {
+    /// Start local clusters instead of loading --endpoints, one for each value of a flag of etcd, and compare them in turns
+    #[arg(long, value_name = "SETTING=VALUE,...", num_args = 0..=1, default_missing_value = "")]
+    spawn: Vec<Settings>,
+    /// Members of each of these clusters
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_members, requires = "spawn")]
+    members: usize,
+    /// Turns that each measurement is made in
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = parse_whole::<u32>, requires = "spawn")]
+    rounds: u32,
+    /// The program to start
+    #[arg(long, value_name = "PATH", default_value = "etcd", requires = "spawn")]
+    etcd: PathBuf,
+    /// Time small synced writes in this folder first, as etcd's write-ahead log makes them; may repeat
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -212,6 +237,11 @@ fn explain(error: EtcdError) -> Failure {
         EtcdError::Refused(Refusal::Kubernetes { .. }) => {
             "say --yes if that is meant; better measure another cluster".to_owned()
         }
+        EtcdError::Spawn(SpawnError::Program(_)) => {
+            "install etcd (Debian: `apt-get install etcd-server`), or say where it is with --etcd PATH".to_owned()
+        }
+        EtcdError::Spawn(_) => "`etcd --help` lists its flags; try the same flag by hand".to_owned(),
+        EtcdError::Disk { .. } => "give a folder that this user may write".to_owned(),
         _ => "see `offloadctl bench etcd --help`".to_owned(),
     };
     Failure::unable(error).hint(hint)
@@ -251,6 +281,8 @@ impl EtcdArgs {
         let work = &self.workload;
         let spec = EtcdSpec {
             login: self.login()?,
+            spawn: self.spawn.spec(),
+            wal_dirs: self.spawn.wal_dir.clone(),
             tls: TlsSpec {
                 ca_file: access.ca_file.clone(),
                 client_cert: access.client_cert.clone(),
@@ -261,8 +293,8 @@ impl EtcdArgs {
             key_size: work.key_size,
             value_sizes: unique(work.value_size.iter().copied()),
             key_space: u64::from(work.key_space),
-            connections: work.connections.map_or(access.endpoints.len(), usize::from),
-            endpoints: access.endpoints.clone(),
+            connections: work.connections.map_or_else(|| self.member_count(), usize::from),
+            endpoints: if self.spawn.spawn.is_empty() { access.endpoints.clone() } else { Vec::new() },
             clients,
             batches: unique(work.batch.iter().map(|n| usize::from(*n))),
             consistencies: unique(work.consistency.iter().map(|read| (*read).into())),
@@ -271,6 +303,11 @@ impl EtcdArgs {
             max_loss_ratio: self.max_loss,
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench etcd --help`"))
+    }
+
+    /// How many members are talked to.
+    fn member_count(&self) -> usize {
+        if self.spawn.spawn.is_empty() { self.access.endpoints.len() } else { self.spawn.members }
     }
 
     fn login(&self) -> Result<Option<Login>, Failure> {
@@ -284,6 +321,19 @@ impl EtcdArgs {
         };
         Ok(Some(Login { user, password }))
     }
+}
+
+impl SpawnArgs {
+    fn spec(&self) -> Option<SpawnSpec> {
+        let settings = unique(self.spawn.iter().flat_map(|settings| settings.0.iter().cloned()));
+        let (program, members, rounds) = (self.etcd.clone(), self.members, self.rounds);
+        (!settings.is_empty()).then_some(SpawnSpec { program, settings, members, rounds })
+    }
+}
+
+/// Members of a cluster: more than nine help nobody.
+fn parse_members(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=9).contains(count)).ok_or_else(|| "it must be from 1 to 9".to_owned())
 }
 
 /// The first line of a file, which is a secret and appears in no message.
