@@ -111,12 +111,16 @@ impl<'a> Bed<'a> {
         let (mut doors, mut questions, mut warnings, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for url in endpoints {
             let door = Door::new(url, &trust);
-            match Links::open(std::slice::from_ref(&door), 1, &access).await {
+            let opened = match Links::open(std::slice::from_ref(&door), 1, &access).await {
+                Ok(links) => links.any().prove().await.map(|()| links),
+                Err((_, error)) => Err(error),
+            };
+            match opened {
                 Ok(link) => {
                     doors.push(door);
                     questions.push(link);
                 }
-                Err((_, source)) => failed.push(EtcdError::Unreachable { endpoint: url.to_string(), source }),
+                Err(source) => failed.push(EtcdError::Unreachable { endpoint: url.to_string(), source }),
             }
         }
         if doors.is_empty() {

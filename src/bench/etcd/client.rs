@@ -176,6 +176,21 @@ impl Link {
         Ok(u64::try_from(answer.await?.deleted).unwrap_or(0))
     }
 
+    /// Whether somebody who knows etcd's interface answers at the other end.
+    ///
+    /// # Errors
+    /// When the connection ends instead, as that of a server of TLS 1.3 which wants a client certificate does, or nothing
+    /// comes. Any answer is fine here.
+    pub async fn prove(&self) -> Result<(), DialError> {
+        match tokio::time::timeout(CONFIRMATION, self.status()).await {
+            Ok(Err(fault)) if matches!(fault.kind, CONNECTION_LOST | NOT_CONNECTED) => {
+                Err(DialError::Ended(fault.text))
+            }
+            Ok(_) => Ok(()),
+            Err(_) => Err(DialError::Timeout),
+        }
+    }
+
     /// What the member says of itself.
     ///
     /// # Errors
@@ -319,11 +334,14 @@ fn span(prefix: &[u8]) -> (Bytes, Bytes) {
 /// The word for what a call met.
 pub(super) fn fault_of(status: &Status) -> Fault {
     let mut source = std::error::Error::source(status);
+    let (mut is_lost, mut deepest) = (false, String::new());
     while let Some(error) = source {
-        if error.is::<hyper::Error>() {
-            return Fault { kind: CONNECTION_LOST, text: error.to_string() };
-        }
+        is_lost |= error.is::<hyper::Error>();
+        deepest = error.to_string();
         source = error.source();
+    }
+    if is_lost {
+        return Fault { kind: CONNECTION_LOST, text: deepest };
     }
     Fault { kind: kind_of(status.code() as i32, status.message()), text: status.message().to_owned() }
 }

@@ -48,6 +48,9 @@ pub enum DialError {
     /// Nothing happened.
     #[error("no connection within {} s", PATIENCE.as_secs())]
     Timeout,
+    /// The connection was open and its first question was not answered.
+    #[error("the connection was opened and then ended without an answer: {0}")]
+    Ended(String),
     /// The other side is no HTTP/2 server.
     #[error("the server does not speak HTTP/2: {0}")]
     Http(String),

@@ -219,7 +219,12 @@ fn explain(error: EtcdError) -> Failure {
         EtcdError::Unreachable { source: DialError::Tls(failure), .. } => {
             failure.hint.unwrap_or("compare the certificate with --ca-file and the name in --endpoints").to_owned()
         }
-        EtcdError::Unreachable { endpoint, source: DialError::Http(_) } if endpoint.starts_with("http:") => {
+        EtcdError::Unreachable { endpoint, source: DialError::Ended(_) } if endpoint.starts_with("https:") => {
+            "it may want a client certificate: --client-cert, --client-key".to_owned()
+        }
+        EtcdError::Unreachable { endpoint, source: DialError::Http(_) | DialError::Ended(_) }
+            if endpoint.starts_with("http:") =>
+        {
             "if it speaks TLS, write https:// in --endpoints; it must be a member's client URL, not its peer URL"
                 .to_owned()
         }
