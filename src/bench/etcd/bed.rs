@@ -138,7 +138,7 @@ impl<'a> Bed<'a> {
         Ok(bed)
     }
 
-    /// Makes one measurement.
+    /// Makes one measurement; `None` where it was stopped before it began.
     ///
     /// # Errors
     /// When its keys cannot be written, its watch not opened, or the driver cannot run.
@@ -148,9 +148,12 @@ impl<'a> Bed<'a> {
         labels: &Labels,
         observer: &mut W,
         shutdown: &Shutdown,
-    ) -> Result<Measurement, EtcdError> {
+    ) -> Result<Option<Measurement>, EtcdError> {
         if cell.workload.needs_keys() {
-            self.fill(cell.value_size).await.map_err(EtcdError::asking("write the keys to be read"))?;
+            tokio::select! {
+                filled = self.fill(cell.value_size) => filled.map_err(EtcdError::asking("write the keys to be read"))?,
+                () = shutdown.requested() => return Ok(None),
+            }
         }
         let watcher = match cell.workload {
             Workload::Watch => Some(self.watcher().await.map_err(EtcdError::asking("open the watch"))?),
@@ -171,7 +174,7 @@ impl<'a> Bed<'a> {
         let window = |(at, (before, after)): (usize, (&Option<Counters>, &Option<Counters>))| {
             Some(before.as_ref()?.until(after.as_ref()?, &seen.of(at), seconds))
         };
-        Ok(Measurement {
+        Ok(Some(Measurement {
             cell,
             recorded: elapsed.saturating_sub(self.spec.load.warmup),
             elapsed,
@@ -182,7 +185,7 @@ impl<'a> Bed<'a> {
             watch: watcher.map(|watcher| watcher.waiting().notes()),
             rtt_ns: self.links.rtt_ns(),
             lanes: load.lanes,
-        })
+        }))
     }
 
     /// Removes all our keys.
@@ -199,8 +202,14 @@ impl<'a> Bed<'a> {
                 }
             }
         };
-        let left = |_| EtcdError::Left { prefix: self.keys.prefix_text(), endpoints: self.endpoints_text() };
-        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(left)
+        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(|_| self.left(None))
+    }
+
+    /// The error of keys that are still there, after another error or by itself.
+    #[must_use]
+    pub fn left(&self, before: Option<EtcdError>) -> EtcdError {
+        let (prefix, endpoints) = (self.keys.prefix_text(), self.endpoints_text());
+        EtcdError::Left { prefix, endpoints, source: before.map(Box::new) }
     }
 
     /// Logs in, asks what the verdict needs to know, and lets the guard look.
