@@ -3,8 +3,10 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 11] = [
     ("help", "--help"),
+    ("help-bench", "bench --help"),
+    ("help-bench-etcd", "bench etcd --help"),
     ("help-completions", "completions --help"),
     ("help-echo", "echo --help"),
     ("help-man", "man --help"),
