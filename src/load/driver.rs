@@ -14,6 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use super::deadline::{Deadlines, Limit};
+use super::recorder::Earlier;
 use super::{Answer, Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, Operation, Pace, Settled};
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
@@ -74,8 +75,23 @@ pub async fn drive<O: Operation, W: Observer>(
     observer: &mut W,
     shutdown: &Shutdown,
 ) -> Result<Load, DriverError> {
+    drive_on(lanes, Vec::new(), spec, observer, shutdown).await
+}
+
+/// Drives all lanes once more, and records on top of the `records` of an earlier time: so that several settings can be
+/// measured in turns. Without records it begins anew.
+///
+/// # Errors
+/// As [`drive`].
+pub async fn drive_on<O: Operation, W: Observer>(
+    lanes: &[Lane<O>],
+    records: Vec<LaneRecord>,
+    spec: &LoadSpec,
+    observer: &mut W,
+    shutdown: &Shutdown,
+) -> Result<Load, DriverError> {
     let mut timer = Timer::new().map_err(DriverError::Timer)?;
-    let mut plan = Plan::new(lanes, spec);
+    let mut plan = Plan::new(lanes, records, spec);
     let mut in_flight = FuturesUnordered::new();
     let mut due = Vec::with_capacity(STARTS_PER_PASS);
     let mut deadlines = Deadlines::default();
@@ -163,10 +179,12 @@ struct Cursor {
     /// Recorded attempts planned so far, and those of them that started.
     recorded: u64,
     started: u64,
+    /// What earlier times have left: their attempts that started, and their places in the plan.
+    earlier: Earlier,
 }
 
 impl<'a> Plan<'a> {
-    fn new<O>(lanes: &[Lane<O>], spec: &'a LoadSpec) -> Self {
+    fn new<O>(lanes: &[Lane<O>], records: Vec<LaneRecord>, spec: &'a LoadSpec) -> Self {
         let timeout_ns = u64::try_from(spec.timeout.as_nanos()).unwrap_or(u64::MAX);
         let intervals = (TIMELINE_BUDGET / lanes.len().max(1)).clamp(8, 240);
         let began = clock::now();
@@ -182,10 +200,14 @@ impl<'a> Plan<'a> {
             cursors: Vec::new(),
             upcoming: BinaryHeap::new(),
             earned: Vec::new(),
-            records: lanes.iter().map(|lane| LaneRecord::new(lane, timeout_ns, recording_from, intervals)).collect(),
+            records,
             next_checkpoint: began + CHECKPOINT,
         };
-        for lane in 0..lanes.len() {
+        for (lane, of) in lanes.iter().enumerate() {
+            if plan.records.len() == lane {
+                plan.records.push(LaneRecord::new(of, timeout_ns, recording_from, intervals));
+            }
+            let earlier = plan.records[lane].earlier();
             let pace = match spec.arrival {
                 Arrival::Open { rate, spacing } => Some(Pace::new(rate, spacing, spec.seed, lane, lanes.len())),
                 Arrival::Closed { concurrency } => {
@@ -193,7 +215,7 @@ impl<'a> Plan<'a> {
                     None
                 }
             };
-            plan.cursors.push(Cursor { pace, in_flight: 0, recorded: 0, started: 0 });
+            plan.cursors.push(Cursor { pace, in_flight: 0, recorded: 0, started: 0, earlier });
             plan.advance(lane);
         }
         plan
@@ -246,9 +268,9 @@ impl<'a> Plan<'a> {
     fn start(&mut self, lane: usize, planned: Stamp) -> Start {
         let cursor = &mut self.cursors[lane];
         cursor.in_flight += 1;
-        let (ordinal, mut number) = (cursor.recorded, None);
+        let (ordinal, mut number) = (cursor.earlier.ordinal + cursor.recorded, None);
         if planned >= self.recording_from {
-            number = Some(cursor.started);
+            number = Some(cursor.earlier.number + cursor.started);
             cursor.recorded += 1;
             cursor.started += 1;
         }

@@ -12,7 +12,7 @@ mod recorder;
 mod spec;
 mod validity;
 
-pub use driver::{DriverError, Load, drive};
+pub use driver::{DriverError, Load, drive, drive_on};
 pub use operation::{Answer, Detail, Lane, Observer, Operation};
 pub use pace::Pace;
 pub use recorder::{LaneRecord, Settled};

@@ -54,6 +54,17 @@ pub struct LaneRecord {
     /// Settled attempts behind one that has not ended, from number `next` on.
     queue: VecDeque<Option<Settled>>,
     next: u64,
+    /// The highest place in the plan so far.
+    last_ordinal: Option<u64>,
+}
+
+/// Where a record goes on when its lane is driven once more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Number of the next started attempt.
+    pub number: u64,
+    /// Place of the next attempt in the plan: one is left out, because what lies between two times is no variation.
+    pub ordinal: u64,
 }
 
 impl LaneRecord {
@@ -73,6 +84,7 @@ impl LaneRecord {
             timeline: Timeline::new(origin, intervals),
             queue: VecDeque::new(),
             next: 0,
+            last_ordinal: None,
         }
     }
 
@@ -110,6 +122,13 @@ impl LaneRecord {
             settled.iter().for_each(|settled| self.record(settled));
             self.next += 1;
         }
+        self.timeline.interrupt();
+    }
+
+    /// Where it goes on when its lane is driven once more.
+    #[must_use]
+    pub fn earlier(&self) -> Earlier {
+        Earlier { number: self.next, ordinal: self.last_ordinal.map_or(0, |last| last + 2) }
     }
 
     /// How the attempts ended so far.
@@ -154,6 +173,7 @@ impl LaneRecord {
 
     fn record(&mut self, settled: &Settled) {
         let (ordinal, planned) = (settled.ordinal, settled.planned);
+        self.last_ordinal = self.last_ordinal.max(Some(ordinal));
         let outcome = settled.answer.outcome;
         let response_ns = settled.ended.nanos_since(planned);
         self.response.record(ordinal, outcome, response_ns);
@@ -236,6 +256,19 @@ mod tests {
         };
         assert_eq!((response.counts, response.histogram.len()), (counts, 1));
         assert_eq!(response.failure_kinds.get("reset"), Some(&2));
+    }
+
+    #[test]
+    fn a_lane_goes_on_where_it_was_and_the_pause_is_no_variation() {
+        let mut lane = record();
+        lane.settle(0, settled(100, 0, 10, Outcome::Ok));
+        lane.settle(1, settled(200, 0, 14, Outcome::Ok));
+        lane.flush();
+        let earlier = lane.earlier();
+        assert_eq!(earlier, Earlier { number: 2, ordinal: 4 });
+        lane.settle(earlier.number, Settled { ordinal: earlier.ordinal, ..settled(9_000, 0, 999, Outcome::Ok) });
+        let response = &lane.series()[0];
+        assert_eq!((response.counts.ok_count, response.summary.ipdv_mean_ns), (3, Some(4)));
     }
 
     #[test]

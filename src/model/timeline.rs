@@ -88,6 +88,11 @@ impl Timeline {
         self.interval_at(offset).counts.skipped_count += 1;
     }
 
+    /// Nothing is planned for a while: a silence ends with the last attempt before.
+    pub fn interrupt(&mut self) {
+        self.end_silence_at_last();
+    }
+
     /// The intervals that hold anything.
     pub fn intervals(&self) -> Vec<Interval> {
         self.intervals.iter().filter(|i| i.counts != Counts::default()).cloned().collect()

@@ -1,10 +1,12 @@
-//! Every door to the operating system: clock, timer, sockets, host facts.
+//! Every door to the operating system: clock, timer, sockets, disks, other programs, host facts.
 //!
 //! The only folder that may hold `unsafe`, and the only one that asks what time it is.
 
 pub mod clock;
 pub mod datagram;
 mod descriptor;
+pub mod disk;
+pub mod exec;
 pub mod host;
 pub mod icmp;
 pub mod resolve;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::certificate::{Authority, Identity};
+use crate::certificate::{Authority, Identity};
 
 /// A server that answers every TLS connection with a short page.
 fn serve(config: std::sync::Arc<ServerConfig>) -> (u16, Background) {

@@ -1,5 +1,4 @@
 //! What the rings that run the program share: starting it as a user would, and holding its documents against the schema.
 
-pub mod certificate;
 pub mod program;
 pub mod schema;
