@@ -11,7 +11,8 @@ use crate::error::{Exit, Failure};
 use crate::load::{LaneRecord, LoadSpec, Observer, Settled, judge};
 use crate::model::{GateDecision, GateReport, Run, Stamp};
 use crate::report::{Format, Report};
-use crate::stats;
+use crate::stats::{self, Gate};
+use crate::sys::shutdown::Shutdown;
 
 /// Everything that was opened before measuring.
 pub struct Measuring<'a> {
@@ -102,6 +103,47 @@ fn render(format: Format, runs: &[Run], gate: Option<&GateReport>, width: u16) -
         (Format::Json, [run]) => crate::report::run_document(run),
         _ => format.reporter().render(&Report { runs, gate, width }),
     }
+}
+
+/// Runs a measurement on an event loop of its own, with word of the user's wish to stop.
+///
+/// # Errors
+/// When there is no event loop or signals cannot be caught; else as the measurement says.
+pub fn on_event_loop<T>(measure: impl AsyncFnOnce(&Shutdown) -> Result<T, Failure>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let measured = runtime.block_on(async {
+        let shutdown = Shutdown::listen()
+            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
+        measure(&shutdown).await
+    });
+    // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
+    runtime.shutdown_background();
+    measured
+}
+
+/// Refuses a gate on a name that no run of this command has now, and not after the measurement. `series` are its
+/// measurements, without their parts.
+///
+/// # Errors
+/// A usage error that lists the series.
+pub fn check_gates(gates: &[Gate], command: &str, series: &[&str]) -> Result<(), Failure> {
+    let is_known = |name: &str| series.iter().any(|series| name.strip_prefix(series).is_some_and(is_part));
+    match gates.iter().find(|gate| !is_known(gate.subject_name())) {
+        None => Ok(()),
+        Some(gate) => {
+            let what = format!("`{gate}`: `{command}` has no series `{}` with a statistic", gate.subject_name());
+            Err(Failure::plain(Exit::Usage, what)
+                .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {}", series.join(", "))))
+        }
+    }
+}
+
+/// What may follow the name of a series: nothing, or the part of it that is a series of its own.
+fn is_part(suffix: &str) -> bool {
+    matches!(suffix, "" | ".service" | ".slip" | ".kernel" | ".programmed")
 }
 
 /// What a gate decided, on stderr: stdout may be JSON.
