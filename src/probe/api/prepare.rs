@@ -14,9 +14,11 @@ use tokio::time::timeout;
 
 use super::connection::{OpenError, Opener};
 use super::credentials::{Credentials, Login, TokenError};
+use super::evaluate::{CACHE_PATH, QUORUM_PATH};
 use super::kube::{self, Identity, KubeError};
 use super::operation::{ApiOperation, Shared};
 use super::request::Reply;
+use super::server::{Asker, Kind};
 use super::spec::{ApiSpec, HttpChoice, Server, Version};
 use crate::load::{Arrival, Lane};
 use crate::model::{Labels, Outcome, Warning};
@@ -91,8 +93,13 @@ pub struct Prepared {
     pub warnings: Vec<Warning>,
     /// Addresses that were passed over for the one that is dialled, with what they did.
     pub passed_over: Vec<(IpAddr, &'static str)>,
+    /// How many of the lanes are those that the user asked for.
+    pub path_count: usize,
+    /// Whether connections are kept.
+    pub keeps: bool,
+    is_reached: bool,
+    own_headers: Vec<(String, String)>,
     labels: Labels,
-    keeps: bool,
 }
 
 /// Prepares everything, and asks for the first path once.
@@ -107,6 +114,7 @@ pub async fn prepare(spec: &ApiSpec) -> Result<Prepared, PrepareError> {
     let trust = Trust::from_pem(&identity.pem)?;
     let mut prepared = assemble(spec, identity, trust).await?;
     let discovered = prepared.discover(spec).await?;
+    prepared.is_reached = discovered.is_some();
     prepared.label(spec, discovered.as_ref());
     for path in &spec.paths {
         prepared.add(path);
@@ -179,8 +187,11 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
         trust,
         warnings,
         passed_over: located.passed_over,
-        labels: Labels::new(),
+        path_count: spec.paths.len(),
         keeps: spec.reuse,
+        is_reached: false,
+        own_headers: identity.headers,
+        labels: Labels::new(),
     })
 }
 
@@ -262,8 +273,44 @@ impl Prepared {
         }
     }
 
+    /// Finds out what kind of server it is, and how its metrics stand before the run.
+    pub async fn ask_kind(&self) -> Kind {
+        match self.is_reached {
+            true => self.asker().kind().await,
+            false => Kind::Other { reason: "it did not answer before the run".to_owned() },
+        }
+    }
+
+    /// Who asks the server about itself.
+    pub fn asker(&self) -> Asker<'_> {
+        let opener = &self.shared.opener;
+        Asker {
+            url: &self.url,
+            address: opener.address,
+            server_name: opener.tls.as_ref().map_or(&self.url.host, |(_, name)| name),
+            trust: &self.trust,
+            credentials: &self.shared.credentials,
+            headers: self.own_headers.clone(),
+        }
+    }
+
+    /// Host and port, as another command takes them.
+    pub fn authority(&self) -> String {
+        let host = &self.url.host;
+        if host.contains(':') { format!("[{host}]:{}", self.url.port) } else { format!("{host}:{}", self.url.port) }
+    }
+
+    /// Adds the two reads of one object whose difference is what a read through etcd costs.
+    pub fn add_pair(&mut self, spec: &ApiSpec) {
+        for path in [QUORUM_PATH, CACHE_PATH] {
+            if !spec.paths.iter().any(|own| own == path) {
+                self.add(path);
+            }
+        }
+    }
+
     /// Adds a lane for a path.
-    pub fn add(&mut self, path: &str) {
+    fn add(&mut self, path: &str) {
         let operation = ApiOperation::new(Rc::clone(&self.shared), path, self.keeps);
         let labels = self.labels.clone().with("path", path);
         self.lanes.push(Lane { operation, name: SERIES, labels, floor: false, reference: None });

@@ -61,12 +61,6 @@ impl Marks {
         self.written.get().zip(self.first.get())
     }
 
-    /// Whether an answer has begun.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.first.get().is_some()
-    }
-
     /// Whether the server wants no further requests on this connection.
     #[must_use]
     pub fn is_going_away(&self) -> bool {
