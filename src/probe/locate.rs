@@ -202,3 +202,15 @@ impl FromStr for Rule {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_take_several_addresses() {
+        let rule: Rule = "two.test:80:[::1],127.0.0.1".parse().unwrap();
+        assert_eq!((rule.host.as_str(), rule.port, rule.addresses.len()), ("two.test", 80, 2));
+        assert!("two.test:80".parse::<Rule>().is_err());
+    }
+}

@@ -31,6 +31,8 @@ use crate::wire::{Dialer, TlsFailure, alpn_of};
 
 type Io = TokioIo<Stamped>;
 type Body = Empty<Bytes>;
+/// The answer to come.
+pub type Response = Pin<Box<dyn Future<Output = hyper::Result<hyper::Response<hyper::body::Incoming>>>>>;
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How connections to one server are opened.
@@ -91,7 +93,7 @@ impl Opener {
     ///
     /// # Errors
     /// How it counts.
-    pub async fn open(&self, at: &Cell<Phase>) -> Result<(Connection, Opening), OpenError> {
+    pub async fn open(&self, at: &Cell<Phase>) -> Result<(Box<Connection>, Opening), OpenError> {
         let mut opening = Opening::default();
         if self.looks_up {
             at.set(Phase::Dns);
@@ -109,7 +111,7 @@ impl Opener {
         let (transport, version) = self.secure(stream, at, &mut opening).await?;
         at.set(Phase::Ttfb);
         let connection = Connection::start(transport, version).await.map_err(|_| OpenError::Outcome(CLOSED))?;
-        Ok((connection, opening))
+        Ok((Box::new(connection), opening))
     }
 
     async fn secure(
@@ -185,15 +187,12 @@ impl Connection {
         polled.map(|ready| ready.is_ok())
     }
 
-    /// Hands a request over; nothing moves before the connection is driven.
-    pub fn send(
-        &mut self,
-        request: hyper::Request<Body>,
-    ) -> impl Future<Output = hyper::Result<hyper::Response<hyper::body::Incoming>>> + use<> {
-        use futures_util::future::Either;
+    /// Hands a request over; nothing moves before the connection is driven. The answer to come is on the heap: it holds a
+    /// place for the request itself, and would be copied with every attempt.
+    pub fn send(&mut self, request: hyper::Request<Body>) -> Response {
         match &mut self.http {
-            Http::One { sender, .. } => Either::Left(sender.send_request(request)),
-            Http::Two { sender, .. } => Either::Right(sender.send_request(request)),
+            Http::One { sender, .. } => Box::pin(sender.send_request(request)),
+            Http::Two { sender, .. } => Box::pin(sender.send_request(request)),
         }
     }
 

@@ -76,8 +76,19 @@ pub struct Account {
     pub cell: Cell,
     /// What the server counted.
     pub growth: Growth,
-    /// Requests of this cell that we made and that were answered.
-    pub our_count: u64,
+    /// Our own paths in this cell: the two reads of one object share theirs.
+    pub ours: Vec<Ours>,
+    /// Requests of all cells that we made and that were answered.
+    pub total_count: u64,
+}
+
+/// One of our paths in a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ours {
+    /// Path and query.
+    pub path: String,
+    /// Its answers, those of the warm-up included.
+    pub answer_count: u64,
 }
 
 /// A path's time in parts.
@@ -110,9 +121,28 @@ impl PathTimes {
     }
 }
 
-/// Splits the mean time of a path; `None` below the fewest answers.
+impl Account {
+    fn our_count(&self) -> u64 {
+        self.ours.iter().map(|ours| ours.answer_count).sum()
+    }
+
+    /// Which share of our requests in the cell may go to etcd.
+    fn uncached_ratio(&self) -> f64 {
+        let uncached: u64 =
+            self.ours.iter().filter(|ours| !is_from_cache(&ours.path)).map(|ours| ours.answer_count).sum();
+        uncached as f64 / self.our_count().max(1) as f64
+    }
+}
+
+/// Whether the path asks for whatever the server has at hand.
+fn is_from_cache(path: &str) -> bool {
+    path.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "resourceVersion=0"))
+}
+
+/// Splits the mean time of a path; `None` below the fewest answers. `beside` are all of our paths in the same cell, for the
+/// server's mean is one over all of them.
 #[must_use]
-pub fn split(times: &PathTimes, account: Option<&Account>) -> Option<Split> {
+pub fn split(times: &PathTimes, account: Option<&Account>, beside: &[PathTimes]) -> Option<Split> {
     let total = times.total.filter(|total| *total > 0.0 && times.ok_count >= FEWEST)?;
     let (mut parts, mut doubts, mut confidence) = (Vec::new(), Vec::new(), None);
     for (phase, mean) in &times.means {
@@ -124,8 +154,9 @@ pub fn split(times: &PathTimes, account: Option<&Account>) -> Option<Split> {
             Phase::Ttfb => match account.and_then(|account| Some((account, account.growth.requests?.mean_ns()?))) {
                 None => parts.push((Part::Answer, *mean)),
                 Some((account, server)) => {
-                    parts.extend(inside(*mean, server, &account.growth));
-                    let (trust, reasons) = doubt(account, server, *mean);
+                    let waited = mean_ttfb(beside).unwrap_or(*mean);
+                    parts.extend(inside(times, *mean, (waited - server).max(0.0), account));
+                    let (trust, reasons) = doubt(account, server, waited);
                     confidence = Some(trust);
                     doubts = reasons;
                 }
@@ -136,14 +167,29 @@ pub fn split(times: &PathTimes, account: Option<&Account>) -> Option<Split> {
     Some(Split { parts, total, confidence, doubts })
 }
 
-/// What lies between the request and the first byte of its answer, by the server's own account.
-fn inside(ttfb: f64, server: f64, growth: &Growth) -> Vec<(Part, f64)> {
-    let server = server.min(ttfb);
-    let mut parts = vec![(Part::Network, ttfb - server)];
+/// The mean time to the first byte over several paths.
+fn mean_ttfb(paths: &[PathTimes]) -> Option<f64> {
+    let known = paths.iter().filter_map(|times| {
+        let (_, mean) = times.means.iter().find(|(phase, _)| *phase == Phase::Ttfb)?;
+        Some((*mean, times.ok_count as f64))
+    });
+    let (sum, count) = known.fold((0.0, 0.0), |(sum, n), (mean, count)| (sum + mean * count, n + count));
+    (count > 0.0).then(|| sum / count)
+}
+
+/// What lies between the request and the first byte of its answer, by the server's own account; `network` is what the
+/// server does not account for.
+fn inside(times: &PathTimes, ttfb: f64, network: f64, account: &Account) -> Vec<(Part, f64)> {
+    let growth = &account.growth;
+    let network = network.min(ttfb);
+    let server = ttfb - network;
     // Per request of ours, not per request to etcd: a list from the cache causes none.
-    let etcd = growth.etcd.zip(growth.requests).map(|(etcd, requests)| etcd.seconds / requests.count * 1e9);
-    let etcd = etcd.map(|etcd| etcd.min(server));
+    let etcd = growth.etcd.zip(growth.requests).map(|(etcd, requests)| match is_from_cache(&times.path) {
+        true => 0.0,
+        false => (etcd.seconds / requests.count * 1e9 / account.uncached_ratio()).min(server),
+    });
     let queue = growth.queue.and_then(|queue| queue.mean_ns()).map(|queue| queue.min(server - etcd.unwrap_or(0.0)));
+    let mut parts = vec![(Part::Network, network)];
     parts.extend(etcd.map(|etcd| (Part::Etcd, etcd)));
     parts.extend(queue.map(|queue| (Part::Queue, queue)));
     parts.push((Part::Work, server - etcd.unwrap_or(0.0) - queue.unwrap_or(0.0)));
@@ -152,7 +198,7 @@ fn inside(ttfb: f64, server: f64, growth: &Growth) -> Vec<(Part, f64)> {
 
 fn doubt(account: &Account, server: f64, ttfb: f64) -> (Confidence, Vec<String>) {
     let counted = account.growth.requests.map_or(0.0, |requests| requests.count);
-    let share = account.our_count as f64 / counted.max(1.0);
+    let share = account.our_count() as f64 / counted.max(1.0);
     let mut doubts = Vec::new();
     let mut confidence = Confidence::High;
     let mut lower = |to: Confidence, why: String| {
@@ -162,7 +208,7 @@ fn doubt(account: &Account, server: f64, ttfb: f64) -> (Confidence, Vec<String>)
     if share > MORE_THAN_ALL {
         let text = format!(
             "the server counted {counted:.0} of our {} requests: another replica behind the address answered the rest",
-            account.our_count
+            account.our_count()
         );
         lower(Confidence::Low, text);
     } else if share < NEARLY_ALL {
@@ -173,7 +219,7 @@ fn doubt(account: &Account, server: f64, ttfb: f64) -> (Confidence, Vec<String>)
         lower(Confidence::Low, "its mean is longer than what we waited, so it is not of our requests".to_owned());
     }
     let queued = account.growth.queue.map_or(0.0, |queue| queue.count);
-    if queued > counted / NEARLY_ALL {
+    if queued * NEARLY_ALL > account.total_count as f64 {
         lower(Confidence::Medium, "its queue wait is the mean of all its requests, not of ours".to_owned());
     }
     if account.growth.etcd.is_none() {
@@ -359,7 +405,8 @@ mod tests {
     }
 
     fn account(our_count: u64, growth: Growth) -> Account {
-        Account { cell: Cell::of("/api/v1/pods"), growth, our_count }
+        let ours = vec![Ours { path: "/api/v1/pods".to_owned(), answer_count: our_count }];
+        Account { cell: Cell::of("/api/v1/pods"), growth, ours, total_count: our_count }
     }
 
     fn shown(split: &Split) -> Vec<(Part, f64)> {
@@ -370,7 +417,7 @@ mod tests {
     fn the_servers_account_is_taken_apart() {
         let growth = Growth { requests: totals(100.0, 30.0), etcd: totals(200.0, 10.0), queue: totals(100.0, 2.0) };
         let times = times(&[(Phase::Dns, 1.0), (Phase::Tls, 5.0), (Phase::Ttfb, 40.0), (Phase::Transfer, 4.0)]);
-        let split = split(&times, Some(&account(100, growth))).unwrap();
+        let split = split(&times, Some(&account(100, growth)), &[]).unwrap();
         let expected = [
             (Part::Etcd, 20.0),
             (Part::Network, 10.0),
@@ -387,18 +434,36 @@ mod tests {
     }
 
     #[test]
+    fn two_reads_that_share_a_cell_are_told_apart() {
+        // 60 ms through etcd, 10 ms from the cache: the server's mean is 33 ms, and 2 ms are the way.
+        let growth = Growth { requests: totals(200.0, 33.0), etcd: totals(100.0, 50.0), queue: None };
+        let named = |path: &str, ttfb| PathTimes { path: path.to_owned(), ..times(&[(Phase::Ttfb, ttfb)]) };
+        let (quorum, cache) = (named(QUORUM_PATH, 60.0), named(CACHE_PATH, 10.0));
+        let ours = [QUORUM_PATH, CACHE_PATH].map(|path| Ours { path: path.to_owned(), answer_count: 100 });
+        let account = Account { cell: Cell::of(QUORUM_PATH), growth, ours: ours.into(), total_count: 200 };
+        let parts = |times| {
+            let split = split(times, Some(&account), &[quorum.clone(), cache.clone()]).unwrap();
+            (shown(&split), split.confidence)
+        };
+        let through_etcd = vec![(Part::Etcd, 50.0), (Part::Work, 8.0), (Part::Network, 2.0)];
+        assert_eq!(parts(&quorum), (through_etcd, Some(Confidence::High)));
+        let from_cache = vec![(Part::Work, 8.0), (Part::Network, 2.0), (Part::Etcd, 0.0)];
+        assert_eq!(parts(&cache), (from_cache, Some(Confidence::High)));
+    }
+
+    #[test]
     fn without_the_servers_account_the_answer_is_one_part() {
-        let split = split(&times(&[(Phase::Tcp, 1.0), (Phase::Ttfb, 3.0)]), None).unwrap();
+        let split = split(&times(&[(Phase::Tcp, 1.0), (Phase::Ttfb, 3.0)]), None, &[]).unwrap();
         assert_eq!((shown(&split), split.confidence), (vec![(Part::Answer, 3.0), (Part::Handshake, 1.0)], None));
         let few = PathTimes { ok_count: FEWEST - 1, ..times(&[(Phase::Ttfb, 3.0)]) };
-        assert_eq!(super::split(&few, None), None);
+        assert_eq!(super::split(&few, None, &[]), None);
     }
 
     #[test]
     fn other_clients_and_other_replicas_lower_the_confidence() {
         let growth = |count, mean| Growth { requests: totals(count, mean), etcd: totals(count, 1.0), queue: None };
         let trust = |ours, growth| {
-            let split = split(&times(&[(Phase::Ttfb, 40.0)]), Some(&account(ours, growth))).unwrap();
+            let split = split(&times(&[(Phase::Ttfb, 40.0)]), Some(&account(ours, growth)), &[]).unwrap();
             (split.confidence.unwrap(), split.doubts.len())
         };
         assert_eq!(trust(100, growth(103.0, 20.0)), (Confidence::High, 0));

@@ -7,8 +7,8 @@
 //! ## Timed
 //! From the planned start of each request (`api.request`) and from the real one (`api.request.service`) to its last byte.
 //! Phases lie within: the lookup (`api.dns`, as `getaddrinfo` does it), the TCP handshake (`api.tcp`), the TLS handshake
-//! (`api.tls`), from the last byte of the request written to the first byte of the answer read (`api.ttfb`), from there to
-//! its last byte (`api.transfer`), and all of it (`api.total`). On a kept connection the first three do not exist; opening
+//! (`api.tls`), from the write that hands the end of the request to the kernel to the read that brings the first byte of the
+//! answer (`api.ttfb`), from there to its last byte (`api.transfer`), and all of it (`api.total`). On a kept connection the first three do not exist; opening
 //! it is before the request and no part of any phase. The choice of the address, the discovery of the HTTP version,
 //! reading credentials and the scrapes of the server's metrics are outside.
 //!
@@ -44,7 +44,7 @@ pub use kube::KubeError;
 pub use prepare::PrepareError;
 pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
 
-use self::evaluate::{Account, CACHE_PATH, PathTimes, QUORUM_PATH};
+use self::evaluate::{Account, CACHE_PATH, Ours, PathTimes, QUORUM_PATH};
 use self::notes::{Facts, finding};
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
@@ -149,7 +149,9 @@ impl Measured {
             let path = &lane.operation.path;
             let cell = cell::Cell::of(path);
             let account = accounts.iter().find(|account| account.cell == cell);
-            let split = evaluate::split(&PathTimes::of(&self.series, path), account);
+            let beside = account.map(|account| account.ours.iter().map(|ours| PathTimes::of(&self.series, &ours.path)));
+            let beside: Vec<PathTimes> = beside.into_iter().flatten().collect();
+            let split = evaluate::split(&PathTimes::of(&self.series, path), account, &beside);
             self.findings.extend(split.map(|split| split.finding(path, &prepared.authority())));
         }
         let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
@@ -183,15 +185,18 @@ impl Prepared {
 
     /// The server's account of each kind of request that we made.
     fn accounts(&self, before: &crate::wire::Exposition, after: &crate::wire::Exposition) -> Vec<Account> {
-        let mut counts: BTreeMap<cell::Cell, u64> = BTreeMap::new();
+        let mut ours: BTreeMap<cell::Cell, Vec<Ours>> = BTreeMap::new();
         for lane in &self.lanes {
-            *counts.entry(cell::Cell::of(&lane.operation.path)).or_default() += lane.operation.tally.answer_count.get();
+            let path = &lane.operation.path;
+            let one = Ours { path: path.clone(), answer_count: lane.operation.tally.answer_count.get() };
+            ours.entry(cell::Cell::of(path)).or_default().push(one);
         }
-        let account = |(cell, our_count)| {
+        let total_count = ours.values().flatten().map(|ours| ours.answer_count).sum();
+        let account = |(cell, ours)| {
             let growth = server::growth(before, after, &cell);
-            Account { cell, growth, our_count }
+            Account { cell, growth, ours, total_count }
         };
-        counts.into_iter().map(account).collect()
+        ours.into_iter().map(account).collect()
     }
 }
 

@@ -131,7 +131,7 @@ impl ApiOperation {
         let Some(idle) = &self.idle else { return };
         for _ in 0..count {
             let Ok((connection, _)) = self.shared.opener.open(&Cell::new(Phase::Tcp)).await else { return };
-            idle.borrow_mut().push(Box::new(connection));
+            idle.borrow_mut().push(connection);
         }
     }
 
@@ -172,12 +172,12 @@ impl ApiOperation {
             }
         }
         self.tally.reopened_count.set(self.tally.reopened_count.get() + 1);
-        let (connection, _) = self.open(at).await?;
-        Ok(Box::new(connection))
+        Ok(self.open(at).await?.0)
     }
 
-    async fn open(&self, at: &Cell<Phase>) -> Result<(Connection, Opening), Outcome> {
-        self.shared.opener.open(at).await.map_err(|error| match error {
+    async fn open(&self, at: &Cell<Phase>) -> Result<(Box<Connection>, Opening), Outcome> {
+        // On the heap, because the TLS handshake would make every attempt large, those on kept connections too.
+        Box::pin(self.shared.opener.open(at)).await.map_err(|error| match error {
             OpenError::Outcome(outcome) => outcome,
             OpenError::Tls(failure) => {
                 self.tally.tls_text.replace(Some(failure.text));
@@ -260,4 +260,19 @@ fn make(shared: &Shared, path: &str, version: Version) -> Option<Question> {
         *request.version_mut() = hyper::Version::HTTP_2;
     }
     Some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_small_enough_to_be_copied() {
+        fn size_of_future<F: Future>(_: impl Fn(&'static ApiOperation) -> F) -> usize {
+            size_of::<F>()
+        }
+        // A TLS handshake inline makes it 1.6 KB, and its copies the dearest part of a request.
+        let size = size_of_future(|operation| operation.attempt());
+        assert!(size <= 768, "{size} bytes");
+    }
 }

@@ -73,7 +73,7 @@ impl Opening {
 pub struct Exchange {
     /// When the request was handed over.
     pub began: Stamp,
-    /// When its last byte had been written.
+    /// When its last byte was handed to the kernel.
     pub written: Stamp,
     /// When the first byte of the answer had been read.
     pub first: Stamp,

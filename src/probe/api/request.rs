@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -15,10 +15,10 @@ use http_body_util::Empty;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, header};
 
-use super::connection::{CLOSED, Connection};
+use super::connection::{CLOSED, Connection, Response};
 use super::phases::{Exchange, Phase};
 use super::spec::Version;
-use crate::model::Outcome;
+use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 
 /// The prepared text of a request; cheap to clone.
@@ -43,16 +43,34 @@ pub struct Reply {
 ///
 /// # Errors
 /// How the attempt ended without a whole answer.
-pub async fn ask(
-    connection: &mut Connection,
+pub fn ask<'a>(
+    connection: &'a mut Connection,
     question: Question,
+    max_body: u64,
+    at: &'a Cell<Phase>,
+) -> impl Future<Output = Result<Reply, Outcome>> + use<'a> {
+    connection.marks.arm();
+    let began = clock::now();
+    // Handed over before the future is made: one that held the request would be the larger for it.
+    let response = connection.send(question);
+    finish(connection, response, began, max_body, at)
+}
+
+async fn finish(
+    connection: &mut Connection,
+    mut response: Response,
+    began: Stamp,
     max_body: u64,
     at: &Cell<Phase>,
 ) -> Result<Reply, Outcome> {
-    connection.marks.arm();
-    let began = clock::now();
-    let response = head(connection, question).await;
-    let response = response.map_err(|error| outcome_of(connection, error.as_ref()))?;
+    let response = poll_fn(|cx| {
+        connection.drive(cx);
+        match response.as_mut().poll(&mut asleep()) {
+            Poll::Pending if connection.is_over() => Poll::Ready(Err(None)),
+            polled => polled.map_err(Some),
+        }
+    });
+    let response = response.await.map_err(|error| outcome_of(connection, error.as_ref()))?;
     at.set(Phase::Transfer);
     let (head, body) = response.into_parts();
     let body_bytes = read(connection, body, max_body).await?;
@@ -67,22 +85,6 @@ pub async fn ask(
         is_kept: !closes && !connection.is_over() && !connection.marks.is_going_away(),
         body_bytes,
     })
-}
-
-/// The head of the answer; `None` as error where the connection ended without a word.
-async fn head(
-    connection: &mut Connection,
-    question: Question,
-) -> Result<hyper::Response<Incoming>, Option<hyper::Error>> {
-    let mut response = pin!(connection.send(question));
-    poll_fn(|cx| {
-        connection.drive(cx);
-        match response.as_mut().poll(&mut asleep()) {
-            Poll::Pending if connection.is_over() => Poll::Ready(Err(None)),
-            polled => polled.map_err(Some),
-        }
-    })
-    .await
 }
 
 /// Reads the body to its end: how long it was.

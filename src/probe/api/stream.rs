@@ -30,7 +30,7 @@ pub enum Transport {
 /// What was noted of a connection; shared by its stream and by whoever asks.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// When the latest write before the answer ended.
+    /// When the latest write before the answer began: what is written can be answered before its write returns.
     written: Cell<Option<Stamp>>,
     /// When the first read of the answer ended.
     first: Cell<Option<Stamp>>,
@@ -55,7 +55,7 @@ impl Marks {
         self.first.set(None);
     }
 
-    /// When the request had left and when its answer began, once both are so.
+    /// When the end of the request was handed to the kernel and when its answer began, once both are so.
     #[must_use]
     pub fn span(&self) -> Option<(Stamp, Stamp)> {
         self.written.get().zip(self.first.get())
@@ -83,13 +83,13 @@ impl Stamped {
         (Self { transport, marks: Rc::clone(&marks), frames }, marks)
     }
 
-    fn note_written(&mut self, bytes: &[u8]) {
+    fn note_written(&mut self, at: Stamp, bytes: &[u8]) {
         let is_request = match &mut self.frames {
             None => self.marks.first.get().is_none(),
             Some(frames) => frames.0.feed(bytes).headers_ended,
         };
         if is_request {
-            self.marks.written.set(Some(clock::now()));
+            self.marks.written.set(Some(at));
         }
     }
 
@@ -139,12 +139,13 @@ impl AsyncRead for Stamped {
 
 impl AsyncWrite for Stamped {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let began = clock::now();
         let polled = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         };
         match &polled {
-            Poll::Ready(Ok(length)) => self.note_written(&bytes[..*length]),
+            Poll::Ready(Ok(length)) => self.note_written(began, &bytes[..*length]),
             Poll::Ready(Err(error)) => self.note_error(error),
             Poll::Pending => {}
         }

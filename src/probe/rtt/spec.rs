@@ -234,11 +234,4 @@ mod tests {
         assert!(reason("a=h:http").contains("1 to 65535"));
         assert!(reason("a=:80").contains("host is not"));
     }
-
-    #[test]
-    fn rules_take_several_addresses() {
-        let rule: Rule = "two.test:80:[::1],127.0.0.1".parse().unwrap();
-        assert_eq!((rule.host.as_str(), rule.port, rule.addresses.len()), ("two.test", 80, 2));
-        assert!("two.test:80".parse::<Rule>().is_err());
-    }
 }
