@@ -12,6 +12,7 @@ use crate::load::{LaneRecord, LoadSpec, Observer, Settled, judge};
 use crate::model::{GateDecision, GateReport, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats::{self, Gate};
+use crate::sys::shutdown::Shutdown;
 
 /// Everything that was opened before measuring.
 pub struct Measuring<'a> {
@@ -110,6 +111,25 @@ fn render(format: Format, runs: &[Run], gate: Option<&GateReport>, width: u16) -
         (Format::Json, [run]) => crate::report::run_document(run),
         _ => format.reporter().render(&Report { runs, gate, width }),
     }
+}
+
+/// Runs a measurement on an event loop of its own, with word of the user's wish to stop.
+///
+/// # Errors
+/// When there is no event loop or signals cannot be caught; else as the measurement says.
+pub fn on_event_loop<T>(measure: impl AsyncFnOnce(&Shutdown) -> Result<T, Failure>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let measured = runtime.block_on(async {
+        let shutdown = Shutdown::listen()
+            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
+        measure(&shutdown).await
+    });
+    // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
+    runtime.shutdown_background();
+    measured
 }
 
 /// A gate on a name that no run of a command has is told now and not after the measurement. `scalars` may be gated by

@@ -1,5 +1,6 @@
 //! The command line: the enum of commands and one match. The only folder that knows clap.
 
+mod address_args;
 mod bench;
 mod completions;
 mod echo;

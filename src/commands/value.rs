@@ -37,6 +37,29 @@ pub fn parse_share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "it is not a share from `0%` to `100%`".to_owned())
 }
 
+/// A size with its unit, in bytes: `64MiB`, `1MB`, `512KiB`; a bare number is bytes.
+///
+/// # Errors
+/// A sentence for the usage error.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("B", 1),
+        ("KB", 1_000),
+        ("KiB", 1 << 10),
+        ("MB", 1_000_000),
+        ("MiB", 1 << 20),
+        ("GB", 1_000_000_000),
+        ("GiB", 1 << 30),
+    ];
+    let wrong = || "it is not a size: write, for example, `512KiB`, `64MiB` or `1GiB`".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let size = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim())).map(|(_, size)| *size);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    size.and_then(|size| number.checked_mul(size)).ok_or_else(wrong)
+}
+
 /// A whole number of at least 1.
 ///
 /// # Errors
@@ -61,6 +84,16 @@ mod tests {
         assert!(parse("5 parsecs").is_err());
         assert!(parse("-5s").is_err());
         assert!(parse_positive("0s").is_err());
+    }
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_bytes("1 kb"), Ok(1_000));
+        assert_eq!(parse_bytes("17"), Ok(17));
+        for text in ["", "MiB", "-1", "1.5MiB", "1TiB", "99999999999GiB"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
     }
 
     #[test]

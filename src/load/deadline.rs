@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -66,9 +66,9 @@ impl Limit {
         }
     }
 
-    /// The outcome of `attempt`, or `None` once the limit has expired; the attempt is then dropped.
-    pub async fn hold<F: Future>(&self, attempt: F) -> Option<F::Output> {
-        let mut attempt = pin!(attempt);
+    /// The outcome of `attempt`, or `None` once the limit has expired; the attempt is then to be dropped. It comes pinned
+    /// because a future that is moved about is copied each time, and some of them are large.
+    pub async fn hold<F: Future>(&self, mut attempt: Pin<&mut F>) -> Option<F::Output> {
         poll_fn(|context| {
             let ended = match attempt.as_mut().poll(context) {
                 Poll::Ready(output) => Some(output),
@@ -88,6 +88,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::pin;
 
     use super::*;
 
@@ -95,18 +96,19 @@ mod tests {
     async fn an_answer_is_kept_and_a_silence_ends() {
         let mut deadlines = Deadlines::default();
         let (answered, silent) = (deadlines.add(Stamp::from_nanos(5)), deadlines.add(Stamp::from_nanos(7)));
-        assert_eq!(answered.hold(ready(1)).await, Some(1));
+        assert_eq!(answered.hold(pin!(ready(1))).await, Some(1));
         deadlines.expire(Stamp::from_nanos(1));
         assert_eq!(deadlines.next(), Some(Stamp::from_nanos(7)));
         deadlines.expire(Stamp::from_nanos(7));
-        assert_eq!((silent.hold(pending::<()>()).await, deadlines.next()), (None, None));
+        assert_eq!((silent.hold(pin!(pending::<()>())).await, deadlines.next()), (None, None));
     }
 
     #[tokio::test]
     async fn expiry_wakes_who_waits() {
         let mut deadlines = Deadlines::default();
         let limit = deadlines.add(Stamp::from_nanos(3));
-        let (ended, ()) = tokio::join!(limit.hold(pending::<()>()), async {
+        let attempt = pin!(pending::<()>());
+        let (ended, ()) = tokio::join!(limit.hold(attempt), async {
             tokio::task::yield_now().await;
             deadlines.expire(Stamp::from_nanos(3));
         });

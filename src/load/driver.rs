@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -146,7 +147,10 @@ struct Start {
 
 async fn attempt<O: Operation>(operation: &O, start: Start, limit: Rc<Limit>, spec: &LoadSpec) -> (Start, Settled) {
     let began = clock::now();
-    let answer = limit.hold(operation.attempt()).await.unwrap_or_else(|| Answer::new(Outcome::Lost));
+    let answer = {
+        let attempt = pin!(operation.attempt());
+        limit.hold(attempt).await.unwrap_or_else(|| Answer::new(Outcome::Lost))
+    };
     let ended = answer.ended.unwrap_or_else(clock::now);
     let (ordinal, planned) = (start.ordinal, start.planned);
     let settled = Settled { ordinal, planned, started: answer.started.unwrap_or(began), ended, answer };

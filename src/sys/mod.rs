@@ -9,6 +9,7 @@ pub mod disk;
 pub mod exec;
 pub mod host;
 pub mod icmp;
+pub mod plugin;
 pub mod resolve;
 pub mod shutdown;
 pub mod socket;

@@ -79,6 +79,21 @@ pub struct TrustPem {
     pub insecure: bool,
 }
 
+impl TrustPem {
+    /// Reads the files that a user gave.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn read(spec: &TlsSpec) -> Result<Self, TlsError> {
+        Ok(Self {
+            ca: spec.ca_file.as_deref().map(|path| read("CA file", path)).transpose()?,
+            client_cert: spec.client_cert.as_deref().map(|path| read("client certificate", path)).transpose()?,
+            client_key: spec.client_key.as_deref().map(|path| read("client key", path)).transpose()?,
+            insecure: spec.insecure,
+        })
+    }
+}
+
 /// Whom we trust and who we are; cheap to clone.
 #[derive(Clone)]
 pub struct Trust {
@@ -91,12 +106,7 @@ impl Trust {
     /// # Errors
     /// When one is missing, holds something else, or does not fit the others.
     pub fn load(spec: &TlsSpec) -> Result<Self, TlsError> {
-        Self::from_pem(&TrustPem {
-            ca: spec.ca_file.as_deref().map(|path| read("CA file", path)).transpose()?,
-            client_cert: spec.client_cert.as_deref().map(|path| read("client certificate", path)).transpose()?,
-            client_key: spec.client_key.as_deref().map(|path| read("client key", path)).transpose()?,
-            insecure: spec.insecure,
-        })
+        Self::from_pem(&TrustPem::read(spec)?)
     }
 
     /// Takes their contents.

@@ -3,6 +3,8 @@
 //! A measured value is never below what was programmed, and above it by no more than the slack that each test states.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod api;
+mod api_fault;
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod cost;
@@ -18,3 +20,4 @@ mod strange;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod web;

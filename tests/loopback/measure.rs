@@ -3,8 +3,8 @@
 
 use offloadctl::load::{Arrival, Length, LoadSpec, Spacing};
 use offloadctl::model::{Counts, Run, Series};
+use offloadctl::probe::Reach;
 use offloadctl::probe::rtt::{Channel, Measured, RttSpec, measure};
-use offloadctl::sys::resolve::Family;
 use offloadctl::sys::shutdown::Shutdown;
 
 use crate::support::program::{Ended, Scene};
@@ -37,9 +37,7 @@ pub fn library(target: &str, channels: &[Channel], rate: u32, count: u64) -> Mea
     let spec = RttSpec {
         targets: vec![target.parse().unwrap()],
         channels: Some(channels.iter().copied().collect()),
-        family: Family::Any,
-        bind: None,
-        resolve: Vec::new(),
+        reach: Reach::default(),
         load: LoadSpec {
             arrival: Arrival::Open { rate: format!("{rate}/s").parse().unwrap(), spacing: Spacing::Constant },
             length: Length::Count(count),

@@ -1,5 +1,6 @@
 //! `offloadctl probe`: one file per question.
 
+mod api;
 mod rtt;
 
 use clap::Subcommand;
@@ -8,6 +9,8 @@ use crate::error::{Exit, Failure};
 
 #[derive(Debug, Subcommand)]
 pub enum ProbeCommand {
+    /// Requests to an HTTP API such as that of Kubernetes, phase by phase
+    Api(api::ApiArgs),
     /// Round-trip time to several places at once, by handshake, ICMP and echo
     Rtt(rtt::RttArgs),
 }
@@ -18,6 +21,7 @@ pub enum ProbeCommand {
 /// As the probe says.
 pub fn run(command: ProbeCommand) -> Result<Exit, Failure> {
     match command {
+        ProbeCommand::Api(args) => api::run(&args),
         ProbeCommand::Rtt(args) => rtt::run(&args),
     }
 }

@@ -1,23 +1,20 @@
 //! `offloadctl probe rtt`: arguments to spec, and the run around the measurement.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::commands::address_args::AddressArgs;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Measuring, check_gates};
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::read_topology;
 use crate::commands::value::parse_share;
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
-use crate::probe::rtt::{
-    Channel, LocateError, Measured, Place, PrepareError, RttError, RttSpec, Rule, Target, lost_targets, measure,
-};
+use crate::probe::rtt::{Channel, Measured, Place, PrepareError, RttError, RttSpec, Target, measure};
+use crate::probe::{LocateError, lost_targets};
 use crate::sys::host::raise_file_limit;
-use crate::sys::resolve::Family;
-use crate::sys::shutdown::Shutdown;
 use crate::topo::{TopologyFile, TopologyTarget};
 
 const EXAMPLES: &str = "Examples:
@@ -57,18 +54,8 @@ pub struct RttArgs {
     /// Channels to measure [default: connect, icmp; echo and udp where the far end is an offloadctl echo]
     #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_enum)]
     channel: Vec<ChannelArg>,
-    /// IPv4 only
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    ipv4: bool,
-    /// IPv6 only
-    #[arg(short = '6', long)]
-    ipv6: bool,
-    /// Measure from this local address
-    #[arg(long, value_name = "ADDRESS")]
-    bind: Option<IpAddr>,
-    /// Take these addresses for a name instead of looking it up; may repeat
-    #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]")]
-    resolve: Vec<Rule>,
+    #[command(flatten)]
+    address: AddressArgs,
     /// Exit 1 if more of a target's attempts than this stay unanswered; total loss always does
     #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = parse_share)]
     max_loss: f64,
@@ -95,18 +82,8 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     raise_file_limit();
     let header = Header::new("probe rtt", &spec, spec.load.seed, args.output.labels())?;
     let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
     let mut watcher = measuring.observer("probe rtt");
-    let measured = runtime.block_on(async {
-        let shutdown = Shutdown::listen()
-            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
-        measure(&spec, &mut watcher, &shutdown).await.map_err(explain)
-    });
-    // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
-    runtime.shutdown_background();
+    let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
     watcher.finish();
     let run = measuring.run(parts(measured?));
     let responses: Vec<_> = run.responses().collect();
@@ -138,7 +115,7 @@ fn explain(error: RttError) -> Failure {
             "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
         }
         RttError::Prepare(PrepareError::Nothing { .. }) => "write NAME=HOST:PORT",
-        RttError::Prepare(PrepareError::Bind { .. }) => "`ip address` shows the addresses of this host",
+        RttError::Prepare(PrepareError::Bind(_)) => "`ip address` shows the addresses of this host",
         _ => "see `offloadctl probe rtt --help`",
     };
     Failure::unable(error).hint(hint)
@@ -153,13 +130,7 @@ impl RttArgs {
         let spec = RttSpec {
             targets: self.all_targets(&file)?,
             channels: (!self.channel.is_empty()).then(|| self.channel.iter().map(|c| (*c).into()).collect()),
-            family: match (self.ipv4, self.ipv6, self.bind) {
-                (true, ..) | (false, false, Some(IpAddr::V4(_))) => Family::V4,
-                (_, true, _) | (_, _, Some(IpAddr::V6(_))) => Family::V6,
-                _ => Family::Any,
-            },
-            bind: self.bind,
-            resolve: self.resolve.clone(),
+            reach: self.address.reach(),
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };

@@ -3,14 +3,14 @@
 //! Separate because it is the only channel that works against any open port, and the only one with the kernel's own
 //! estimate beside ours. The connection is closed politely at once; the target sees a client that said nothing.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::load::{Answer, Detail};
 use crate::model::{Clock, Outcome};
+use crate::probe::dial::{open, outcome_of};
 use crate::sys::{clock, socket};
 
 /// Handshakes with one address.
@@ -44,36 +44,5 @@ impl ConnectChannel {
     fn kernel_detail(&self, stream: &TcpStream) -> Option<Detail> {
         let value_ns = socket::tcp_rtt_ns(stream.as_fd())?;
         Some(Detail { name: self.kernel_series, clock: Clock::Kernel, value_ns })
-    }
-}
-
-/// A socket for a connection to `address`, bound as asked.
-///
-/// # Errors
-/// When there are no descriptors, or the bind address is not of this host.
-pub fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(local) = bind {
-        socket.bind(SocketAddr::new(local, 0))?;
-    }
-    socket.set_nodelay(true)?;
-    Ok(socket)
-}
-
-/// What a failed connect or send means for its attempt. The kernel's own timeout is a loss like ours.
-#[must_use]
-pub fn outcome_of(error: &io::Error) -> Outcome {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Outcome::Refused,
-        io::ErrorKind::TimedOut => Outcome::Lost,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Outcome::Failed("unreachable"),
-        io::ErrorKind::ConnectionReset => Outcome::Failed("reset"),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Outcome::Failed("no_local_port"),
-        io::ErrorKind::PermissionDenied => Outcome::Failed("not_permitted"),
-        // What the kernel says of a blackhole route.
-        io::ErrorKind::InvalidInput => Outcome::Failed("unreachable"),
-        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Outcome::Failed("no_descriptor"),
-        _ if error.raw_os_error() == Some(libc::ENOBUFS) => Outcome::Failed("no_buffer"),
-        _ => Outcome::Failed("other"),
     }
 }

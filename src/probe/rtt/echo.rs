@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::connect::{open, outcome_of};
 use super::pending::Pending;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
 use crate::model::{Outcome, Stamp};
+use crate::probe::dial::{open, outcome_of};
 use crate::sys::clock;
 
 /// Pause before connecting again; after connections that were accepted and brought nothing it doubles up to the longest.

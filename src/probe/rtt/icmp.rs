@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::connect::outcome_of;
 use super::pending::Pending;
 use crate::load::Answer;
 use crate::model::{Outcome, Stamp};
+use crate::probe::dial::outcome_of;
 use crate::sys::clock;
 use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket};
 

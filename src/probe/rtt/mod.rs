@@ -20,9 +20,7 @@
 
 mod connect;
 mod echo;
-mod evaluate;
 mod icmp;
-mod locate;
 mod operation;
 mod pending;
 mod prepare;
@@ -32,10 +30,8 @@ mod udp;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use evaluate::lost_targets;
-pub use locate::LocateError;
 pub use prepare::PrepareError;
-pub use spec::{Channel, Place, RttSpec, Rule, SpecError, Target};
+pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
 use crate::load::{Arrival, DriverError, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
 use crate::model::{Finding, Series, Stamp, Warning};

@@ -14,13 +14,13 @@ use futures_util::future::try_join_all;
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::icmp::{IcmpChannel, IcmpHub};
-use super::locate::{LocateError, Located, locate};
 use super::operation::{RttOperation, kernel_series, series_name};
 use super::spec::{Channel, Place, RttSpec, Target};
 use super::udp::UdpChannel;
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
 use crate::model::{Finding, Labels, LinkProfile, Series, Severity, Stamp, Warning};
+use crate::probe::locate::{BindError, LocateError, Located, Sought, locate};
 use crate::sys::icmp::IcmpDenied;
 use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
 
@@ -48,13 +48,8 @@ pub enum PrepareError {
     #[error("the loopback echo of the noise floor could not be started")]
     Floor(#[source] io::Error),
     /// A local address that cannot be used.
-    #[error("cannot measure from the local address {address}")]
-    Bind {
-        /// As given with --bind.
-        address: IpAddr,
-        /// The kernel's word.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A UDP socket.
     #[error("no UDP socket")]
     Udp(#[source] io::Error),
@@ -98,7 +93,7 @@ struct Hubs {
 
 /// Prepares everything; on error nothing is left behind.
 pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
-    check_bind(spec)?;
+    spec.reach.try_bind()?;
     let emulation = emulate(spec)?;
     let mut prepared = Prepared {
         lanes: Vec::new(),
@@ -126,13 +121,6 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     }
     prepared._emulation = emulation;
     Ok(prepared)
-}
-
-/// A local address that is not of this host would make every target look bad.
-fn check_bind(spec: &RttSpec) -> Result<(), PrepareError> {
-    let Some(address) = spec.bind else { return Ok(()) };
-    let tried = std::net::UdpSocket::bind(SocketAddr::new(address, 0));
-    tried.map(drop).map_err(|source| PrepareError::Bind { address, source })
 }
 
 fn emulate(spec: &RttSpec) -> Result<Option<Emulation>, PrepareError> {
@@ -167,7 +155,7 @@ async fn discover(spec: &RttSpec, site: &Site<'_>) -> Echo {
     if !named && spec.named(Channel::Udp) {
         return Echo::Unasked;
     }
-    let channel = EchoChannel::open(site.address, spec.bind, spec.load.timeout);
+    let channel = EchoChannel::open(site.address, spec.reach.bind, spec.load.timeout);
     channel.settled().await;
     if site.emulated.is_some() {
         // The greeting is back before recording begins, so the link's own count is that of the attempts.
@@ -221,7 +209,10 @@ impl Prepared {
     ) -> Result<Vec<Site<'a>>, PrepareError> {
         let located = try_join_all(spec.targets.iter().map(|target| async move {
             match &target.place {
-                Place::Address { host, port } => locate(spec, &target.name, host, *port).await.map(Some),
+                Place::Address { host, port } => {
+                    let place = Sought { target: &target.name, host, port: *port, timeout: spec.load.timeout };
+                    locate(&spec.reach, &place).await.map(Some)
+                }
                 Place::Emulated { .. } => Ok(None),
             }
         }));
@@ -300,7 +291,7 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let channel = UdpChannel::open(site.address, spec.bind).await.map_err(PrepareError::Udp)?;
+            let channel = UdpChannel::open(site.address, spec.reach.bind).await.map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, RttOperation::Udp(channel));
         }
         if self.lanes.len() == before {
@@ -312,11 +303,11 @@ impl Prepared {
     fn add_connect_and_icmp(&mut self, spec: &RttSpec, site: &Site<'_>) -> Result<(), PrepareError> {
         if site.has_port && spec.wants(Channel::Connect) {
             let channel =
-                ConnectChannel { address: site.address, bind: spec.bind, kernel_series: kernel_series(false) };
+                ConnectChannel { address: site.address, bind: spec.reach.bind, kernel_series: kernel_series(false) };
             self.add(site, Channel::Connect, RttOperation::Connect(channel));
         }
         if spec.wants(Channel::Icmp) {
-            match self.hubs.of(site.address.ip(), spec.bind) {
+            match self.hubs.of(site.address.ip(), spec.reach.bind) {
                 Some(hub) => {
                     let channel = IcmpChannel { hub, address: site.address.into() };
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::load::LoadSpec;
 use crate::model::LinkProfile;
-use crate::sys::resolve::Family;
+use crate::probe::locate::{BindFamily, Reach};
 
 /// A spec that cannot be meant.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -37,11 +37,8 @@ pub enum SpecError {
     )]
     EmulatedChannel(String),
     /// A local address of another family than was asked for.
-    #[error("--bind {0} is not of the address family that was asked for")]
-    BindFamily(IpAddr),
-    /// Not a rule for names.
-    #[error("`{0}` is not `HOST:PORT:ADDRESS[,ADDRESS]`")]
-    Rule(String),
+    #[error(transparent)]
+    BindFamily(#[from] BindFamily),
 }
 
 /// A way to measure a round trip.
@@ -87,17 +84,6 @@ pub struct Target {
     pub place: Place,
 }
 
-/// Addresses given for a name, instead of the resolver's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Rule {
-    /// The name.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// What it stands for.
-    pub addresses: Vec<IpAddr>,
-}
-
 /// The whole of a `probe rtt`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RttSpec {
@@ -105,12 +91,9 @@ pub struct RttSpec {
     pub targets: Vec<Target>,
     /// By which channels; `None` takes what each target has.
     pub channels: Option<BTreeSet<Channel>>,
-    /// Which address family.
-    pub family: Family,
-    /// From which local address.
-    pub bind: Option<IpAddr>,
-    /// Names that are not looked up.
-    pub resolve: Vec<Rule>,
+    /// Which addresses, and from where.
+    #[serde(flatten)]
+    pub reach: Reach,
     /// How to load.
     pub load: LoadSpec,
     /// Share of unanswered attempts above which a target counts as lost.
@@ -126,9 +109,7 @@ impl RttSpec {
         if self.targets.is_empty() {
             return Err(SpecError::NoTarget);
         }
-        if let Some(address) = self.bind.filter(|address| !self.family.admits(address)) {
-            return Err(SpecError::BindFamily(address));
-        }
+        self.reach.check()?;
         let mut names = BTreeSet::new();
         for target in &self.targets {
             if !names.insert(&target.name) {
@@ -215,22 +196,6 @@ const fn nonzero(port: u16) -> Result<u16, &'static str> {
     if port == 0 { Err("its port is not a number from 1 to 65535") } else { Ok(port) }
 }
 
-impl FromStr for Rule {
-    type Err = SpecError;
-
-    fn from_str(text: &str) -> Result<Self, SpecError> {
-        let wrong = || SpecError::Rule(text.to_owned());
-        let (host, rest) = text.split_once(':').ok_or_else(wrong)?;
-        let (port, addresses) = rest.split_once(':').ok_or_else(wrong)?;
-        let addresses = addresses.split(',').map(|a| a.trim_start_matches('[').trim_end_matches(']').parse());
-        Ok(Self {
-            host: host.to_owned(),
-            port: port.parse().map_err(|_| wrong())?,
-            addresses: addresses.collect::<Result<_, _>>().map_err(|_| wrong())?,
-        })
-    }
-}
-
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -268,12 +233,5 @@ mod tests {
         assert!(reason("a=h:0").contains("1 to 65535"));
         assert!(reason("a=h:http").contains("1 to 65535"));
         assert!(reason("a=:80").contains("host is not"));
-    }
-
-    #[test]
-    fn rules_take_several_addresses() {
-        let rule: Rule = "two.test:80:[::1],127.0.0.1".parse().unwrap();
-        assert_eq!((rule.host.as_str(), rule.port, rule.addresses.len()), ("two.test", 80, 2));
-        assert!("two.test:80".parse::<Rule>().is_err());
     }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use super::connect::outcome_of;
 use super::pending::Pending;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
 use crate::model::Outcome;
+use crate::probe::dial::outcome_of;
 use crate::sys::clock;
 
 /// A connected UDP socket and the attempts on it.

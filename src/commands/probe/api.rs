@@ -1,0 +1,200 @@
+//! `offloadctl probe api`: arguments to spec, and the run around the measurement.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::commands::address_args::AddressArgs;
+use crate::commands::load_args::LoadArgs;
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::{parse_bytes, parse_share};
+use crate::context::{Header, Parts};
+use crate::error::{Exit, Failure};
+use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, Measured, PrepareError, Server, measure};
+use crate::probe::{LocateError, lost_targets};
+use crate::sys::host::raise_file_limit;
+use crate::wire::{TlsSpec, Url};
+
+const EXAMPLES: &str = "Examples:
+  What curl shows, as distributions: a new connection for each request, phase by phase:
+    offloadctl probe api https://api.example.com:6443/readyz --ca-file ca.pem --duration 1m
+  A Kubernetes with its own share of the time, as the current context of a kubeconfig:
+    offloadctl probe api --kubeconfig ~/.kube/config --path /api/v1/nodes
+  How many requests a second fit through ten kept connections:
+    offloadctl probe api http://127.0.0.1:8080/ --reuse --concurrency 10 --duration 10s
+  Fail a CI job when lists got slow:
+    offloadctl probe api --in-cluster --fail-if 'api.request.p95 > 500ms'";
+
+/// The measurements of this command, without their parts.
+const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
+
+/// The single numbers that a gate may name.
+const SCALARS: [&str; 5] =
+    ["api.status", "api.quorum_read_cost", "api.server.request_mean", "api.server.etcd_mean", "api.server.queue_mean"];
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ApiArgs {
+    /// The server: http:// or https://; a path in it is the one that is asked for
+    #[arg(value_name = "URL", required_unless_present_any = ["kubeconfig", "in_cluster"])]
+    url: Option<Url>,
+    /// The server and the login of a kubeconfig instead; its credential plugin is run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "in_cluster"])]
+    kubeconfig: Option<PathBuf>,
+    /// Which context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    context: Option<String>,
+    /// The API server of the cluster in which this program runs, as its service account
+    #[arg(long, conflicts_with = "url")]
+    in_cluster: bool,
+    /// What to ask for; may repeat, each path is measured on its own [default: /api/v1/namespaces]
+    #[arg(long, value_name = "PATH")]
+    path: Vec<String>,
+    /// Keep connections; otherwise each request has one of its own
+    #[arg(long)]
+    reuse: bool,
+    /// Which HTTP to speak; auto takes what the server prefers
+    #[arg(long, value_name = "VERSION", value_enum, default_value = "auto")]
+    http: HttpArg,
+    /// Longest body that is read; a longer one is a failure
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
+    max_body: u64,
+    #[command(flatten)]
+    address: AddressArgs,
+    /// Exit 1 if more of a path's attempts than this stay unanswered; total loss always does
+    #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = parse_share)]
+    max_loss: f64,
+    #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Trust and login")]
+struct TrustArgs {
+    /// Trust these certificate authorities instead of this host's
+    #[arg(long, value_name = "FILE.pem")]
+    ca_file: Option<PathBuf>,
+    /// Show this certificate to the server
+    #[arg(long, value_name = "FILE.pem")]
+    client_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(long, value_name = "FILE.pem")]
+    client_key: Option<PathBuf>,
+    /// Send the bearer token in this file; it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Do not check the server's certificate; it stands in the run
+    #[arg(long)]
+    insecure: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HttpArg {
+    Auto,
+    #[value(name = "1.1")]
+    One,
+    #[value(name = "2")]
+    Two,
+}
+
+/// Measures, and ends with the verdict.
+///
+/// # Errors
+/// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
+pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
+    let spec = args.spec()?;
+    raise_file_limit();
+    let header = Header::new("probe api", &spec, spec.load.seed, args.output.labels())?;
+    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
+    let mut watcher = measuring.observer("probe api");
+    let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
+    watcher.finish();
+    let run = measuring.run(parts(measured?));
+    let responses: Vec<_> = run.responses().collect();
+    let bad = lost_targets(&responses, spec.max_loss_ratio);
+    measuring.conclude(run, &bad)
+}
+
+fn parts(measured: Measured) -> Parts {
+    Parts {
+        series: measured.series,
+        scalars: measured.scalars,
+        findings: measured.findings,
+        warnings: measured.warnings,
+        elapsed: measured.elapsed,
+        complete: !measured.interrupted,
+    }
+}
+
+/// An error of the measurement with its next step.
+fn explain(error: ApiError) -> Failure {
+    let hint = match &error {
+        ApiError::Prepare(PrepareError::Tls { source, .. }) => source.hint.unwrap_or("see `openssl s_client -connect`"),
+        ApiError::Prepare(PrepareError::Kube(error)) => kube_hint(error),
+        ApiError::Prepare(PrepareError::Locate(LocateError::Family { .. })) => {
+            "leave out -4, -6 or --bind, or name a server with an address of that family"
+        }
+        ApiError::Prepare(PrepareError::Locate(_)) => {
+            "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
+        }
+        ApiError::Prepare(PrepareError::Bind(_)) => "`ip address` shows the addresses of this host",
+        ApiError::Prepare(PrepareError::Version { .. }) => "leave out --http, and the server chooses",
+        ApiError::Prepare(PrepareError::NotKept { .. }) => "leave out --reuse",
+        _ => "see `offloadctl probe api --help`",
+    };
+    let hint = match &error {
+        ApiError::Prepare(PrepareError::Kube(KubeError::Plugin { install_hint: Some(text), .. })) => {
+            format!("the kubeconfig says: {}", text.trim())
+        }
+        _ => hint.to_owned(),
+    };
+    Failure::unable(error).hint(hint)
+}
+
+const fn kube_hint(error: &KubeError) -> &'static str {
+    match error {
+        KubeError::Plugin { .. } | KubeError::Answer { .. } => {
+            "run the plugin by hand, log in with it, or give a token with --token-file"
+        }
+        KubeError::Outside(_) => "give a URL, or --kubeconfig FILE",
+        KubeError::Unsupported { .. } => "give the URL, with --token-file or --client-cert",
+        _ => "`kubectl config view --kubeconfig FILE` shows what kubectl makes of it",
+    }
+}
+
+impl ApiArgs {
+    fn spec(&self) -> Result<ApiSpec, Failure> {
+        let spec = ApiSpec {
+            server: match (&self.url, &self.kubeconfig) {
+                (Some(url), _) => Server::Url(url.clone()),
+                (None, Some(file)) => Server::Kubeconfig { file: file.clone(), context: self.context.clone() },
+                (None, None) => Server::InCluster,
+            },
+            paths: self.path.clone(),
+            reuse: self.reuse,
+            http: match self.http {
+                HttpArg::Auto => HttpChoice::Auto,
+                HttpArg::One => HttpChoice::One,
+                HttpArg::Two => HttpChoice::Two,
+            },
+            tls: TlsSpec {
+                ca_file: self.trust.ca_file.clone(),
+                client_cert: self.trust.client_cert.clone(),
+                client_key: self.trust.client_key.clone(),
+                insecure: self.trust.insecure,
+            },
+            token_file: self.trust.token_file.clone(),
+            reach: self.address.reach(),
+            max_body_bytes: self.max_body,
+            load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
+            max_loss_ratio: self.max_loss,
+        };
+        check_gates("probe api", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
+    }
+}

@@ -1,0 +1,116 @@
+//! HTTP/2 frames as they pass: where a HEADERS frame begins and ends, and whether a GOAWAY came. Pure.
+//!
+//! Separate because on an HTTP/2 connection not every byte after the request is of the answer: settings and window updates
+//! come in between, and would be taken for its first byte. RFC 9113 section 4.1 has the layout.
+
+/// Bytes before the payload of every frame.
+const HEADER_LENGTH: usize = 9;
+
+/// What a client sends before its first frame (RFC 9113 section 3.4).
+const PREFACE_LENGTH: usize = 24;
+
+const HEADERS: u8 = 0x1;
+const GOAWAY: u8 = 0x7;
+
+/// What one read or write held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// A HEADERS frame began.
+    pub headers_begun: bool,
+    /// A HEADERS frame ended.
+    pub headers_ended: bool,
+    /// The peer wants no further requests.
+    pub goaway: bool,
+}
+
+/// One direction of a connection.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    header: [u8; HEADER_LENGTH],
+    filled: usize,
+    /// Bytes of payload, or of the preface, that are still to pass.
+    pending: usize,
+    kind: Option<u8>,
+}
+
+impl Frames {
+    /// What the client sends.
+    #[must_use]
+    pub const fn of_client() -> Self {
+        Self { header: [0; HEADER_LENGTH], filled: 0, pending: PREFACE_LENGTH, kind: None }
+    }
+
+    /// What the server sends.
+    #[must_use]
+    pub const fn of_server() -> Self {
+        Self { pending: 0, ..Self::of_client() }
+    }
+
+    /// Takes the next bytes, however they are cut.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Seen {
+        let mut seen = Seen::default();
+        while !bytes.is_empty() {
+            if self.pending > 0 {
+                let passed = self.pending.min(bytes.len());
+                self.pending -= passed;
+                bytes = &bytes[passed..];
+            } else {
+                let taken = (HEADER_LENGTH - self.filled).min(bytes.len());
+                self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+                self.filled += taken;
+                bytes = &bytes[taken..];
+                if self.filled < HEADER_LENGTH {
+                    break;
+                }
+                self.begin(&mut seen);
+            }
+            if self.pending == 0 && self.kind.take() == Some(HEADERS) {
+                seen.headers_ended = true;
+            }
+        }
+        seen
+    }
+
+    fn begin(&mut self, seen: &mut Seen) {
+        let [a, b, c, kind, ..] = self.header;
+        self.filled = 0;
+        self.pending = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        self.kind = Some(kind);
+        seen.headers_begun |= kind == HEADERS;
+        seen.goaway |= kind == GOAWAY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, length: u8) -> Vec<u8> {
+        let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, 1];
+        frame.extend(std::iter::repeat_n(0xab, usize::from(length)));
+        frame
+    }
+
+    #[test]
+    fn settings_are_not_the_beginning_of_an_answer() {
+        let mut frames = Frames::of_server();
+        assert_eq!(frames.feed(&[frame(4, 6), frame(8, 4)].concat()), Seen::default());
+        let answer = Seen { headers_begun: true, headers_ended: true, goaway: false };
+        assert_eq!(frames.feed(&frame(HEADERS, 20)), answer);
+        assert!(frames.feed(&frame(GOAWAY, 8)).goaway);
+    }
+
+    #[test]
+    fn frames_may_be_cut_anywhere() {
+        let bytes = [vec![b'P'; PREFACE_LENGTH], frame(4, 0), frame(HEADERS, 7), frame(0, 3)].concat();
+        let mut frames = Frames::of_client();
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        for (at, byte) in bytes.iter().enumerate() {
+            let seen = frames.feed(std::slice::from_ref(byte));
+            begun.extend(seen.headers_begun.then_some(at));
+            ended.extend(seen.headers_ended.then_some(at));
+        }
+        let header_end = PREFACE_LENGTH + HEADER_LENGTH + HEADER_LENGTH - 1;
+        assert_eq!((begun, ended), (vec![header_end], vec![header_end + 7]));
+    }
+}

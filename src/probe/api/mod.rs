@@ -1,0 +1,244 @@
+//! Requests to an HTTP API, phase by phase, and where a Kubernetes spends the time of its part.
+//!
+//! ## Question
+//! Why does an answer of the API server take so long: name lookup, network, TLS, the server's queue, its work, etcd behind
+//! it, or the transfer?
+//!
+//! ## Timed
+//! From the planned start of each request (`api.request`) and from the real one (`api.request.service`) to its last byte.
+//! Phases lie within: the lookup (`api.dns`, as `getaddrinfo` does it), the TCP handshake (`api.tcp`), the TLS handshake
+//! (`api.tls`), from the write that hands the end of the request to the kernel to the read that brings the first byte of the
+//! answer (`api.ttfb`), from there to its last byte (`api.transfer`), and all of it (`api.total`). On a kept connection the first three do not exist; opening
+//! it is before the request and no part of any phase. The choice of the address, the discovery of the HTTP version,
+//! reading credentials and the scrapes of the server's metrics are outside.
+//!
+//! ## Needs
+//! Nothing but a server. For its own split: a Kubernetes whose `/metrics` may be read with the credentials given.
+//!
+//! ## Blind spots
+//! Each HTTP/2 connection carries one request at a time, so that its phases are its own: what several requests on one
+//! connection do to each other is not seen. The lookup is that of this host with its caches; the address dialled stays the
+//! same all through a run. Sessions of TLS are never resumed. The stamps are this process's: its wake-up is inside. The
+//! server's own part is a mean over the run, because the lowest bucket of its histograms is 5 ms wide, it counts all
+//! clients of the same kind of request, and it comes from the one replica that answered the scrape.
+
+mod cell;
+mod connection;
+mod credentials;
+mod evaluate;
+mod frames;
+mod kube;
+mod notes;
+mod operation;
+mod phases;
+mod prepare;
+mod request;
+mod server;
+mod spec;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use kube::KubeError;
+pub use prepare::PrepareError;
+pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
+
+use self::evaluate::{Account, CACHE_PATH, Ours, PathTimes, QUORUM_PATH};
+use self::notes::{Facts, finding};
+use self::operation::ApiOperation;
+use self::prepare::Prepared;
+use self::server::Kind;
+use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Settled, drive};
+use crate::model::{Finding, Outcome, Scalar, Series, Severity, Stamp, Warning};
+use crate::sys::shutdown::Shutdown;
+
+/// A measurement that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Something was missing before the first attempt.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The driver could not run.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// All series.
+    pub series: Vec<Series>,
+    /// Status codes, and what the server says of itself.
+    pub scalars: Vec<Scalar>,
+    /// What was noticed about the server.
+    pub findings: Vec<Finding>,
+    /// What was noticed about the measurement.
+    pub warnings: Vec<Warning>,
+    /// How long it lasted.
+    pub elapsed: Duration,
+    /// Whether it was stopped before its planned end.
+    pub interrupted: bool,
+}
+
+/// Measures until the end of the spec, or until `shutdown`.
+///
+/// # Errors
+/// When the server cannot be found, credentials or certificates cannot be used, or the machine has no timer.
+pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &Shutdown) -> Result<Measured, ApiError> {
+    let ready = async {
+        let mut prepared = prepare::prepare(spec).await?;
+        let kind = prepared.ask_kind().await;
+        if !matches!(kind, Kind::Other { .. }) {
+            prepared.add_pair(spec);
+        }
+        prepared.open_ahead(spec).await;
+        Ok::<_, ApiError>((prepared, kind))
+    };
+    let (prepared, kind) = tokio::select! {
+        ready = ready => ready?,
+        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+    };
+    let mut watch = Watch { observer, lanes: &prepared.lanes, statuses: vec![BTreeMap::new(); prepared.lanes.len()] };
+    let load = drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?;
+    let statuses = watch.statuses;
+    let series: Vec<Series> = load.lanes.iter().flat_map(LaneRecord::series).collect();
+    let facts = facts(&prepared, &load, statuses);
+    let mut measured = Measured {
+        warnings: prepared.warnings.clone(),
+        scalars: facts.iter().flat_map(notes::status_scalars).collect(),
+        findings: prepared.findings(),
+        series,
+        elapsed: load.elapsed,
+        interrupted: load.interrupted,
+    };
+    measured.findings.extend(facts.iter().flat_map(notes::findings));
+    measured.explain(&prepared, &kind, &facts, shutdown).await;
+    if load.abandoned_count > 0 {
+        let text = format!("{} attempts were in flight at the interruption and are not counted", load.abandoned_count);
+        measured.warnings.push(Warning::new("abandoned", text));
+    }
+    Ok(measured)
+}
+
+impl Measured {
+    /// Adds where the time went, by the phases and, where the server tells, by its own account.
+    async fn explain(&mut self, prepared: &Prepared, kind: &Kind, facts: &[Facts], shutdown: &Shutdown) {
+        let mut accounts = Vec::new();
+        match kind {
+            Kind::Other { reason } => {
+                let text = format!("not a Kubernetes API server, so there are its phases alone: {reason}");
+                self.findings.push(finding("phases_only", Severity::Info, text, Vec::new(), None));
+            }
+            Kind::Closed { reason, .. } => self.no_account(reason),
+            Kind::Open { before, .. } => {
+                let asker = prepared.asker();
+                let after = tokio::select! {
+                    after = asker.scrape() => after,
+                    () = shutdown.requested() => Err("the run was interrupted".to_owned()),
+                };
+                match after {
+                    Ok(after) => accounts = prepared.accounts(before, &after),
+                    Err(reason) => self.no_account(&reason),
+                }
+            }
+        }
+        self.scalars.extend(accounts.iter().flat_map(evaluate::scalars));
+        self.findings.extend(accounts.iter().filter_map(|account| evaluate::list_source(account, kind.version())));
+        for lane in &prepared.lanes[..prepared.path_count] {
+            let path = &lane.operation.path;
+            let cell = cell::Cell::of(path);
+            let account = accounts.iter().find(|account| account.cell == cell);
+            let beside = account.map(|account| account.ours.iter().map(|ours| PathTimes::of(&self.series, &ours.path)));
+            let beside: Vec<PathTimes> = beside.into_iter().flatten().collect();
+            let split = evaluate::split(&PathTimes::of(&self.series, path), account, &beside);
+            self.findings.extend(split.map(|split| split.finding(path, &prepared.authority())));
+        }
+        let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
+        if is_answered(QUORUM_PATH) && is_answered(CACHE_PATH) {
+            let times = |path| PathTimes::of(&self.series, path);
+            if let Some((finding, scalar)) = evaluate::quorum(&times(QUORUM_PATH), &times(CACHE_PATH)) {
+                self.findings.push(finding);
+                self.scalars.push(scalar);
+            }
+        }
+    }
+
+    fn no_account(&mut self, reason: &str) {
+        let text = format!("the API server's own part cannot be told, so there are the phases alone: {reason}");
+        let advice =
+            "log in as a user that may `get` the path /metrics, such as one with the ClusterRole system:monitoring";
+        self.findings.push(finding("phases_only", Severity::Notice, text, Vec::new(), Some(advice)));
+    }
+}
+
+impl Prepared {
+    /// What was noticed before the run, and about the credentials in it.
+    fn findings(&self) -> Vec<Finding> {
+        let passed_over = self.passed_over.iter().map(|(address, what)| {
+            let text = format!("{address} {what}; {} is measured instead", self.shared.opener.address.ip());
+            finding("address_passed_over", Severity::Notice, text, Vec::new(), None)
+        });
+        let credentials = &self.shared.credentials;
+        passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()
+    }
+
+    /// The server's account of each kind of request that we made.
+    fn accounts(&self, before: &crate::wire::Exposition, after: &crate::wire::Exposition) -> Vec<Account> {
+        let mut ours: BTreeMap<cell::Cell, Vec<Ours>> = BTreeMap::new();
+        for lane in &self.lanes {
+            let path = &lane.operation.path;
+            let one = Ours { path: path.clone(), answer_count: lane.operation.tally.answer_count.get() };
+            ours.entry(cell::Cell::of(path)).or_default().push(one);
+        }
+        let total_count = ours.values().flatten().map(|ours| ours.answer_count).sum();
+        let account = |(cell, ours)| {
+            let growth = server::growth(before, after, &cell);
+            Account { cell, growth, ours, total_count }
+        };
+        ours.into_iter().map(account).collect()
+    }
+}
+
+fn facts(prepared: &Prepared, load: &Load, statuses: Vec<BTreeMap<u16, u64>>) -> Vec<Facts> {
+    let of = |((lane, record), statuses): ((&Lane<ApiOperation>, &LaneRecord), _)| {
+        let (operation, counts) = (&lane.operation, record.counts());
+        Facts {
+            path: operation.path.clone(),
+            statuses,
+            location: operation.tally.location(),
+            lost_count: counts.lost_count,
+            failed_count: counts.failed_count,
+            broken: operation.tally.broken(),
+            opened_count: operation.tally.reopened_count.get(),
+            tls_text: operation.tally.tls_text.borrow().clone(),
+            is_kept: prepared.keeps,
+        }
+    };
+    prepared.lanes.iter().zip(&load.lanes).zip(statuses).map(of).collect()
+}
+
+/// Counts the status of every recorded answer, and passes everything on.
+struct Watch<'a, W> {
+    observer: &'a mut W,
+    lanes: &'a [Lane<ApiOperation>],
+    statuses: Vec<BTreeMap<u16, u64>>,
+}
+
+impl<W: Observer> Observer for Watch<'_, W> {
+    fn recording(&mut self, from: Stamp) {
+        self.observer.recording(from);
+    }
+
+    fn settled(&mut self, lane: usize, settled: &Settled) {
+        if settled.answer.outcome == Outcome::Ok {
+            // An answered attempt is settled before any other is looked at again, so the latest status is its own.
+            *self.statuses[lane].entry(self.lanes[lane].operation.tally.status()).or_default() += 1;
+        }
+        self.observer.settled(lane, settled);
+    }
+
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
+        self.observer.checkpoint(lanes, elapsed);
+    }
+}

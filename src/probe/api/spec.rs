@@ -1,0 +1,248 @@
+//! What the user meant with `probe api`: a server, paths on it, how to connect and how to load; knows no command line.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::load::LoadSpec;
+use crate::probe::locate::{BindFamily, Reach};
+use crate::wire::{TlsSpec, Url};
+
+/// What is asked of a server whose path nobody named: a list that every Kubernetes has.
+pub const DEFAULT_PATH: &str = "/api/v1/namespaces";
+
+/// A spec that cannot be meant.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SpecError {
+    /// The same path twice.
+    #[error("the path `{0}` is given twice; each is measured once")]
+    DuplicatePath(String),
+    /// Not a path.
+    #[error("`{path}` is not a path: {reason}")]
+    Path {
+        /// As typed.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// TLS options for a server without TLS.
+    #[error("--{option} is of no use: `{url}` is not `https://`")]
+    NoTls {
+        /// The option.
+        option: &'static str,
+        /// The server.
+        url: String,
+    },
+    /// A certificate without its key.
+    #[error("a client certificate needs its key: give both --client-cert and --client-key")]
+    HalfIdentity,
+    /// A local address of another family than was asked for.
+    #[error(transparent)]
+    BindFamily(#[from] BindFamily),
+}
+
+/// Which server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Server {
+    /// The one at this URL.
+    Url(Url),
+    /// The one that a kubeconfig names.
+    Kubeconfig {
+        /// Which file.
+        file: PathBuf,
+        /// Which of its contexts; its current one otherwise.
+        context: Option<String>,
+    },
+    /// The one of the cluster in which this process runs.
+    InCluster,
+}
+
+/// Which version of HTTP to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum HttpChoice {
+    /// Whichever the server prefers.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// HTTP/1.1 only.
+    #[serde(rename = "1.1")]
+    One,
+    /// HTTP/2 only.
+    #[serde(rename = "2")]
+    Two,
+}
+
+/// A version of HTTP as it was spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2.
+    Two,
+}
+
+/// The whole of a `probe api`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ApiSpec {
+    /// Whom to ask.
+    pub server: Server,
+    /// What to ask for.
+    pub paths: Vec<String>,
+    /// Whether connections are kept; otherwise each request has one of its own.
+    pub reuse: bool,
+    /// How to ask.
+    pub http: HttpChoice,
+    /// Whom to trust and who we say we are.
+    pub tls: TlsSpec,
+    /// Where a bearer token lies.
+    pub token_file: Option<PathBuf>,
+    /// Which addresses, and from where.
+    #[serde(flatten)]
+    pub reach: Reach,
+    /// Longest body that is read.
+    pub max_body_bytes: u64,
+    /// How to load.
+    pub load: LoadSpec,
+    /// Share of unanswered attempts above which the server counts as lost.
+    pub max_loss_ratio: f64,
+}
+
+impl ApiSpec {
+    /// Checks what no single argument shows, and takes the path of the URL, or the usual one, where none was given.
+    ///
+    /// # Errors
+    /// With a path that is none or given twice, or with options that contradict each other.
+    pub fn checked(mut self) -> Result<Self, SpecError> {
+        self.reach.check()?;
+        if self.tls.client_cert.is_some() != self.tls.client_key.is_some() {
+            return Err(SpecError::HalfIdentity);
+        }
+        if let Server::Url(url) = &self.server {
+            check_tls(&self.tls, url)?;
+        }
+        if self.paths.is_empty() {
+            let own = match &self.server {
+                Server::Url(url) if url.has_path() => url.path().to_owned(),
+                _ => DEFAULT_PATH.to_owned(),
+            };
+            self.paths.push(own);
+        }
+        let mut seen = BTreeSet::new();
+        for path in &self.paths {
+            check_path(path)?;
+            if !seen.insert(path) {
+                return Err(SpecError::DuplicatePath(path.clone()));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn check_path(path: &str) -> Result<(), SpecError> {
+    let wrong = |reason: String| SpecError::Path { path: path.to_owned(), reason };
+    if !path.starts_with('/') {
+        return Err(wrong("it does not begin with `/`".to_owned()));
+    }
+    path.parse::<hyper::http::uri::PathAndQuery>().map(drop).map_err(|error| wrong(error.to_string()))
+}
+
+fn check_tls(tls: &TlsSpec, url: &Url) -> Result<(), SpecError> {
+    let given = [
+        ("ca-file", tls.ca_file.is_some()),
+        ("client-cert", tls.client_cert.is_some()),
+        ("client-key", tls.client_key.is_some()),
+        ("insecure", tls.insecure),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given && !url.is_tls()) {
+        Some((option, _)) => Err(SpecError::NoTls { option, url: url.to_string() }),
+        None => Ok(()),
+    }
+}
+
+impl Version {
+    /// Its name in the negotiation of TLS (ALPN).
+    #[must_use]
+    pub const fn alpn(self) -> &'static str {
+        match self {
+            Self::One => "http/1.1",
+            Self::Two => "h2",
+        }
+    }
+}
+
+impl HttpChoice {
+    /// What is offered to a TLS server, the preferred first.
+    #[must_use]
+    pub const fn offer(self) -> &'static [&'static str] {
+        match self {
+            Self::Auto => &["h2", "http/1.1"],
+            Self::One => &["http/1.1"],
+            Self::Two => &["h2"],
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::One => "1.1",
+            Self::Two => "2",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load::{Arrival, Length};
+
+    fn spec(url: &str, paths: &[&str]) -> ApiSpec {
+        ApiSpec {
+            server: Server::Url(url.parse().unwrap()),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            reuse: false,
+            http: HttpChoice::Auto,
+            tls: TlsSpec::default(),
+            token_file: None,
+            reach: Reach::default(),
+            max_body_bytes: 1,
+            load: LoadSpec {
+                arrival: Arrival::Closed { concurrency: 1 },
+                length: Length::Count(1),
+                warmup: Duration::ZERO,
+                timeout: Duration::from_secs(1),
+                max_in_flight: 1,
+                seed: 0,
+            },
+            max_loss_ratio: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_path_is_that_of_the_option_of_the_url_or_the_usual_one() {
+        let paths = |url, paths| spec(url, paths).checked().unwrap().paths;
+        assert_eq!(paths("https://a", &[]), [DEFAULT_PATH]);
+        assert_eq!(paths("https://a/", &[]), ["/"]);
+        assert_eq!(paths("https://a/healthz?x=1", &[]), ["/healthz?x=1"]);
+        assert_eq!(paths("https://a/healthz", &["/b", "/c"]), ["/b", "/c"]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_says_why() {
+        let error = |url, paths| spec(url, paths).checked().unwrap_err().to_string();
+        assert!(error("https://a", &["/b", "/b"]).contains("given twice"));
+        assert!(error("https://a", &["b"]).contains("does not begin"));
+        assert!(error("https://a", &["/b c"]).contains("is not a path"));
+        let mut insecure = spec("http://a", &[]);
+        insecure.tls.insecure = true;
+        assert!(insecure.checked().unwrap_err().to_string().contains("--insecure"));
+        let mut half = spec("https://a", &[]);
+        half.tls.client_cert = Some("a.pem".into());
+        assert_eq!(half.checked().unwrap_err(), SpecError::HalfIdentity);
+    }
+}

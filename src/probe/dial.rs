@@ -1,0 +1,41 @@
+//! A TCP connection of a probe: how its socket is opened, and what a failure of it means for the attempt.
+//!
+//! Separate because every probe that connects counts the same failures by the same words.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::TcpSocket;
+
+use crate::model::Outcome;
+
+/// A socket for a connection to `address`, bound as asked.
+///
+/// # Errors
+/// When there are no descriptors, or the bind address is not of this host.
+pub fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(local) = bind {
+        socket.bind(SocketAddr::new(local, 0))?;
+    }
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// What a failed connect or send means for its attempt. The kernel's own timeout is a loss like ours.
+#[must_use]
+pub fn outcome_of(error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        io::ErrorKind::TimedOut => Outcome::Lost,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Outcome::Failed("unreachable"),
+        io::ErrorKind::ConnectionReset => Outcome::Failed("reset"),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Outcome::Failed("no_local_port"),
+        io::ErrorKind::PermissionDenied => Outcome::Failed("not_permitted"),
+        // What the kernel says of a blackhole route.
+        io::ErrorKind::InvalidInput => Outcome::Failed("unreachable"),
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Outcome::Failed("no_descriptor"),
+        _ if error.raw_os_error() == Some(libc::ENOBUFS) => Outcome::Failed("no_buffer"),
+        _ => Outcome::Failed("other"),
+    }
+}
