@@ -6,6 +6,7 @@
 use std::fmt;
 
 use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -62,6 +63,20 @@ pub fn refusal(error: &CertificateError, end_entity: &[u8], server_name: &str) -
         ),
     };
     TlsFailure { kind, text, hint: Some(hint) }
+}
+
+/// Whether a certificate is in its time, as the usual checks say it.
+///
+/// # Errors
+/// When it is not, or not readable.
+pub fn check_validity(der: &[u8], now: UnixTime) -> Result<(), CertificateError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding)?;
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let validity = certificate.validity();
+    if seconds < validity.not_before.timestamp() {
+        return Err(CertificateError::NotValidYet);
+    }
+    if seconds > validity.not_after.timestamp() { Err(CertificateError::Expired) } else { Ok(()) }
 }
 
 fn describe(der: &[u8]) -> Option<Described> {

@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use serde::Serialize;
 
-use super::certificate::refusal;
+use super::certificate::{check_validity, refusal};
 use super::tls::Dialer;
 
 /// Trust that cannot be set up.
@@ -120,10 +122,12 @@ impl Trust {
         } else {
             let roots = Arc::new(roots(pem.ca.as_deref())?);
             let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
-            Arc::new(Explaining(inner.map_err(|error| TlsError::Content {
+            let inner = inner.map_err(|error| TlsError::Content {
                 what: "list of trusted authorities".to_owned(),
                 found: error.to_string(),
-            })?))
+            })?;
+            let given = pem.ca.as_deref().map(|pem| certificates("CA file", pem)).transpose()?.unwrap_or_default();
+            Arc::new(Explaining { inner, given })
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -205,7 +209,29 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 /// The usual checks, with a reason that names the certificate.
 #[derive(Debug)]
-struct Explaining(Arc<WebPkiServerVerifier>);
+struct Explaining {
+    inner: Arc<WebPkiServerVerifier>,
+    /// What the user gave with `--ca-file`: a server that shows one of these very certificates is trusted, though a
+    /// certificate that may sign others is else not accepted as a server's.
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Explaining {
+    /// Whether the server shows a certificate that was given, for its name and in its time.
+    fn is_given(
+        &self,
+        shown: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<bool, rustls::Error> {
+        if !self.given.iter().any(|given| given == shown) {
+            return Ok(false);
+        }
+        verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
+        check_validity(shown, now)?;
+        Ok(true)
+    }
+}
 
 impl ServerCertVerifier for Explaining {
     fn verify_server_cert(
@@ -216,14 +242,17 @@ impl ServerCertVerifier for Explaining {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        verified.map_err(|error| match error {
-            rustls::Error::InvalidCertificate(reason) => {
-                let failure = refusal(&reason, end_entity, &server_name.to_str());
-                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(failure))))
-            }
-            other => other,
-        })
+        let error = match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Ok(verified) => return Ok(verified),
+            Err(error) => match self.is_given(end_entity, server_name, now) {
+                Ok(true) => return Ok(ServerCertVerified::assertion()),
+                Ok(false) => error,
+                Err(error) => error,
+            },
+        };
+        let rustls::Error::InvalidCertificate(reason) = error else { return Err(error) };
+        let failure = refusal(&reason, end_entity, &server_name.to_str());
+        Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(failure)))))
     }
 
     fn verify_tls12_signature(
@@ -232,7 +261,7 @@ impl ServerCertVerifier for Explaining {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.inner.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -241,11 +270,11 @@ impl ServerCertVerifier for Explaining {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.inner.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
 

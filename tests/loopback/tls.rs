@@ -84,6 +84,19 @@ fn a_wrong_certificate_is_named_for_what_it_is() {
 }
 
 #[test]
+fn a_self_signed_certificate_is_trusted_where_it_was_given_itself() {
+    let authority = Authority::new("api.test");
+    let own = authority.own_identity();
+    let (port, _server) = serve(own.server(&[]));
+    let given = || TrustPem { ca: Some(own.certificate.clone().into_bytes()), ..TrustPem::default() };
+    assert_eq!(get("api.test", port, given(), 100).unwrap(), 200);
+    match get("other.test", port, given(), 100) {
+        Err(FetchError::Tls(failure)) => assert_eq!(failure.kind, "tls_wrong_name", "{failure}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_port_that_speaks_no_tls_says_so() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub struct Authority {
     /// Its certificate in PEM form, for `--ca-file`.
     pub pem: String,
+    key: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -26,12 +27,17 @@ pub struct Identity {
 impl Authority {
     /// An authority of this name.
     pub fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let mut params = CertificateParams::new(vec![name.replace(' ', "-")]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
+        Self { pem, key: key.serialize_pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// Its own certificate and key as a server's, as `openssl req -x509` makes them.
+    pub fn own_identity(&self) -> Identity {
+        Identity { certificate: self.pem.clone(), key: self.key.clone() }
     }
 
     /// A certificate for these names and addresses, valid today.
