@@ -81,6 +81,36 @@ impl Progress {
     }
 }
 
+/// The live line of work that goes in steps; silent where stderr is not a terminal. Dropping it removes the line.
+pub struct Steps {
+    bar: ProgressBar,
+}
+
+impl Steps {
+    /// Begins to draw, unless quiet or without a terminal.
+    #[must_use]
+    pub fn start(command: &'static str, count: u64, quiet: bool) -> Self {
+        let visible = !quiet && io::stderr().is_terminal();
+        let bar = if visible { ProgressBar::new(count) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos} of {len}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(command);
+        bar.enable_steady_tick(DRAW_EVERY);
+        Self { bar }
+    }
+
+    /// One step is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.counters.over.store(true, Ordering::Relaxed);

@@ -23,15 +23,18 @@
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.
 
+pub mod bench;
 pub mod commands;
 pub mod console;
 pub mod context;
+pub mod detect;
 pub mod echo;
 pub mod error;
 pub mod load;
 pub mod model;
 pub mod probe;
 pub mod report;
+pub mod sim;
 pub mod stats;
 pub mod sys;
 pub mod topo;

@@ -7,15 +7,21 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each line: a program that is called by name, and the package that brings it.
 package_of() {
     case "$1" in
+        curl) echo curl ;;
+        etcd) echo etcd-server ;;
+        etcdctl) echo etcd-client ;;
         fping) echo fping ;;
         ip) echo iproute2 ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;
+        openssl) echo openssl ;;
         ping) echo iputils-ping ;;
+        python3) echo python3 ;;
         redis-server) echo redis-server ;;
         setpriv) echo util-linux ;;
         shellcheck) echo shellcheck ;;
         sockperf) echo sockperf ;;
+        wrk) echo wrk ;;
         *)
             echo "tests/packages.sh knows no package for the program $1" >&2
             return 1

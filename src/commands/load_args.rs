@@ -26,6 +26,14 @@ pub struct LoadArgs {
     /// How planned starts are spaced: evenly, or as independent clients arrive
     #[arg(long, value_enum, default_value_t = SpacingArg::Constant, conflicts_with = "concurrency")]
     spacing: SpacingArg,
+    #[command(flatten)]
+    span: SpanArgs,
+}
+
+/// The part of it that does not depend on what starts an attempt.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub struct SpanArgs {
     /// How long to measure, warm-up not included
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = value::parse_positive)]
     duration: Duration,
@@ -47,7 +55,7 @@ pub struct LoadArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum SpacingArg {
+pub enum SpacingArg {
     Constant,
     Poisson,
 }
@@ -58,21 +66,27 @@ impl LoadArgs {
     /// # Errors
     /// A sentence for the usage error.
     pub fn spec(&self) -> Result<LoadSpec, String> {
+        self.span.spec(match self.concurrency {
+            Some(concurrency) => Arrival::Closed { concurrency: usize::from(concurrency) },
+            None => Arrival::Open { rate: self.rate, spacing: self.spacing.into() },
+        })
+    }
+}
+
+impl SpanArgs {
+    /// What was meant, with this to start the attempts.
+    ///
+    /// # Errors
+    /// A sentence for the usage error.
+    pub fn spec(&self, arrival: Arrival) -> Result<LoadSpec, String> {
         if self.duration > LONGEST || self.warmup > LONGEST {
             return Err("--duration and --warmup can be at most 31 days".to_owned());
         }
         if self.timeout > LONGEST_TIMEOUT {
             return Err("--timeout can be at most 1h, the largest value a histogram tells apart".to_owned());
         }
-        let spacing = match self.spacing {
-            SpacingArg::Constant => Spacing::Constant,
-            SpacingArg::Poisson => Spacing::Poisson,
-        };
         Ok(LoadSpec {
-            arrival: match self.concurrency {
-                Some(concurrency) => Arrival::Closed { concurrency: usize::from(concurrency) },
-                None => Arrival::Open { rate: self.rate, spacing },
-            },
+            arrival,
             length: self.count.map_or(Length::Duration(self.duration), Length::Count),
             warmup: self.warmup,
             timeout: self.timeout,
@@ -80,6 +94,15 @@ impl LoadArgs {
             // 53 bits, so that the seed survives every JSON reader.
             seed: self.seed.unwrap_or_else(|| clock::entropy() >> 11),
         })
+    }
+}
+
+impl From<SpacingArg> for Spacing {
+    fn from(spacing: SpacingArg) -> Self {
+        match spacing {
+            SpacingArg::Constant => Self::Constant,
+            SpacingArg::Poisson => Self::Poisson,
+        }
     }
 }
 

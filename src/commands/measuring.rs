@@ -20,23 +20,30 @@ pub struct Measuring<'a> {
     outputs: Vec<(Format, OutputFile)>,
     store: Option<Store>,
     header: Header,
-    load: LoadSpec,
+    load: Option<LoadSpec>,
 }
 
 impl<'a> Measuring<'a> {
-    /// Opens outputs and store.
+    /// Opens outputs and store. A simulation has no load.
     ///
     /// # Errors
     /// When a place cannot be written.
-    pub fn open(args: &'a OutputArgs, header: Header, load: LoadSpec) -> Result<Self, Failure> {
-        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load })
+    pub fn open(args: &'a OutputArgs, header: Header, load: impl Into<Option<LoadSpec>>) -> Result<Self, Failure> {
+        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load: load.into() })
     }
 
     /// An observer that shows progress and writes a checkpoint each minute.
     #[must_use]
     pub fn observer(&self, command: &'static str) -> Watcher {
+        self.observer_of(command, 1)
+    }
+
+    /// The same for a run that drives its load `times` over, one after another.
+    #[must_use]
+    pub fn observer_of(&self, command: &'static str, times: u32) -> Watcher {
+        let planned = self.load.as_ref().and_then(|load| Some(planned_span(load)? * times + load.warmup * (times - 1)));
         Watcher {
-            progress: Progress::start(command, planned_span(&self.load), self.args.quiet),
+            progress: Progress::start(command, planned, self.args.quiet),
             load: self.load.clone(),
             header: self.header.clone(),
             store: self.store.clone(),
@@ -47,7 +54,7 @@ impl<'a> Measuring<'a> {
     /// The run document of what was measured.
     #[must_use]
     pub fn run(&self, parts: Parts) -> Run {
-        document(&self.header, &self.load, parts)
+        document(&self.header, self.load.as_ref(), parts)
     }
 
     /// Keeps, writes, prints and judges the run; `bad` are the reasons it is bad apart from gates.
@@ -89,8 +96,9 @@ impl<'a> Measuring<'a> {
 }
 
 /// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
-fn document(header: &Header, load: &LoadSpec, parts: Parts) -> Run {
+fn document(header: &Header, load: Option<&LoadSpec>, parts: Parts) -> Run {
     let mut run = header.run(parts);
+    let Some(load) = load else { return run };
     let verdict = judge(&run, load);
     run.validity = verdict.validity;
     run.warnings.extend(verdict.warnings);
@@ -124,21 +132,25 @@ pub fn on_event_loop<T>(measure: impl AsyncFnOnce(&Shutdown) -> Result<T, Failur
     measured
 }
 
-/// Refuses a gate on a name that no run of this command has now, and not after the measurement. `series` are its
-/// measurements, without their parts.
+/// A gate on a name that no run of a command has is told now and not after the measurement. `scalars` may be gated by
+/// their name alone, `series` by a statistic of theirs or of their parts.
 ///
 /// # Errors
-/// A usage error that lists the series.
-pub fn check_gates(gates: &[Gate], command: &str, series: &[&str]) -> Result<(), Failure> {
-    let is_known = |name: &str| series.iter().any(|series| name.strip_prefix(series).is_some_and(is_part));
-    match gates.iter().find(|gate| !is_known(gate.subject_name())) {
-        None => Ok(()),
-        Some(gate) => {
-            let what = format!("`{gate}`: `{command}` has no series `{}` with a statistic", gate.subject_name());
-            Err(Failure::plain(Exit::Usage, what)
-                .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {}", series.join(", "))))
-        }
-    }
+/// A usage error that lists the names.
+pub fn check_gates(command: &str, gates: &[Gate], series: &[&str], scalars: &[&str]) -> Result<(), Failure> {
+    let is_ours = |gate: &&Gate| {
+        let name = gate.subject_name();
+        scalars.contains(&name) || series.iter().any(|series| name.strip_prefix(series).is_some_and(is_part))
+    };
+    let Some(gate) = gates.iter().find(|gate| !is_ours(gate)) else { return Ok(()) };
+    let what = format!("`{gate}`: `{command}` has no series `{}` with a statistic", gate.subject_name());
+    let beside = match scalars {
+        [] => String::new(),
+        scalars => format!(", or SCALAR OP LIMIT; the scalars are {}", scalars.join(", ")),
+    };
+    let names = series.join(", ");
+    Err(Failure::plain(Exit::Usage, what)
+        .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {names}{beside}")))
 }
 
 /// What may follow the name of a series: nothing, or the part of it that is a series of its own.
@@ -177,7 +189,7 @@ fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
 /// Shows progress, and writes checkpoints on a thread so that the driver never waits for the disk.
 pub struct Watcher {
     progress: Progress,
-    load: LoadSpec,
+    load: Option<LoadSpec>,
     header: Header,
     store: Option<Store>,
     writing: Option<JoinHandle<()>>,
@@ -216,7 +228,7 @@ impl Observer for Watcher {
         let (header, load, lanes) = (self.header.clone(), self.load.clone(), lanes.to_vec());
         self.writing = Some(std::thread::spawn(move || {
             let series = lanes.iter().flat_map(LaneRecord::series).collect();
-            let run = document(&header, &load, Parts { series, elapsed, ..Parts::default() });
+            let run = document(&header, load.as_ref(), Parts { series, elapsed, ..Parts::default() });
             if let Err(failure) = store.save(&run) {
                 console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
             }

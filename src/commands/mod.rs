@@ -1,6 +1,7 @@
 //! The command line: the enum of commands and one match. The only folder that knows clap.
 
 mod address_args;
+mod bench;
 mod completions;
 mod echo;
 mod load_args;
@@ -42,6 +43,9 @@ enum Command {
     /// Ask a question of a live target
     #[command(subcommand)]
     Probe(probe::ProbeCommand),
+    /// Load a system and find what holds it back
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Show, merge and gate stored runs
     Report(report::ReportArgs),
     /// Be the far end of `probe rtt`
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Probe(command) => probe::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Report(args) => report::run(args),
         Command::Echo(args) => echo::run(&args),
         Command::Topology(command) => topology::run(command),

@@ -49,7 +49,8 @@ pub struct LaneRecord {
     response: Track,
     service: Track,
     slip: Track,
-    details: BTreeMap<&'static str, (Clock, Track)>,
+    /// In the order in which they were first seen: phases come one after another.
+    details: Vec<(&'static str, Clock, Track)>,
     timeline: Timeline,
     /// Settled attempts behind one that has not ended, from number `next` on.
     queue: VecDeque<Option<Settled>>,
@@ -80,7 +81,7 @@ impl LaneRecord {
             response: Track::default(),
             service: Track::default(),
             slip: Track::default(),
-            details: BTreeMap::new(),
+            details: Vec::new(),
             timeline: Timeline::new(origin, intervals),
             queue: VecDeque::new(),
             next: 0,
@@ -131,6 +132,18 @@ impl LaneRecord {
         Earlier { number: self.next, ordinal: self.last_ordinal.map_or(0, |last| last + 2) }
     }
 
+    /// Name of the response series.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Labels of all its series.
+    #[must_use]
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// How the attempts ended so far.
     #[must_use]
     pub const fn counts(&self) -> &Counts {
@@ -146,7 +159,7 @@ impl LaneRecord {
         all.push(self.series_of(format!("{}.service", self.name), Clock::User, &self.service));
         let slip = self.series_of(format!("{}.slip", self.name), Clock::User, &self.slip);
         all.push(Series { timeout_ns: None, ..slip });
-        all.extend(self.details.iter().map(|(name, (clock, track))| Series {
+        all.extend(self.details.iter().map(|(name, clock, track)| Series {
             timeout_ns: None,
             ..self.series_of((*name).to_owned(), *clock, track)
         }));
@@ -181,8 +194,12 @@ impl LaneRecord {
         self.slip.record(ordinal, Outcome::Ok, settled.started.nanos_since(planned));
         self.timeline.push(planned, outcome, (outcome == Outcome::Ok).then_some(response_ns));
         for Detail { name, clock, value_ns } in &settled.answer.details {
-            let (_, track) = self.details.entry(name).or_insert((*clock, Track::default()));
-            track.record(ordinal, Outcome::Ok, *value_ns);
+            let known = self.details.iter().position(|(known, ..)| known == name);
+            let at = known.unwrap_or_else(|| {
+                self.details.push((name, *clock, Track::default()));
+                self.details.len() - 1
+            });
+            self.details[at].2.record(ordinal, Outcome::Ok, *value_ns);
         }
     }
 }

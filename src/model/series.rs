@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Histogram, Interval, Labels, Outage, Reference, Summary};
+use super::{Counts, Histogram, Interval, Labels, Moments, Outage, Reference, Summary, Variation};
 
 /// The unit of a series. Files hold integer nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,22 @@ pub struct Series {
 }
 
 impl Series {
+    /// A series of these spans in nanoseconds, none of which can be lost.
+    #[must_use]
+    pub fn of_spans(name: &str, labels: Labels, histogram: Histogram, moments: &Moments) -> Self {
+        let ok_count = histogram.len();
+        let counts = Counts { attempt_count: ok_count, ok_count, ..Counts::default() };
+        Self {
+            name: name.to_owned(),
+            labels,
+            counts,
+            saturated_count: histogram.saturated(),
+            summary: Summary::of(&histogram, moments, &counts, &Variation::default()),
+            histogram,
+            ..Self::default()
+        }
+    }
+
     /// What the series is to its measurement.
     #[must_use]
     pub fn role(&self) -> Role {

@@ -51,6 +51,12 @@ impl Moments {
         self.max = Some(self.max.map_or(value, |max| max.max(value)));
     }
 
+    /// The mean; 0 of nothing.
+    #[must_use]
+    pub const fn mean(&self) -> f64 {
+        self.mean
+    }
+
     /// Adds another part of the same series (Chan's parallel form of the recurrence).
     pub fn merge(&mut self, other: &Self) {
         if other.n == 0 {

@@ -35,6 +35,16 @@ pub fn plain_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> S
     lines.join("\n")
 }
 
+/// Texts below underlined heads, the last column to the right.
+pub fn right_aligned<const N: usize>(heads: &[&str; N], rows: Vec<[String; N]>) -> String {
+    left_then_right(heads.map(str::to_owned).to_vec(), rows.into_iter().map(Vec::from), N - 1)
+}
+
+/// The same with heads of any number, so many columns to the left.
+pub fn left_then_right(heads: Vec<String>, rows: impl Iterator<Item = Vec<String>>, left: usize) -> String {
+    ruled(heads, rows, GAP, left).iter().map(|line| format!("{line}\n")).collect()
+}
+
 /// Target, channel, figures and reference in one line; a target is named once.
 fn side_by_side(rows: &[Row]) -> Vec<String> {
     let has_reference = rows.iter().any(|row| row.reference.is_some());
@@ -80,6 +90,11 @@ fn stacked(rows: &[Row], gap: u16) -> Vec<String> {
 /// Columns below underlined heads: names to the left, figures and reference to the right.
 fn aligned(heads: Vec<String>, rows: impl Iterator<Item = Vec<String>>, gap: u16) -> Vec<String> {
     let names = heads.iter().take_while(|head| !head.ends_with(FIGURES[0])).count();
+    ruled(heads, rows, gap, names)
+}
+
+/// The same with so many columns to the left.
+fn ruled(heads: Vec<String>, rows: impl Iterator<Item = Vec<String>>, gap: u16, names: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(heads);
     table.add_rows(rows);

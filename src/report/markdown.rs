@@ -3,7 +3,7 @@
 //! Separate because a merge request shows it without our columns and escapes.
 
 use super::row::{FIGURES, Row, rows};
-use super::{Report, Reporter, note, title, verdict};
+use super::{Report, Reporter, detection, note, scalar, title, verdict};
 use crate::model::Run;
 
 /// GitHub markdown.
@@ -24,7 +24,11 @@ impl Reporter for Markdown {
 fn run(run: &Run) -> String {
     let alarms: String = title::alarms(run).iter().map(|alarm| format!("> **{}**\n\n", escape(alarm))).collect();
     let notes: String = note::notes(run).iter().map(|note| item(&note.label, &note.text)).collect();
-    format!("{alarms}### {}\n\n{}\n{notes}", escape(&title::title(run)), table(&rows(run)))
+    if let Some(settings) = detection::text(run, usize::MAX) {
+        return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
+    }
+    let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(run)), scalars(run));
+    format!("{alarms}### {title}\n\n{rows}\n{scalars}{notes}")
 }
 
 fn table(rows: &[Row]) -> String {
@@ -42,6 +46,17 @@ fn table(rows: &[Row]) -> String {
     });
     let lines = [line(head.into_iter()), line(rule.into_iter())].into_iter().chain(body);
     lines.collect()
+}
+
+fn scalars(run: &Run) -> String {
+    let rows = scalar::rows(run);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let rule = [":--", ":--", "--:"];
+    let body = rows.iter().map(|row| line(row.iter().map(|cell| escape(cell))));
+    let lines = [line(scalar::HEADS.iter()), line(rule.iter())].into_iter().chain(body);
+    format!("{}\n", lines.collect::<String>())
 }
 
 fn line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {

@@ -6,6 +6,7 @@
 
 mod bars;
 mod csv;
+mod detection;
 mod grid;
 mod json;
 mod markdown;
@@ -13,6 +14,7 @@ mod note;
 mod row;
 #[cfg(test)]
 mod sample;
+mod scalar;
 mod table;
 #[cfg(test)]
 mod tests;

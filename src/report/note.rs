@@ -3,6 +3,7 @@
 //! Separate because the terminal and markdown say the same, and because a figure without these is half a figure.
 
 use super::row::{PROGRAMMED, channel, name, shown};
+use super::scalar;
 use super::text::clean;
 use super::unit::{self, count, duration, maybe};
 use crate::model::{Finding, Outage, Quantile, Role, Run, Series, Severity};
@@ -38,10 +39,7 @@ pub fn notes(run: &Run) -> Vec<Note> {
     notes.extend(floors(run));
     notes.extend(slip(run));
     notes.extend(shortfalls(&shown));
-    notes.extend(run.scalars.iter().map(|scalar| {
-        let value = scalar.value.map_or_else(|| unit::ABSENT.to_owned(), |value| unit::quantity(value, &scalar.unit));
-        note(format!("{}{}", scalar.name, scalar.labels), value)
-    }));
+    notes.extend(scalar::noted(run).iter().map(|one| note(format!("{}{}", one.name, one.labels), scalar::value(one))));
     notes.extend(run.findings.iter().map(finding));
     notes.extend(run.warnings.iter().map(|warning| note("warning", &warning.text)));
     notes.extend(cost(run));

@@ -5,7 +5,7 @@
 use super::note::{Note, notes};
 use super::row::rows;
 use super::text::{hang, length};
-use super::{Report, Reporter, bars, grid, title, verdict};
+use super::{Report, Reporter, bars, detection, grid, scalar, title, verdict};
 use crate::model::Run;
 
 /// Tables and text histograms.
@@ -33,14 +33,23 @@ impl Reporter for Table {
 fn run(run: &Run, width: usize) -> String {
     let prose = width.min(PROSE_WIDTH);
     let alarms: String = title::alarms(run).iter().map(|alarm| hang("", alarm, prose)).collect();
+    let title = hang("", &title::title(run), prose);
+    if let Some(settings) = detection::text(run, width) {
+        return [format!("{alarms}{title}"), settings, definitions(&notes(run), prose)].join("\n");
+    }
     let rows = rows(run);
     let table = match rows.is_empty() {
         true => "no series were recorded\n".to_owned(),
         false => grid::lines(&rows, width).iter().map(|line| format!("{line}\n")).collect(),
     };
-    let title = hang("", &title::title(run), prose);
-    let parts = [format!("{alarms}{title}"), table].into_iter().chain(bars::blocks(run, width));
+    let parts = [format!("{alarms}{title}"), table, scalars(run)].into_iter().chain(bars::blocks(run, width));
     parts.chain([definitions(&notes(run), prose)]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The scalars below heads of their own, where there are many.
+fn scalars(run: &Run) -> String {
+    let rows = scalar::rows(run);
+    if rows.is_empty() { String::new() } else { grid::right_aligned(&scalar::HEADS, rows) }
 }
 
 /// Labels in a column, sentences beside them; a label is not repeated.

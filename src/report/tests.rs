@@ -111,6 +111,24 @@ fn an_incomplete_run_with_everything_that_can_go_wrong() {
 }
 
 #[test]
+fn many_scalars_have_a_table_of_their_own() {
+    let scalar = |name: &str, batch: &str, value, unit: &str| Scalar {
+        name: name.into(),
+        labels: Labels::new().with("batch", batch).with("clients", "64"),
+        unit: unit.into(),
+        value,
+    };
+    let mut part = run(vec![series("etcd.put", "", &delays(5_000_000, 1_000, 1), 0)]);
+    part.scalars = vec![
+        scalar("etcd.put.throughput", "1", Some(12_345.6), "per_s"),
+        scalar("etcd.put.keys", "1", Some(12_345.6), "per_s"),
+        scalar("etcd.put.throughput", "10", Some(4_321.0), "per_s"),
+        scalar("etcd.put.keys", "10", None, "per_s"),
+    ];
+    insta::assert_snapshot!(format!("{}\n{}", table(&part), shown(Format::Markdown, &part, 120)));
+}
+
+#[test]
 fn two_attempts_carry_no_quantile() {
     insta::assert_snapshot!(table(&run(vec![series("rtt.echo", "dc", &[1_200_000, 1_300_000], 0)])));
 }

@@ -18,7 +18,9 @@ pub fn alarms(run: &Run) -> Vec<String> {
         0 => "INCOMPLETE (interrupted): nothing was measured".to_owned(),
         elapsed => format!("INCOMPLETE (interrupted): the figures cover the {} until then", unit::duration(elapsed)),
     });
-    invalid.into_iter().chain(incomplete).collect()
+    let is_simulated = run.spec.get("mode").is_some_and(|mode| mode == "simulated");
+    let simulated = is_simulated.then(|| "SIMULATION on a virtual clock: nothing was sent over a network".to_owned());
+    simulated.into_iter().chain(invalid).chain(incomplete).collect()
 }
 
 /// What was run, when, for how long, with which load and seed.

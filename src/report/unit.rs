@@ -112,7 +112,9 @@ pub fn quantity(value: f64, unit: &str) -> String {
         "ratio" => ratio(value),
         "bytes" if value >= 0.0 => bytes(value.round() as u64),
         "count" => number(value),
-        _ => format!("{} {}", number(value), unit.replace("per_s", "/s")).trim_end().to_owned(),
+        _ => {
+            format!("{} {}", number(value), unit.replace("bytes_per_", "B/").replace("per_", "/")).trim_end().to_owned()
+        }
     }
 }
 

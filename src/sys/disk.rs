@@ -11,7 +11,6 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::fdatasync;
 
 use super::clock;
-use crate::model::Histogram;
 
 /// Bytes of one write, and of all together: what the official test of a disk for etcd writes
 /// (`fio --rw=write --ioengine=sync --fdatasync=1 --size=22m --bs=2300`).
@@ -21,23 +20,23 @@ const TOTAL_BYTES: usize = 22 << 20;
 /// How long the test may take: a spinning disk needs a minute and a half for all of it, and a part is enough.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Makes a file in `folder` and times each `fdatasync` after a write to it; the writes themselves are outside of the
+/// Makes a file in `folder` and times in nanoseconds each `fdatasync` after a write to it; the writes themselves are outside of the
 /// time. The file is removed from the folder as soon as it is open, so nothing stays there. `is_over` ends it early.
 ///
 /// # Errors
 /// When the folder cannot be written, or its disk is full.
-pub fn fdatasync_times(folder: &Path, is_over: impl Fn() -> bool) -> io::Result<Histogram> {
+pub fn fdatasync_times(folder: &Path, is_over: impl Fn() -> bool) -> io::Result<Vec<u64>> {
     let mut file = tempfile::tempfile_in(folder)?;
     reserve(&file);
     let block = [0x5a; WRITE_BYTES];
-    let mut times = Histogram::new();
+    let mut times = Vec::with_capacity(TOTAL_BYTES / WRITE_BYTES);
     let began = clock::now();
     for _ in 0..TOTAL_BYTES / WRITE_BYTES {
         file.write_all(&block)?;
         let written = clock::now();
         fdatasync(&file)?;
         let synced = clock::now();
-        times.record(synced.nanos_since(written));
+        times.push(synced.nanos_since(written));
         if is_over() || synced.since(began) > LONGEST {
             break;
         }

@@ -36,23 +36,55 @@ impl Shutdown {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            heard.requested.store(true, Ordering::Release);
-            heard.changed.notify_waiters();
+            heard.make();
         });
         Ok(Self { wish, _listener: listener })
     }
 
+    /// A wish of its own that this one brings about too: to end a part of the work without ending all of it.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let (wish, parent) = (Arc::new(Wish::default()), Arc::clone(&self.wish));
+        let heard = Arc::clone(&wish);
+        let mut listener = JoinSet::new();
+        listener.spawn(async move {
+            parent.made().await;
+            heard.make();
+        });
+        Self { wish, _listener: listener }
+    }
+
+    /// Makes the wish from within.
+    pub fn request(&self) {
+        self.wish.make();
+    }
+
     /// Returns when one of the signals came, at once if one came before.
     pub async fn requested(&self) {
-        let changed = self.wish.changed.notified();
-        if !self.is_requested() {
-            changed.await;
-        }
+        self.wish.made().await;
     }
 
     /// Whether one of the signals came.
     #[must_use]
     pub fn is_requested(&self) -> bool {
-        self.wish.requested.load(Ordering::Acquire)
+        self.wish.is_made()
+    }
+}
+
+impl Wish {
+    fn make(&self) {
+        self.requested.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    fn is_made(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
+    }
+
+    async fn made(&self) {
+        let changed = self.changed.notified();
+        if !self.is_made() {
+            changed.await;
+        }
     }
 }

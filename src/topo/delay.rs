@@ -82,6 +82,16 @@ impl RoundTrips {
     }
 }
 
+/// Mean and deviation of the logarithm of a profile's round trips, one at a time: their correlation is left out.
+///
+/// # Errors
+/// When no log-normal has the profile's mean and p95.
+pub fn log_normal_of(profile: &LinkProfile) -> Result<(f64, f64), FitError> {
+    let mean = profile.rtt_mean_ns as f64;
+    let sigma = fit_sigma(mean, profile.rtt_p95_ns as f64)?;
+    Ok((mean.ln() - sigma * sigma / 2.0, sigma))
+}
+
 fn fit_sigma(mean: f64, p95: f64) -> Result<f64, FitError> {
     let z95 = standard_normal().inverse_cdf(0.95);
     let discriminant = z95 * z95 - 2.0 * (p95 / mean).ln();

@@ -11,7 +11,7 @@ mod link;
 mod profile;
 
 pub use applied::Applied;
-pub use delay::{FitError, RoundTrips};
+pub use delay::{FitError, RoundTrips, log_normal_of};
 pub use emulate::{EmulatedTarget, Emulation, EmulationError, Responder};
 pub use file::{TopologyError, TopologyFile, TopologyTarget};
 pub use link::Link;

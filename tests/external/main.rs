@@ -4,7 +4,11 @@
 //! administrator. A test that lacks the privileges says so by name; a missing package is a failure.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it where it cannot go on")]
 
+#[expect(dead_code, reason = "shared with the ring of wrong certificates")]
+#[path = "../support/certificate.rs"]
+mod certificate;
 mod disk;
+mod etcd;
 mod host;
 mod namespace;
 mod network;

@@ -134,7 +134,7 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(&self.output.show.fail_if, "probe rtt", &SERIES)?;
+        check_gates("probe rtt", &self.output.show.fail_if, &SERIES, &[])?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 

@@ -1,0 +1,357 @@
+//! The test bed: a cluster with our connections to it and our keys in it, and one measurement at a time on it.
+//!
+//! Separate from the order of the measurements, so that several clusters can be measured in turns. Whoever opened a bed
+//! clears it, however the measurements ended.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use tokio::task::JoinSet;
+
+use super::EtcdError;
+use super::access::Access;
+use super::client::Link;
+use super::fault::Fault;
+use super::guard::{self, Sightings, Space};
+use super::keyspace::Keyspace;
+use super::links::Links;
+use super::operation::{EtcdOperation, Work};
+use super::plan::Cell;
+use super::server::Metrics;
+use super::spec::{EtcdSpec, Workload};
+use super::transport::Door;
+use super::watch::{WatchNotes, Watcher};
+use super::window::{Counters, Window};
+use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, drive_on};
+use crate::model::{Labels, SelfCost, Warning};
+use crate::sys::clock;
+use crate::sys::host::self_cost;
+use crate::sys::shutdown::Shutdown;
+use crate::wire::{Trust, Url};
+
+/// Longest time to remove our keys; a cluster without a leader may find one in it.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
+
+/// Pause before a removal is tried again or looked after.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Puts of one transaction, and transactions at a time, when keys are written beforehand; etcd allows 128 by default.
+const FILL_BATCH: u64 = 100;
+const FILL_AT_A_TIME: usize = 8;
+
+/// Longest that one of those may take.
+const FILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A cluster that is ready to be measured.
+pub struct Bed<'a> {
+    spec: &'a EtcdSpec,
+    endpoints: Vec<Url>,
+    /// Those of them that could be reached, with their number among the endpoints.
+    doors: Vec<Door>,
+    metrics: Metrics,
+    /// One connection to each door, for questions.
+    questions: Vec<Links>,
+    links: Rc<Links>,
+    keys: Rc<Keyspace>,
+    /// The endpoint of the leader, if it was among ours when we looked.
+    pub leader_at: Option<usize>,
+    /// Members that vote.
+    pub voter_count: Option<usize>,
+    /// What the reader should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// One turn of a measurement: the whole of it, or a part where several clusters are measured in turns.
+pub struct Turn<'a> {
+    /// What is measured.
+    pub cell: Cell,
+    /// What tells its series from those of another cluster.
+    pub labels: &'a Labels,
+    /// In how many turns the measurement is made.
+    pub rounds: u32,
+    /// What earlier turns gave.
+    pub earlier: Option<Measurement>,
+}
+
+/// One measurement as it came out.
+pub struct Measurement {
+    /// What was measured.
+    pub cell: Cell,
+    /// The lanes, writes before reads.
+    pub lanes: Vec<LaneRecord>,
+    /// Span that was recorded.
+    pub recorded: Duration,
+    /// Span with warm-up.
+    pub elapsed: Duration,
+    /// Whether it was ended before its time.
+    pub is_cut_short: bool,
+    /// Attempts in flight then.
+    pub abandoned_count: u64,
+    /// Each endpoint over the same window, as far as it tells.
+    pub windows: Vec<Option<Window>>,
+    /// Share of a core that this process used.
+    pub own_cores: Option<f64>,
+    /// What the watcher met.
+    pub watch: Option<WatchNotes>,
+    /// The shortest round trip to a member.
+    pub rtt_ns: Option<u64>,
+}
+
+impl<'a> Bed<'a> {
+    /// Connects to the endpoints, logs in, and refuses what must not be loaded.
+    ///
+    /// # Errors
+    /// When no endpoint can be reached, the login is refused, or the cluster must not be loaded.
+    pub async fn open(spec: &'a EtcdSpec, endpoints: &[Url]) -> Result<Self, EtcdError> {
+        let trust = Trust::load(&spec.tls)?;
+        let access = Arc::new(Access::new(spec.login.clone()));
+        let (mut doors, mut questions, mut warnings, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for url in endpoints {
+            let door = Door::new(url, &trust);
+            let opened = match Links::open(std::slice::from_ref(&door), 1, &access).await {
+                Ok(links) => links.any().prove().await.map(|()| links),
+                Err((_, error)) => Err(error),
+            };
+            match opened {
+                Ok(link) => {
+                    doors.push(door);
+                    questions.push(link);
+                }
+                Err(source) => failed.push(EtcdError::Unreachable { endpoint: url.to_string(), source }),
+            }
+        }
+        if doors.is_empty() {
+            // Invariant: there is at least one endpoint, so at least one failed.
+            return Err(failed.swap_remove(0));
+        }
+        warnings.extend(failed.iter().map(|error| {
+            let text = format!("{}; it is left out of the load", super::sentence(error));
+            Warning::new("endpoint_down", text)
+        }));
+        let mut bed =
+            Self {
+                spec,
+                endpoints: endpoints.to_vec(),
+                links: Rc::new(Links::open(&doors, spec.connections, &access).await.map_err(|(at, source)| {
+                    EtcdError::Unreachable { endpoint: doors[at].url().to_string(), source }
+                })?),
+                doors,
+                metrics: Metrics::new(endpoints, &trust),
+                questions,
+                keys: Rc::new(Keyspace::new(spec.key_size, spec.key_space, spec.load.seed, clock::entropy())),
+                leader_at: None,
+                voter_count: None,
+                warnings,
+            };
+        bed.prepare().await?;
+        Ok(bed)
+    }
+
+    /// Makes one measurement, or one turn of it.
+    ///
+    /// # Errors
+    /// When its keys cannot be written, its watch not opened, or the driver cannot run.
+    pub async fn measure<W: Observer>(
+        &self,
+        turn: Turn<'_>,
+        observer: &mut W,
+        shutdown: &Shutdown,
+    ) -> Result<Measurement, EtcdError> {
+        let Turn { cell, labels, rounds, mut earlier } = turn;
+        if cell.workload.needs_keys() && earlier.is_none() {
+            self.fill(cell.value_size).await.map_err(EtcdError::asking("write the keys to be read"))?;
+        }
+        let watcher = match cell.workload {
+            Workload::Watch => Some(self.watcher().await.map_err(EtcdError::asking("open the watch"))?),
+            _ => None,
+        };
+        let lanes = self.lanes(cell, labels, watcher.as_ref());
+        let (end, seen) = (Arc::new(shutdown.child()), Arc::new(Sightings::default()));
+        let before = self.metrics.scrape().await;
+        let mut guards = JoinSet::new();
+        let asked = self.questions.iter().map(|links| Arc::clone(links.any())).collect();
+        guards.spawn(guard::watch(asked, self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
+        let (began, cost) = (clock::now(), self_cost());
+        let records = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.lanes)).unwrap_or_default();
+        let load = drive_on(&lanes, records, &self.load(cell, rounds), observer, &end).await?;
+        let (elapsed, own_cores) = (load.elapsed, cores(&cost, &self_cost(), clock::now().since(began)));
+        guards.shutdown().await;
+        let after = self.metrics.scrape().await;
+        let seconds = elapsed.as_secs_f64();
+        let window = |(at, (before, after)): (usize, (&Option<Counters>, &Option<Counters>))| {
+            Some(before.as_ref()?.until(after.as_ref()?, &seen.of(at), seconds))
+        };
+        let now = Measurement {
+            cell,
+            recorded: elapsed.saturating_sub(self.spec.load.warmup),
+            elapsed,
+            is_cut_short: load.interrupted,
+            abandoned_count: load.abandoned_count,
+            windows: before.iter().zip(&after).enumerate().map(window).collect(),
+            own_cores,
+            watch: watcher.map(|watcher| watcher.waiting().notes()),
+            rtt_ns: self.links.rtt_ns(),
+            lanes: load.lanes,
+        };
+        Ok(match earlier {
+            Some(earlier) => earlier.merged(now),
+            None => now,
+        })
+    }
+
+    /// Removes all our keys.
+    ///
+    /// # Errors
+    /// When they could not be removed in time; what to do by hand is in the error.
+    pub async fn clear(&self) -> Result<(), EtcdError> {
+        let removing = async {
+            loop {
+                // A write of ours that was cut off may still come after the first removal: none is left when none was found.
+                match self.any().delete(self.keys.prefix()).await {
+                    Ok(0) => return,
+                    Ok(_) | Err(_) => tokio::time::sleep(REMOVAL_PAUSE).await,
+                }
+            }
+        };
+        let left = |_| EtcdError::Left { prefix: self.keys.prefix_text(), endpoints: self.endpoints_text() };
+        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(left)
+    }
+
+    /// Logs in, asks what the verdict needs to know, and lets the guard look.
+    async fn prepare(&mut self) -> Result<(), EtcdError> {
+        let link = Arc::clone(self.any());
+        match link.log_in(0).await {
+            Err(fault) if fault.text.contains("authentication is not enabled") => {
+                let text =
+                    "the cluster does not ask who we are: authentication is not enabled, the user was not checked";
+                self.warnings.push(Warning::new("auth_not_enabled", text));
+            }
+            other => other.map_err(EtcdError::asking("log in"))?,
+        }
+        guard::check(&link, self.spec).await.map_err(EtcdError::asking("ask whether the cluster may be loaded"))??;
+        let scrapes = self.metrics.scrape().await;
+        let needed = guard::bytes_needed(self.spec);
+        for (door, question) in self.doors.iter().zip(&self.questions) {
+            let at = self.endpoints.iter().position(|url| url == door.url());
+            let counters = at.and_then(|at| scrapes[at].as_ref());
+            let asking = EtcdError::asking("ask a member for its status");
+            let status = question.any().status().await.map_err(asking)?;
+            Space::of(&status, counters).check(&door.url().to_string(), needed)?;
+            if status.leader_id != 0 && status.leader_id == status.member_id {
+                self.leader_at = at;
+            }
+        }
+        // Without the right to ask, the verdict does without.
+        self.voter_count = link.voter_count().await.ok();
+        let own = link.count(self.keys.prefix()).await.map_err(EtcdError::asking("look below our prefix"))?;
+        if own > 0 {
+            return Err(EtcdError::PrefixTaken { prefix: self.keys.prefix_text() });
+        }
+        Ok(())
+    }
+
+    fn lanes(&self, cell: Cell, labels: &Labels, watcher: Option<&Watcher>) -> Vec<Lane<EtcdOperation>> {
+        let put = if cell.batch == 1 { Work::Put } else { Work::Batch(cell.batch as u64) };
+        let read = Work::Range(cell.read);
+        let (writes, reads) = (cell.write_labels(labels), cell.read_labels(labels));
+        let works = match (cell.workload, watcher) {
+            (Workload::Watch, Some(watcher)) => {
+                vec![("etcd.watch", writes, Work::Watch(Arc::clone(watcher.waiting())))]
+            }
+            (Workload::Put | Workload::Watch, _) => vec![("etcd.put", writes, put)],
+            (Workload::Range, _) => vec![("etcd.range", reads, read)],
+            (Workload::Mixed, _) => vec![("etcd.put", writes, put), ("etcd.range", reads, read)],
+        };
+        let lane = |(name, labels, work)| Lane {
+            operation: EtcdOperation::new(work, &self.links, &self.keys, cell.value_size),
+            name,
+            labels,
+            floor: false,
+            reference: None,
+        };
+        works.into_iter().map(lane).collect()
+    }
+
+    fn load(&self, cell: Cell, rounds: u32) -> LoadSpec {
+        let arrival = match cell.clients {
+            Some(concurrency) => Arrival::Closed { concurrency },
+            None => self.spec.load.arrival,
+        };
+        let length = match self.spec.load.length {
+            Length::Duration(span) => Length::Duration(span / rounds),
+            Length::Count(count) => Length::Count(count.div_ceil(u64::from(rounds))),
+        };
+        LoadSpec { arrival, length, ..self.spec.load.clone() }
+    }
+
+    /// Writes every key once, so that each read finds its key.
+    async fn fill(&self, value_size: usize) -> Result<(), Fault> {
+        let value = Bytes::from(vec![b'v'; value_size]);
+        // As few to a request as keep it well below what etcd takes in one.
+        let batch = FILL_BATCH.min((1 << 20) / (value_size as u64 + 1)).max(1);
+        let firsts = (0..self.keys.count()).step_by(batch as usize);
+        let mut writes = stream::iter(firsts.map(|first| {
+            let keys = (first..(first + batch).min(self.keys.count())).map(|number| self.keys.key(number)).collect();
+            let late = |_| Err(Fault { kind: "timeout", text: "the cluster did not answer in time".to_owned() });
+            let write = self.links.next().put_all(keys, &value);
+            async move { tokio::time::timeout(FILL_LIMIT, write).await.unwrap_or_else(late) }
+        }))
+        .buffer_unordered(FILL_AT_A_TIME);
+        while let Some(written) = writes.next().await {
+            written?;
+        }
+        Ok(())
+    }
+
+    async fn watcher(&self) -> Result<Watcher, Fault> {
+        Watcher::start(Arc::clone(self.any()), Bytes::copy_from_slice(self.keys.prefix())).await
+    }
+
+    /// The endpoints as options have them.
+    #[must_use]
+    pub fn endpoints_text(&self) -> String {
+        let all: Vec<String> =
+            self.endpoints.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()).collect();
+        all.join(",")
+    }
+
+    /// The endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Url] {
+        &self.endpoints
+    }
+
+    /// A connection for questions, one that is up if there is any.
+    fn any(&self) -> &Arc<Link> {
+        let mut links = self.questions.iter().map(Links::any);
+        links.clone().find(|link| link.is_up()).or_else(|| links.next()).unwrap_or_else(|| self.links.any())
+    }
+}
+
+impl Measurement {
+    /// This turn and a later one, whose lanes hold both already.
+    fn merged(self, later: Self) -> Self {
+        let both = |(a, b): (Option<Window>, Option<Window>)| Some(a?.merged(b?));
+        let shares = self.own_cores.zip(later.own_cores);
+        let (before, now) = (self.elapsed.as_secs_f64(), later.elapsed.as_secs_f64());
+        Self {
+            recorded: self.recorded + later.recorded,
+            elapsed: self.elapsed + later.elapsed,
+            abandoned_count: self.abandoned_count + later.abandoned_count,
+            windows: self.windows.into_iter().zip(later.windows).map(both).collect(),
+            own_cores: shares.map(|(a, b)| (a * before + b * now) / (before + now)),
+            rtt_ns: [self.rtt_ns, later.rtt_ns].into_iter().flatten().min(),
+            ..later
+        }
+    }
+}
+
+/// Cores that this process used over a span.
+fn cores(before: &SelfCost, after: &SelfCost, span: Duration) -> Option<f64> {
+    let used = |cost: &SelfCost| Some(cost.cpu_user_ns? + cost.cpu_system_ns?);
+    let nanos = used(after)?.saturating_sub(used(before)?);
+    (!span.is_zero()).then(|| nanos as f64 / span.as_nanos() as f64)
+}

@@ -1,0 +1,278 @@
+//! Load on an etcd cluster: how fast it writes, reads and tells its watchers, and what holds it back.
+//!
+//! ## Question
+//! How many writes and reads does this etcd take, how long does each take, how late does a watcher hear of a write, and
+//! is it the disk, the network, too small batches, a client or the processor that sets the limit?
+//!
+//! ## Timed
+//! From the planned start of an attempt (`etcd.put`, `etcd.range`) and from its real one (`.service`) to the moment this
+//! process has read the whole answer: encoding, HTTP/2, network and everything that the cluster does. `etcd.watch` ends
+//! when the event is read, which may be before the answer to its put. Connecting, logging in, writing the keys to be read,
+//! opening the watch and removing the keys are outside.
+//!
+//! ## Needs
+//! A reachable member of the cluster, and the right to write below a prefix of ours. Reading `/metrics` makes the server's
+//! side known.
+//!
+//! ## Blind spots
+//! This process is one event loop: above its speed it measures itself, and the verdict says so. The buckets of the
+//! server's metrics are coarse: a percentile of them is an upper bound. All values hold the same byte. Revisions that were
+//! written stay in the database until the cluster is compacted, keys or not.
+
+mod access;
+mod bed;
+mod client;
+mod codec;
+mod compare;
+mod disk;
+mod evaluate;
+mod fault;
+mod guard;
+mod keyspace;
+mod links;
+mod operation;
+mod plan;
+mod server;
+mod spawn;
+mod spec;
+mod summary;
+mod transport;
+mod watch;
+mod window;
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use access::Login;
+pub use fault::Fault;
+pub use guard::Refusal;
+pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
+pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
+pub use transport::DialError;
+
+use crate::load::{DriverError, LaneRecord, Observer, Settled};
+use crate::model::{Finding, Labels, Scalar, Series, Stamp, Warning};
+use crate::sys::shutdown::Shutdown;
+use crate::wire::{TlsError, Url};
+use bed::{Bed, Measurement, Turn};
+
+/// A measurement that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// The certificates to trust or to show cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TlsError),
+    /// No connection to a member.
+    #[error("cannot reach {endpoint}")]
+    Unreachable {
+        /// Which member.
+        endpoint: String,
+        /// Why.
+        source: DialError,
+    },
+    /// The cluster said no to something that had to come first.
+    #[error("cannot {what}")]
+    Asked {
+        /// What was asked.
+        what: &'static str,
+        /// What it said.
+        source: Fault,
+    },
+    /// The cluster must not be loaded.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// By a chance of one in two thousand million, somebody's keys.
+    #[error("there are keys below `{prefix}`, which this run drew for its own")]
+    PrefixTaken {
+        /// Which prefix.
+        prefix: String,
+    },
+    /// Our keys are still there.
+    #[error(
+        "the keys below `{prefix}` could not be removed; remove them with `etcdctl --endpoints {endpoints} del --prefix {prefix}`"
+    )]
+    Left {
+        /// Which prefix.
+        prefix: String,
+        /// Where.
+        endpoints: String,
+    },
+    /// A cluster of our own does not serve.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A folder whose disk cannot be timed.
+    #[error("cannot time writes in `{}`", folder.display())]
+    Disk {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The driver could not run.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+impl EtcdError {
+    fn asking(what: &'static str) -> impl Fn(Fault) -> Self {
+        move |source| Self::Asked { what, source }
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// All series.
+    pub series: Vec<Series>,
+    /// Throughput, and the server's side.
+    pub scalars: Vec<Scalar>,
+    /// What it says about the cluster.
+    pub findings: Vec<Finding>,
+    /// What it says about the measurement.
+    pub warnings: Vec<Warning>,
+    /// How long it lasted.
+    pub elapsed: Duration,
+    /// Whether it was stopped before its planned end.
+    pub interrupted: bool,
+    /// Why it is bad, apart from gates.
+    pub bad: Vec<String>,
+}
+
+/// Measures all cells one after another, and removes what it wrote.
+///
+/// # Errors
+/// When the cluster cannot be reached or must not be loaded, or the driver cannot run.
+pub async fn measure<W: Observer>(
+    spec: &EtcdSpec,
+    observer: &mut W,
+    shutdown: &Shutdown,
+) -> Result<Measured, EtcdError> {
+    let disks = disk::measure(&spec.wal_dirs, shutdown).await?;
+    if shutdown.is_requested() {
+        return Ok(Measured { interrupted: true, ..disks });
+    }
+    let cluster = match &spec.spawn {
+        Some(spawn) => compare::measure(spec, spawn, observer, shutdown).await?,
+        None => measure_at(spec, &spec.endpoints, &Labels::new(), observer, shutdown).await?,
+    };
+    Ok(disks.and(cluster))
+}
+
+/// How many measurements a run makes one after another.
+#[must_use]
+pub fn cell_count(spec: &EtcdSpec) -> usize {
+    plan::cells(spec).len() * spec.spawn.as_ref().map_or(1, |spawn| spawn.settings.len())
+}
+
+impl Measured {
+    /// This and what came after it.
+    fn and(mut self, later: Self) -> Self {
+        self.series.extend(later.series);
+        self.scalars.extend(later.scalars);
+        self.findings.extend(later.findings);
+        self.warnings.extend(later.warnings);
+        self.bad.extend(later.bad);
+        self.elapsed += later.elapsed;
+        self.interrupted |= later.interrupted;
+        self
+    }
+}
+
+/// The same at other endpoints and with labels that tell them apart: one setting of several.
+async fn measure_at<W: Observer>(
+    spec: &EtcdSpec,
+    endpoints: &[Url],
+    labels: &Labels,
+    observer: &mut W,
+    shutdown: &Shutdown,
+) -> Result<Measured, EtcdError> {
+    let bed = tokio::select! {
+        bed = Bed::open(spec, endpoints) => bed?,
+        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+    };
+    let mut all = Through::new(observer);
+    let made = measure_all(spec, &bed, labels, &mut all, shutdown).await;
+    let cleared = bed.clear().await;
+    let measurements = made?;
+    let mut measured = summary::assemble(&bed, labels, &measurements);
+    measured.interrupted = shutdown.is_requested();
+    if !measured.interrupted && measurements.iter().any(|measurement| measurement.is_cut_short) {
+        let why = "the load was stopped: the database came near to its quota; compact and defragment the cluster, or measure for less";
+        measured.bad.push(why.to_owned());
+        measured.warnings.push(Warning::new("quota_near", why));
+    }
+    if let Err(error) = cleared {
+        measured.bad.push(error.to_string());
+    }
+    Ok(measured)
+}
+
+/// Every cell in turn, until the end, the wish to stop, or a quota that came near.
+async fn measure_all<W: Observer>(
+    spec: &EtcdSpec,
+    bed: &Bed<'_>,
+    labels: &Labels,
+    through: &mut Through<'_, W>,
+    shutdown: &Shutdown,
+) -> Result<Vec<Measurement>, EtcdError> {
+    let mut measurements = Vec::new();
+    for cell in plan::cells(spec) {
+        if shutdown.is_requested() {
+            break;
+        }
+        let measurement = bed.measure(Turn { cell, labels, rounds: 1, earlier: None }, through, shutdown).await?;
+        through.finished.extend(measurement.lanes.iter().cloned());
+        through.elapsed += measurement.elapsed;
+        let is_cut_short = measurement.is_cut_short;
+        measurements.push(measurement);
+        if is_cut_short {
+            break;
+        }
+    }
+    Ok(measurements)
+}
+
+/// An error with its causes in one sentence.
+fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Passes on what the driver tells of one cell as a part of the whole run.
+struct Through<'a, W> {
+    observer: &'a mut W,
+    finished: Vec<LaneRecord>,
+    began: Option<Stamp>,
+    elapsed: Duration,
+}
+
+impl<'a, W> Through<'a, W> {
+    fn new(observer: &'a mut W) -> Self {
+        Self { observer, finished: Vec::new(), began: None, elapsed: Duration::ZERO }
+    }
+}
+
+impl<W: Observer> Observer for Through<'_, W> {
+    fn recording(&mut self, from: Stamp) {
+        if self.began.is_none() {
+            self.began = Some(from);
+            self.observer.recording(from);
+        }
+    }
+
+    fn settled(&mut self, lane: usize, settled: &Settled) {
+        self.observer.settled(lane, settled);
+    }
+
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
+        let all: Vec<LaneRecord> = self.finished.iter().chain(lanes).cloned().collect();
+        self.observer.checkpoint(&all, self.elapsed + elapsed);
+    }
+}

@@ -1,0 +1,169 @@
+//! What the user meant with `bench etcd`: endpoints, workloads and their sizes; knows no command line.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use super::access::Login;
+use super::keyspace::Keyspace;
+use super::spawn::SpawnSpec;
+use crate::load::LoadSpec;
+use crate::wire::{TlsSpec, Url};
+
+/// Longest key that is sent.
+pub const LARGEST_KEY: usize = 4 << 10;
+
+/// Longest value that is sent: etcd refuses requests above 1.5 MiB by default.
+pub const LARGEST_VALUE: usize = 8 << 20;
+
+/// Most cells that one run goes through.
+const MOST_CELLS: usize = 1_000;
+
+/// Bytes of a value that tell which attempt wrote it, for the watch.
+pub const SEQUENCE_SIZE: usize = 8;
+
+/// A spec that cannot be meant.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SpecError {
+    /// Keys too short to be told apart.
+    #[error("--key-size {given} is too small for our prefix and {key_space} keys: at least {least}")]
+    KeySize {
+        /// What was asked for.
+        given: usize,
+        /// For how many keys.
+        key_space: u64,
+        /// The least that works.
+        least: usize,
+    },
+    /// A batch writes each key once.
+    #[error("--batch {batch} needs as many keys: raise --key-space, which is {key_space}")]
+    Batch {
+        /// The largest batch.
+        batch: usize,
+        /// How many keys there are.
+        key_space: u64,
+    },
+    /// The watch finds an attempt by its value.
+    #[error("the watch workload marks each value: --value-size must be at least {SEQUENCE_SIZE}")]
+    WatchValue,
+    /// Somebody typed a large product.
+    #[error("that would be {0} measurements one after another; at most {MOST_CELLS} are made")]
+    Cells(usize),
+    /// An endpoint is a server.
+    #[error("the endpoint `{0}` has a path; an endpoint is only scheme, host and port")]
+    Path(String),
+    /// The same endpoint twice.
+    #[error("the endpoint `{0}` is given twice")]
+    Twice(String),
+}
+
+/// What is done to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    /// Writes.
+    Put,
+    /// Reads of one key.
+    Range,
+    /// Writes and reads at the same time.
+    Mixed,
+    /// Writes, until a watcher hears of them.
+    Watch,
+}
+
+/// Whether an answer must be the cluster's or may be the member's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Read {
+    /// Confirmed by a majority.
+    Linearizable,
+    /// What this member knows, perhaps stale.
+    Serializable,
+}
+
+/// The whole of a `bench etcd`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EtcdSpec {
+    /// Members to talk to.
+    pub endpoints: Vec<Url>,
+    /// Who we are.
+    #[serde(serialize_with = "redacted")]
+    pub login: Option<Login>,
+    /// Whom to trust.
+    pub tls: TlsSpec,
+    /// Clusters of our own to start and compare, instead of the endpoints.
+    pub spawn: Option<SpawnSpec>,
+    /// Folders whose disks are timed first.
+    pub wal_dirs: Vec<PathBuf>,
+    /// What is done, in this order.
+    pub workloads: Vec<Workload>,
+    /// Bytes of a key, our prefix included.
+    pub key_size: usize,
+    /// Bytes of a value, one measurement each.
+    pub value_sizes: Vec<usize>,
+    /// How many different keys.
+    pub key_space: u64,
+    /// Connections, spread over the endpoints.
+    pub connections: usize,
+    /// Attempts in flight of a closed loop, one measurement each; empty for an open one.
+    pub clients: Vec<usize>,
+    /// Puts in a transaction, one measurement each; 1 is a plain put.
+    pub batches: Vec<usize>,
+    /// Consistencies of the reads, one measurement each.
+    pub consistencies: Vec<Read>,
+    /// Whether a cluster that serves a Kubernetes may be loaded.
+    #[serde(skip)]
+    pub may_load_kubernetes: bool,
+    /// How to load; the concurrency of a closed loop is that of the measurement.
+    pub load: LoadSpec,
+    /// Share of unanswered attempts above which a series counts as lost.
+    pub max_loss_ratio: f64,
+}
+
+impl EtcdSpec {
+    /// Checks what no single argument shows.
+    ///
+    /// # Errors
+    /// When the sizes contradict each other or the measurements are too many.
+    pub fn checked(self) -> Result<Self, SpecError> {
+        let (key_space, given) = (self.key_space, self.key_size);
+        let least = Keyspace::smallest_key_size(key_space);
+        if given < least {
+            return Err(SpecError::KeySize { given, key_space, least });
+        }
+        let writes = |workload: &Workload| matches!(workload, Workload::Put | Workload::Mixed);
+        if let Some(&batch) = self.batches.iter().max()
+            && self.workloads.iter().any(writes)
+            && batch as u64 > key_space
+        {
+            return Err(SpecError::Batch { batch, key_space });
+        }
+        if self.workloads.contains(&Workload::Watch) && self.value_sizes.iter().any(|size| *size < SEQUENCE_SIZE) {
+            return Err(SpecError::WatchValue);
+        }
+        self.check_endpoints()?;
+        match super::plan::cells(&self).len() {
+            count if count > MOST_CELLS => Err(SpecError::Cells(count)),
+            _ => Ok(self),
+        }
+    }
+
+    fn check_endpoints(&self) -> Result<(), SpecError> {
+        for (at, url) in self.endpoints.iter().enumerate() {
+            if !matches!(url.path(), "/" | "") {
+                return Err(SpecError::Path(url.to_string()));
+            }
+            if self.endpoints[..at].iter().any(|other| other.host == url.host && other.port == url.port) {
+                return Err(SpecError::Twice(url.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn redacted<S: Serializer>(login: &Option<Login>, serializer: S) -> Result<S::Ok, S::Error> {
+    match login {
+        Some(login) => serializer.collect_str(&format_args!("{}, password redacted", login.user)),
+        None => serializer.serialize_none(),
+    }
+}

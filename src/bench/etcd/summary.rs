@@ -1,0 +1,193 @@
+//! From measurements to what the run says: series, throughput, the members' own figures, and findings.
+//!
+//! Separate from measuring, which it no longer touches, and from the verdict, which knows no series.
+
+use super::Measured;
+use super::bed::{Bed, Measurement};
+use super::evaluate::{Figures, floor, verdict};
+use super::spec::Workload;
+use super::watch::WatchNotes;
+use super::window::Window;
+use crate::load::LaneRecord;
+use crate::model::{Advice, Finding, Labels, Role, Scalar, Series, Severity, Warning};
+use crate::sys::host::environment;
+
+/// Everything that is said about these measurements; `labels` tell them from those of another setting.
+#[must_use]
+pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) -> Measured {
+    let mut measured = Measured { warnings: bed.warnings.clone(), ..Measured::default() };
+    let mut figures: Vec<Figures> = Vec::new();
+    for measurement in measurements {
+        measured.elapsed += measurement.elapsed;
+        let series: Vec<Series> = measurement.lanes.iter().flat_map(LaneRecord::series).collect();
+        measured.scalars.extend(throughput(measurement));
+        if measurement.cell.workload == Workload::Put {
+            let one = figures_of(bed, measurement, &series);
+            measured.scalars.push(scalar(
+                "etcd.put.floor",
+                measurement.lanes[0].labels(),
+                "ns",
+                floor(&one).map(|f| f.total_ns()),
+            ));
+            figures.push(one);
+        }
+        measured.series.extend(series);
+    }
+    let windows = windows(bed, measurements);
+    for (url, window) in bed.endpoints().iter().zip(&windows) {
+        let endpoint = labels.clone().with("endpoint", &url.authority());
+        measured.scalars.extend(window.clone().unwrap_or_default().scalars(&endpoint));
+    }
+    // The measurement with most puts is the one that shows a limit.
+    let heaviest = figures.iter().max_by(|a, b| keys_per_second(a).total_cmp(&keys_per_second(b)));
+    measured.findings.extend(heaviest.and_then(verdict));
+    measured.findings.extend(noticed(bed, &windows));
+    measured.findings.extend(watched(measurements));
+    measured.warnings.extend(abandoned(measurements));
+    measured
+}
+
+fn keys_per_second(figures: &Figures) -> f64 {
+    figures.per_second * figures.batch as f64
+}
+
+fn scalar(name: &str, labels: &Labels, unit: &str, value: Option<f64>) -> Scalar {
+    Scalar { name: name.to_owned(), labels: labels.clone(), unit: unit.to_owned(), value }
+}
+
+/// Answered requests and written keys a second.
+fn throughput(measurement: &Measurement) -> Vec<Scalar> {
+    let batch = measurement.cell.batch as f64;
+    let one = |lane: &LaneRecord| {
+        let requests = per_second(measurement, lane);
+        let keys = (lane.name() == "etcd.put")
+            .then(|| scalar("etcd.put.keys", lane.labels(), "per_s", requests.map(|requests| requests * batch)));
+        let name = format!("{}.throughput", lane.name());
+        [Some(scalar(&name, lane.labels(), "per_s", requests)), keys].into_iter().flatten()
+    };
+    measurement.lanes.iter().flat_map(one).collect()
+}
+
+fn per_second(measurement: &Measurement, lane: &LaneRecord) -> Option<f64> {
+    let seconds = measurement.recorded.as_secs_f64();
+    (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds)
+}
+
+fn figures_of(bed: &Bed<'_>, measurement: &Measurement, series: &[Series]) -> Figures {
+    // Without the generator's own delay: the floor has none either.
+    let service = series.iter().find(|series| series.role() == Role::Service);
+    let known: Vec<&Window> = measurement.windows.iter().flatten().collect();
+    let leader = bed.leader_at.and_then(|at| measurement.windows.get(at)?.as_ref()).or_else(|| known.first().copied());
+    let is_local = bed.endpoints().iter().all(|url| matches!(url.host.as_str(), "127.0.0.1" | "::1" | "localhost"));
+    Figures {
+        p50_ns: service.and_then(|series| series.summary.p50_ns).map(|ns| ns as f64),
+        per_second: per_second(measurement, &measurement.lanes[0]).unwrap_or(0.0),
+        batch: measurement.cell.batch,
+        clients: measurement.cell.clients,
+        client_rtt_ns: measurement.rtt_ns.map(|ns| ns as f64),
+        voter_count: bed.voter_count,
+        leader: leader.cloned(),
+        own_cores: measurement.own_cores,
+        local_cores: is_local.then(|| known.iter().filter_map(|window| window.cpu_cores()).sum()),
+        host_cores: environment().cpu_count.map(|count| count as f64),
+        endpoints: bed.endpoints_text(),
+    }
+}
+
+/// Each endpoint over all measurements together.
+fn windows(bed: &Bed<'_>, measurements: &[Measurement]) -> Vec<Option<Window>> {
+    let all = |at: usize| {
+        let windows = measurements.iter().filter_map(|measurement| measurement.windows.get(at)?.clone());
+        windows.reduce(Window::merged)
+    };
+    (0..bed.endpoints().len()).map(all).collect()
+}
+
+/// What the members counted that should not have happened.
+fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
+    let named = || bed.endpoints().iter().map(|url| url.authority()).zip(windows);
+    let counted = |of: fn(&Window) -> Option<f64>| -> Vec<String> {
+        let above = |(name, window): (String, &Option<Window>)| {
+            of(window.as_ref()?).filter(|count| *count > 0.0).map(|count| format!("{name}: {count:.0}"))
+        };
+        named().filter_map(above).collect()
+    };
+    let mut findings = Vec::new();
+    let changes = counted(|window| window.leader_change_count);
+    if !changes.is_empty() {
+        findings.push(Finding {
+            id: "etcd_leader_changes".to_owned(),
+            severity: Severity::Notice,
+            text: "the cluster changed its leader during the load".to_owned(),
+            evidence: changes,
+            advice: Some(Advice {
+                text: "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members".to_owned(),
+                verify: Some(format!("etcdctl --endpoints {} endpoint status --write-out table", bed.endpoints_text())),
+            }),
+        });
+    }
+    let slow = counted(|window| window.slow_apply_count);
+    if !slow.is_empty() {
+        findings.push(Finding {
+            id: "etcd_slow_applies".to_owned(),
+            severity: Severity::Notice,
+            text: "requests took longer than 100 ms to apply, which etcd itself warns of".to_owned(),
+            evidence: slow,
+            advice: None,
+        });
+    }
+    let silent: Vec<String> = named().filter(|(_, window)| window.is_none()).map(|(name, _)| name).collect();
+    if !silent.is_empty() && !windows.is_empty() {
+        findings.push(Finding {
+            id: "etcd_metrics_unknown".to_owned(),
+            severity: Severity::Info,
+            text: "the server's side is not known: `/metrics` could not be read there before and after".to_owned(),
+            evidence: silent,
+            advice: None,
+        });
+    }
+    findings
+}
+
+/// What the watchers met.
+fn watched(measurements: &[Measurement]) -> Vec<Finding> {
+    let finding = |severity, id: &str, text: String| Finding {
+        id: id.to_owned(),
+        severity,
+        text,
+        evidence: Vec::new(),
+        advice: None,
+    };
+    let mut all = WatchNotes::default();
+    for notes in measurements.iter().filter_map(|measurement| measurement.watch.as_ref()) {
+        all.event_count += notes.event_count;
+        all.before_answer_count += notes.before_answer_count;
+        all.reopened_count += notes.reopened_count;
+        all.compacted_count += notes.compacted_count;
+    }
+    let mut findings = Vec::new();
+    if all.event_count > 0 {
+        let (early, events) = (all.before_answer_count, all.event_count);
+        let text = format!("{early} of {events} events arrived before the answer to their put");
+        findings.push(finding(Severity::Info, "etcd_watch_order", text));
+    }
+    if all.compacted_count > 0 {
+        let text = format!(
+            "the watch met compacted revisions {} times; puts among them are counted as failed (compacted)",
+            all.compacted_count
+        );
+        findings.push(finding(Severity::Problem, "etcd_watch_compacted", text));
+    }
+    if all.reopened_count > 0 {
+        let text = format!("the watch broke and was opened again {} times, from where it had been", all.reopened_count);
+        findings.push(finding(Severity::Notice, "etcd_watch_reopened", text));
+    }
+    findings
+}
+
+fn abandoned(measurements: &[Measurement]) -> Option<Warning> {
+    let count: u64 = measurements.iter().map(|measurement| measurement.abandoned_count).sum();
+    (count > 0).then(|| {
+        Warning::new("abandoned", format!("{count} attempts were in flight at the interruption and are not counted"))
+    })
+}

@@ -1,0 +1,273 @@
+//! From the outcomes of the trials to series, scalars and findings.
+
+use super::choice::{Goal, Loosen, Offer, is_unbeaten};
+use super::spec::{Cell, HeartbeatSpec};
+use super::trial::{Outcome, Spans};
+use super::{Measured, formula, poisson};
+use crate::detect::Rule;
+use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity, Warning};
+
+const NANOS_PER_HOUR: f64 = 3.6e12;
+const NANOS_PER_DAY: f64 = 8.64e13;
+
+/// The mission's reference figures: interval in s, mean detection in s, bytes an hour and node.
+const REFERENCE: [(u64, f64, f64); 3] = [(2, 3.1, 360_000.0), (5, 7.2, 144_000.0), (10, 14.8, 72_000.0)];
+
+/// Settings named in a sentence.
+const NAMED: usize = 4;
+
+/// Everything that the outcomes say.
+pub fn measured(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Measured {
+    let mut measured = Measured::default();
+    for (cell, outcome) in results {
+        let labels = labels(cell);
+        measured.beat_count += outcome.beat_count;
+        measured.series.push(series("heartbeat.detection", &labels, &outcome.detection));
+        measured.series.push(series("heartbeat.mistake_duration", &labels, &outcome.mistakes));
+        measured.scalars.extend(scalars(spec, cell, outcome, &labels));
+    }
+    measured.scalars.extend(unbeaten_flags(spec, results));
+    measured.findings = findings(spec, results);
+    measured.warnings = warnings(spec, results);
+    measured.scalars.push(Scalar {
+        name: "heartbeat.simulated_beats".to_owned(),
+        labels: Labels::new(),
+        unit: "count".to_owned(),
+        value: Some(measured.beat_count as f64),
+    });
+    measured
+}
+
+fn labels(cell: &Cell) -> Labels {
+    Labels::new()
+        .with("interval", &humantime::format_duration(cell.interval).to_string())
+        .with("detector", &cell.detector.to_string())
+        .with("network", &cell.network.name)
+        .with("mode", "simulated")
+}
+
+fn series(name: &str, labels: &Labels, spans: &Spans) -> Series {
+    Series::of_spans(name, labels.clone(), spans.histogram.clone(), &spans.moments)
+}
+
+fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels) -> Vec<Scalar> {
+    let scalar = |name: &str, unit: &str, value: Option<f64>| Scalar {
+        name: format!("heartbeat.{name}"),
+        labels: labels.clone(),
+        unit: unit.to_owned(),
+        value,
+    };
+    let formula = formula::of(cell);
+    let rate = MistakeRate::of(outcome);
+    let reference =
+        REFERENCE.iter().find(|(seconds, ..)| cell.interval.as_nanos() == u128::from(*seconds) * 1_000_000_000);
+    let mut all = vec![
+        scalar("messages_per_h", "per_h", messages_per_h(outcome)),
+        scalar("network_bytes_per_h", "bytes_per_h", bytes_per_h(spec, outcome)),
+        scalar("mistakes_per_day", "per_day", rate.seen),
+        scalar("mistakes_per_day_low", "per_day", rate.low),
+        scalar("mistakes_per_day_high", "per_day", rate.high),
+        scalar("query_accuracy", "ratio", accuracy(outcome)),
+        scalar("formula_mean", "ns", formula.map(|formula| formula.mean_ns)),
+        scalar("formula_worst", "ns", formula.map(|formula| formula.worst_ns)),
+        scalar("reference_mean", "ns", reference.map(|(_, seconds, _)| seconds * 1e9)),
+        scalar("reference_bytes_per_h", "bytes_per_h", reference.map(|(.., bytes)| *bytes)),
+    ];
+    if outcome.already_count > 0 {
+        let share = outcome.already_count as f64 / outcome.detection.histogram.len() as f64;
+        all.push(scalar("already_suspected_ratio", "ratio", Some(share)));
+    }
+    if let Some(nodes) = spec.nodes {
+        let per_s = messages_per_h(outcome).map(|per_h| per_h / 3600.0 * nodes as f64);
+        let is_lease = matches!(cell.detector.rule, Rule::Lease { .. });
+        // A lease is an object of the store, written with every renewal; our gateway writes a transition only.
+        let gateway = rate.high.map(|high| 2.0 * high * nodes as f64 / 86_400.0);
+        all.push(scalar("store_writes", "per_s", if is_lease { per_s } else { gateway }));
+        all.push(scalar("received", "per_s", per_s));
+    }
+    all
+}
+
+fn messages_per_h(outcome: &Outcome) -> Option<f64> {
+    (outcome.watched_ns > 0).then(|| outcome.watched_beats as f64 * NANOS_PER_HOUR / outcome.watched_ns as f64)
+}
+
+fn bytes_per_h(spec: &HeartbeatSpec, outcome: &Outcome) -> Option<f64> {
+    messages_per_h(outcome).map(|messages| messages * spec.heartbeat_bytes as f64)
+}
+
+fn accuracy(outcome: &Outcome) -> Option<f64> {
+    (outcome.watched_ns > 0).then(|| 1.0 - outcome.mistaken_ns as f64 / outcome.watched_ns as f64)
+}
+
+/// Mistakes a day and node: none seen is no rate, but it has an upper bound.
+struct MistakeRate {
+    seen: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+impl MistakeRate {
+    fn of(outcome: &Outcome) -> Self {
+        let days = outcome.watched_ns as f64 / NANOS_PER_DAY;
+        let (low, high) = poisson::interval(outcome.mistake_count);
+        let a_day = |count: f64| (days > 0.0).then(|| count / days);
+        let seen = (outcome.mistake_count > 0).then_some(outcome.mistake_count as f64);
+        Self { seen: seen.and_then(a_day), low: low.and_then(a_day), high: high.and_then(a_day) }
+    }
+}
+
+fn offer(spec: &HeartbeatSpec, outcome: &Outcome) -> Option<Offer> {
+    let rate = MistakeRate::of(outcome);
+    Some(Offer {
+        detection_ns: outcome.detection.moments.mean(),
+        mistakes_per_day: rate.seen.unwrap_or(0.0),
+        mistakes_upper: rate.high?,
+        bytes_per_h: bytes_per_h(spec, outcome)?,
+    })
+}
+
+/// What the settings offer, one network at a time: settings of different networks are no choice.
+fn offers_by_network<'a>(
+    spec: &'a HeartbeatSpec,
+    results: &'a [(&Cell, Outcome)],
+) -> impl Iterator<Item = (&'a str, Vec<(&'a Cell, Offer)>)> {
+    spec.networks.iter().map(move |network| {
+        let here = results.iter().filter(|(cell, _)| cell.network.name == network.name);
+        (network.name.as_str(), here.filter_map(|(cell, outcome)| Some((*cell, offer(spec, outcome)?))).collect())
+    })
+}
+
+/// 1 for settings that no other beats, so that reports need not work it out.
+fn unbeaten_flags(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Scalar> {
+    let mut all = Vec::new();
+    for (_, here) in offers_by_network(spec, results) {
+        let offers: Vec<Offer> = here.iter().map(|(_, offer)| *offer).collect();
+        all.extend(here.iter().enumerate().map(|(at, (cell, _))| Scalar {
+            name: "heartbeat.unbeaten".to_owned(),
+            labels: labels(cell),
+            unit: "count".to_owned(),
+            value: Some(f64::from(u8::from(is_unbeaten(at, &offers)))),
+        }));
+    }
+    all
+}
+
+fn findings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for (network, here) in offers_by_network(spec, results) {
+        let offers: Vec<Offer> = here.iter().map(|(_, offer)| *offer).collect();
+        all.extend(unbeaten(network, &here, &offers));
+        if spec.goal.is_set() && !here.is_empty() {
+            all.push(chosen(&spec.goal, network, &here, &offers));
+        }
+    }
+    all.push(law());
+    all
+}
+
+fn unbeaten(network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Option<Finding> {
+    let best: Vec<usize> = (0..offers.len()).filter(|at| is_unbeaten(*at, offers)).collect();
+    let evidence = best.iter().map(|at| describe(&here[*at])).collect();
+    let text = format!(
+        "on {network} {} of {} settings are beaten by no other in detection, mistakes and cost together",
+        best.len(),
+        here.len()
+    );
+    (here.len() > 1).then(|| Finding {
+        id: "pareto_set".into(),
+        severity: Severity::Info,
+        text,
+        evidence,
+        advice: None,
+    })
+}
+
+fn chosen(goal: &Goal, network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Finding {
+    match goal.cheapest(offers) {
+        Some(at) => {
+            let (cell, _) = &here[at];
+            let interval = humantime::format_duration(cell.interval);
+            let text = format!(
+                "on {network} the cheapest setting that meets all is an interval of {interval} with {}",
+                cell.detector
+            );
+            let verify = format!(
+                "offloadctl bench heartbeat --interval {interval} --detector {} --network {network}",
+                cell.detector
+            );
+            let advice = Some(Advice {
+                text: format!("set the interval to {interval} and the detector to {}", cell.detector),
+                verify: Some(verify),
+            });
+            Finding {
+                id: "cheapest_setting".into(),
+                severity: Severity::Info,
+                text,
+                evidence: vec![describe(&here[at])],
+                advice,
+            }
+        }
+        None => {
+            let ways: Vec<String> = goal.loosen(offers).iter().take(NAMED).map(loosen_text).collect();
+            let advice = match ways.as_slice() {
+                [] => "no single bound is enough to loosen: add shorter intervals or other detectors".to_owned(),
+                ways => ways.join(", or "),
+            };
+            let text = format!("on {network} no setting meets all that was asked for");
+            let advice = Some(Advice { text: advice, verify: None });
+            Finding { id: "no_setting".into(), severity: Severity::Notice, text, evidence: Vec::new(), advice }
+        }
+    }
+}
+
+fn loosen_text(loosen: &Loosen) -> String {
+    match loosen {
+        Loosen::Detection(span) => format!("loosen --target-detection to {:.2}s", span.as_secs_f64()),
+        Loosen::Mistakes(rate) => format!(
+            "loosen --max-mistakes to {rate:.3}/day (or watch longer with --mistake-beats: it is an upper bound)"
+        ),
+        Loosen::Cost(bytes) => format!("loosen --max-cost to {:.0}KB/h", bytes / 1000.0),
+    }
+}
+
+fn describe((cell, offer): &(&Cell, Offer)) -> String {
+    let mistakes = match offer.mistakes_per_day {
+        0.0 => format!("below {:.3} mistakes a day", offer.mistakes_upper),
+        rate => format!("{rate:.3} mistakes a day"),
+    };
+    let interval = humantime::format_duration(cell.interval);
+    let (detection, cost) = (offer.detection_ns / 1e9, offer.bytes_per_h / 1000.0);
+    format!("{interval} {}: detected after {detection:.2} s, {mistakes}, {cost:.0} KB/h", cell.detector)
+}
+
+fn law() -> Finding {
+    let text = "the reference figures follow two laws: detection of 1.5 intervals, which is two missed in a row, and 200 bytes a heartbeat; three missed in a row give 2.5 intervals".to_owned();
+    Finding { id: "reference_law".into(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
+}
+
+fn warnings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Warning> {
+    let assumed =
+        format!("a heartbeat is assumed to be {} bytes on the wire; it was not measured", spec.heartbeat_bytes);
+    let mut all = vec![Warning::new("assumed_bytes", assumed)];
+    let margins: Vec<String> = spec
+        .networks
+        .iter()
+        .filter(|network| !network.margin.is_zero())
+        .map(|network| format!("{:.3} ms on {}", network.margin.as_secs_f64() * 1e3, network.name))
+        .collect();
+    let takes_margin =
+        spec.detectors.iter().any(|detector| matches!(detector.rule, Rule::Missed { .. }) && !detector.has_margin);
+    if takes_margin && !margins.is_empty() {
+        let text = format!(
+            "missed detectors without a margin of their own have the network's p99.9 above its minimum: {}",
+            margins.join(", ")
+        );
+        all.push(Warning::new("margin_of_network", text));
+    }
+    if results.iter().any(|(_, outcome)| outcome.mistake_count == 0) {
+        let text = "where no mistake was seen, its rate is unknown and only an upper bound is given; --mistake-beats watches longer".to_owned();
+        all.push(Warning::new("rate_not_seen", text));
+    }
+    all
+}

@@ -1,0 +1,89 @@
+//! How soon is a dead node known, how often is a living one accused, and what does that cost?
+//!
+//! ## Question
+//! At which heartbeat interval, with which failure detector, over which network, is a crash noticed soon enough without
+//! too many false alarms, and what does each choice cost in messages and bytes?
+//!
+//! ## Timed
+//! Virtual time. `heartbeat.detection` runs from the crash, at a random phase of the interval, to the suspicion that
+//! stays; `heartbeat.mistake_duration` from a false suspicion to the heartbeat that ends it. Every send, delivery and
+//! deadline is an event of the simulated world; the closed formulas stand beside the result and take no part in it.
+//!
+//! ## Needs
+//! Nothing: it is a simulation, and its first line says so.
+//!
+//! ## Blind spots
+//! It knows what the network profile says and no more: losses are independent unless the profile has bursts, the monitor
+//! itself never stalls, and the size of a heartbeat is assumed. Rare mistakes are extrapolated from a bounded number of
+//! heartbeats: where none was seen there is an upper bound and no rate.
+
+mod assemble;
+mod choice;
+mod formula;
+mod network;
+mod poisson;
+mod spec;
+mod trial;
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use choice::Goal;
+pub use network::{Network, NetworkError};
+pub use spec::{Cell, HeartbeatSpec, SpecError};
+
+use crate::model::{Finding, Scalar, Series, Warning};
+use trial::Outcome;
+
+/// What was simulated.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Detection and mistakes of each cell.
+    pub series: Vec<Series>,
+    /// Costs, rates and formulas of each cell.
+    pub scalars: Vec<Scalar>,
+    /// Which setting to choose.
+    pub findings: Vec<Finding>,
+    /// What to know about the simulation.
+    pub warnings: Vec<Warning>,
+    /// Heartbeats that were simulated.
+    pub beat_count: u64,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Simulates every cell of the matrix on `threads` threads; `advance` hears of each cell that is done.
+#[must_use]
+pub fn simulate(
+    spec: &HeartbeatSpec,
+    threads: usize,
+    advance: &(impl Fn() + Sync),
+    is_over: &(impl Fn() -> bool + Sync),
+) -> Measured {
+    let cells = spec.cells();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((at, cell)) = take(&next, &cells) {
+            // The seed of a cell depends on its place alone, so the number of threads changes nothing.
+            let Some(outcome) = trial::run(spec, cell, at, is_over) else { return };
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
+            advance();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, cells.len().max(1)) {
+            scope.spawn(work);
+        }
+    });
+    let mut outcomes: Vec<(usize, Outcome)> = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_unstable_by_key(|(at, _)| *at);
+    let interrupted = outcomes.len() < cells.len();
+    let results: Vec<(&Cell, Outcome)> = outcomes.into_iter().map(|(at, outcome)| (&cells[at], outcome)).collect();
+    Measured { interrupted, ..assemble::measured(spec, &results) }
+}
+
+fn take<'a>(next: &AtomicUsize, cells: &'a [Cell]) -> Option<(usize, &'a Cell)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    cells.get(at).map(|cell| (at, cell))
+}

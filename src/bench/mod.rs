@@ -1,0 +1,4 @@
+//! Workloads against a system under test: one folder or file a system.
+
+pub mod etcd;
+pub mod heartbeat;

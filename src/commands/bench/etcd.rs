@@ -1,0 +1,391 @@
+//! `offloadctl bench etcd`: arguments to spec, and the run around the measurements.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::bench::etcd::{
+    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Measured, Read, Refusal, Settings, SpawnError,
+    SpawnSpec, Workload, cell_count, measure,
+};
+use crate::commands::load_args::{SpacingArg, SpanArgs};
+use crate::commands::measuring::{Measuring, check_gates};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::{parse_share, parse_whole};
+use crate::context::{Header, Parts};
+use crate::error::{Exit, Failure};
+use crate::load::{Arrival, Rate};
+use crate::probe::lost_targets;
+use crate::sys::host::raise_file_limit;
+use crate::sys::shutdown::Shutdown;
+use crate::wire::{TlsSpec, Url};
+
+const EXAMPLES: &str = "Examples:
+  What one client sees, and what holds it back:
+    offloadctl bench etcd --endpoints http://127.0.0.1:2379
+  How many writes it takes, with more and more clients and larger transactions:
+    offloadctl bench etcd --clients 1,16,64 --connections 8 --batch 1,10 --duration 10s
+  Reads and watches of a cluster with TLS and three members:
+    offloadctl bench etcd --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379 \\
+      --ca-file ca.crt --client-cert client.crt --client-key client.key \\
+      --workload range,watch --consistency linearizable,serializable --clients 16
+  Which snapshot count, or which disk, on clusters of our own:
+    offloadctl bench etcd --spawn snapshot-count=5000,10000,100000 --clients 64 --connections 8
+    offloadctl bench etcd --spawn wal-dir=/mnt/ssd,/mnt/hdd --wal-dir /mnt/ssd --wal-dir /mnt/hdd
+  Latency at a given rate, and a gate on it:
+    offloadctl bench etcd --rate 500/s --duration 1m --fail-if 'etcd.put.p99 > 50ms'
+
+All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error. What was written
+stays in the history of the cluster until it is compacted.";
+
+/// The measurements of this command, without their parts.
+const SERIES: [&str; 4] = ["etcd.put", "etcd.range", "etcd.watch", "disk.fdatasync"];
+
+/// The single numbers that a gate may name.
+const SCALARS: [&str; 5] =
+    ["etcd.put.throughput", "etcd.put.keys", "etcd.put.floor", "etcd.range.throughput", "etcd.watch.throughput"];
+
+/// The longest password file that is read.
+const LONGEST_PASSWORD: u64 = 4096;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, mut_arg("duration", |arg| arg.default_value("10s")), mut_arg("timeout", |arg| arg.default_value("5s")))]
+pub struct EtcdArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    spawn: SpawnArgs,
+    #[command(flatten)]
+    workload: WorkloadArgs,
+    /// Attempts in flight, each answer starts the next (closed loop); a list measures each [default: 1]
+    #[arg(long, visible_alias = "concurrency", value_name = "N,...", value_delimiter = ',', conflicts_with = "rate", value_parser = parse_whole::<u16>, help_heading = "Load")]
+    clients: Vec<u16>,
+    /// Planned starts, whatever comes back (open loop), instead: 500/s, 30/m
+    #[arg(long, value_name = "RATE", help_heading = "Load")]
+    rate: Option<Rate>,
+    /// How planned starts are spaced: evenly, or as independent clients arrive
+    #[arg(long, value_enum, default_value_t = SpacingArg::Constant, requires = "rate", help_heading = "Load")]
+    spacing: SpacingArg,
+    #[command(flatten)]
+    span: SpanArgs,
+    /// Exit 1 if more of a measurement's attempts than this stay unanswered; total loss always does
+    #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = parse_share, help_heading = "Load")]
+    max_loss: f64,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+struct AccessArgs {
+    /// Members to load, scheme included; connections are spread over them
+    #[arg(
+        long,
+        value_name = "URL,...",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:2379",
+        env = "ETCDCTL_ENDPOINTS"
+    )]
+    endpoints: Vec<Url>,
+    /// Log in as this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The user's password is the first line of this file [else: the environment variable OFFLOADCTL_ETCD_PASSWORD]
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// Trust the certificate authorities in this PEM file instead of the host's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Show this certificate (PEM) to the members
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The key of --client-cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Accept any certificate; the run says so
+    #[arg(long)]
+    insecure: bool,
+    /// Load a cluster even if it serves a Kubernetes
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Clusters of our own")]
+struct SpawnArgs {
+    /// Start local clusters instead of loading --endpoints, one for each value of a flag of etcd, and compare them in turns
+    #[arg(long, value_name = "SETTING=VALUE,...", num_args = 0..=1, default_missing_value = "")]
+    spawn: Vec<Settings>,
+    /// Members of each of these clusters
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_members, requires = "spawn")]
+    members: usize,
+    /// Turns that each measurement is made in
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = parse_whole::<u32>, requires = "spawn")]
+    rounds: u32,
+    /// The program to start
+    #[arg(long, value_name = "PATH", default_value = "etcd", requires = "spawn")]
+    etcd: PathBuf,
+    /// Time small synced writes in this folder first, as etcd's write-ahead log makes them; may repeat
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workload")]
+struct WorkloadArgs {
+    /// What to measure, one after another; may repeat
+    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_enum, default_value = "put")]
+    workload: Vec<WorkloadArg>,
+    /// Bytes of a key, of which our random prefix takes 11
+    #[arg(long, value_name = "BYTES", default_value_t = 16, value_parser = parse_size::<LARGEST_KEY>)]
+    key_size: usize,
+    /// Bytes of a value; a list measures each
+    #[arg(long, value_name = "BYTES,...", value_delimiter = ',', default_value = "256", value_parser = parse_size::<LARGEST_VALUE>)]
+    value_size: Vec<usize>,
+    /// Different keys that are written and read
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse_whole::<u32>)]
+    key_space: u32,
+    /// Connections, spread over the endpoints [default: one to each]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u16>)]
+    connections: Option<u16>,
+    /// Puts in one transaction; a list measures each
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = parse_whole::<u16>)]
+    batch: Vec<u16>,
+    /// How reads are answered: by the cluster, or by the member asked; a list measures each
+    #[arg(long, value_name = "CONSISTENCY", value_delimiter = ',', value_enum, default_value = "linearizable")]
+    consistency: Vec<ConsistencyArg>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WorkloadArg {
+    Put,
+    Range,
+    Mixed,
+    Watch,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ConsistencyArg {
+    Linearizable,
+    Serializable,
+}
+
+/// Measures, and ends with the verdict.
+///
+/// # Errors
+/// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
+pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
+    let spec = args.spec()?;
+    raise_file_limit();
+    let header = Header::new("bench etcd", &spec, spec.load.seed, args.output.labels())?;
+    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let mut watcher = measuring.observer_of("bench etcd", u32::try_from(cell_count(&spec)).unwrap_or(1));
+    let measured = runtime.block_on(async {
+        let shutdown = Shutdown::listen()
+            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
+        measure(&spec, &mut watcher, &shutdown).await.map_err(explain)
+    });
+    // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
+    runtime.shutdown_background();
+    watcher.finish();
+    let measured = measured?;
+    let mut bad = measured.bad.clone();
+    let run = measuring.run(parts(measured));
+    let responses: Vec<_> = run.responses().collect();
+    bad.extend(lost_targets(&responses, spec.max_loss_ratio));
+    measuring.conclude(run, &bad)
+}
+
+fn parts(measured: Measured) -> Parts {
+    Parts {
+        series: measured.series,
+        scalars: measured.scalars,
+        findings: measured.findings,
+        warnings: measured.warnings,
+        elapsed: measured.elapsed,
+        complete: !measured.interrupted,
+    }
+}
+
+/// An error of the measurement with its next step.
+fn explain(error: EtcdError) -> Failure {
+    let hint = match &error {
+        EtcdError::Unreachable { source: DialError::Tls(failure), .. } => {
+            failure.hint.unwrap_or("compare the certificate with --ca-file and the name in --endpoints").to_owned()
+        }
+        EtcdError::Unreachable { endpoint, source: DialError::Ended(_) } if endpoint.starts_with("https:") => {
+            "it may want a client certificate: --client-cert, --client-key".to_owned()
+        }
+        EtcdError::Unreachable { endpoint, source: DialError::Http(_) | DialError::Ended(_) }
+            if endpoint.starts_with("http:") =>
+        {
+            "if it speaks TLS, write https:// in --endpoints; it must be a member's client URL, not its peer URL"
+                .to_owned()
+        }
+        EtcdError::Unreachable { .. } => {
+            "is it the client URL of a member? `etcdctl endpoint status` asks the same".to_owned()
+        }
+        EtcdError::Asked { source, .. } => hint_of(source.kind).to_owned(),
+        EtcdError::Refused(Refusal::NoSpace) => {
+            "compact and defragment it, then `etcdctl alarm disarm`; `etcdctl alarm list` shows the alarm".to_owned()
+        }
+        EtcdError::Refused(Refusal::Quota { .. }) => {
+            "measure for less with --count, compact and defragment the cluster, or raise its --quota-backend-bytes"
+                .to_owned()
+        }
+        EtcdError::Refused(Refusal::Kubernetes { .. }) => {
+            "say --yes if that is meant; better measure another cluster".to_owned()
+        }
+        EtcdError::Spawn(SpawnError::Program(_)) => {
+            "install etcd (Debian: `apt-get install etcd-server`), or say where it is with --etcd PATH".to_owned()
+        }
+        EtcdError::Spawn(_) => "`etcd --help` lists its flags; try the same flag by hand".to_owned(),
+        EtcdError::Disk { .. } => "give a folder that this user may write".to_owned(),
+        _ => "see `offloadctl bench etcd --help`".to_owned(),
+    };
+    Failure::unable(error).hint(hint)
+}
+
+/// The next step after a call that failed so.
+fn hint_of(kind: &str) -> &'static str {
+    match kind {
+        "auth" => "give a user of the cluster with --user and --password-file",
+        "permission_denied" => {
+            "the user needs a role that may write: `etcdctl role grant-permission ROLE readwrite ofl- --prefix`"
+        }
+        "no_leader" | "timeout" | "unavailable" => {
+            "the cluster may have lost its majority: `etcdctl endpoint health --cluster`"
+        }
+        "no_space" => "its quota is used up: compact, defragment, `etcdctl alarm disarm`",
+        "request_too_large" => "lower --value-size or --batch, or raise the cluster's --max-request-bytes",
+        "too_many_operations" => "lower --batch, or raise the cluster's --max-txn-ops",
+        "not_implemented" => "is this an etcd of version 3.4 or later?",
+        _ => "`etcdctl endpoint status --write-out table` shows the cluster's own view",
+    }
+}
+
+impl EtcdArgs {
+    fn spec(&self) -> Result<EtcdSpec, Failure> {
+        check_gates("bench etcd", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
+            (Some(_), _) => Vec::new(),
+            (None, []) => vec![1],
+            (None, clients) => unique(clients.iter().map(|n| usize::from(*n))),
+        };
+        let arrival = match self.rate {
+            Some(rate) => Arrival::Open { rate, spacing: self.spacing.into() },
+            None => Arrival::Closed { concurrency: clients[0] },
+        };
+        let access = &self.access;
+        let work = &self.workload;
+        let spec = EtcdSpec {
+            login: self.login()?,
+            spawn: self.spawn.spec(),
+            wal_dirs: self.spawn.wal_dir.clone(),
+            tls: TlsSpec {
+                ca_file: access.ca_file.clone(),
+                client_cert: access.client_cert.clone(),
+                client_key: access.client_key.clone(),
+                insecure: access.insecure,
+            },
+            workloads: unique(work.workload.iter().map(|workload| (*workload).into())),
+            key_size: work.key_size,
+            value_sizes: unique(work.value_size.iter().copied()),
+            key_space: u64::from(work.key_space),
+            connections: work.connections.map_or_else(|| self.member_count(), usize::from),
+            endpoints: if self.spawn.spawn.is_empty() { access.endpoints.clone() } else { Vec::new() },
+            clients,
+            batches: unique(work.batch.iter().map(|n| usize::from(*n))),
+            consistencies: unique(work.consistency.iter().map(|read| (*read).into())),
+            may_load_kubernetes: access.yes,
+            load: self.span.spec(arrival).map_err(|text| Failure::plain(Exit::Usage, text))?,
+            max_loss_ratio: self.max_loss,
+        };
+        spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench etcd --help`"))
+    }
+
+    /// How many members are talked to.
+    fn member_count(&self) -> usize {
+        if self.spawn.spawn.is_empty() { self.access.endpoints.len() } else { self.spawn.members }
+    }
+
+    fn login(&self) -> Result<Option<Login>, Failure> {
+        let Some(user) = self.access.user.clone() else { return Ok(None) };
+        let password = match &self.access.password_file {
+            Some(path) => read_password(path)?,
+            None => std::env::var("OFFLOADCTL_ETCD_PASSWORD").map_err(|_| {
+                Failure::plain(Exit::Usage, format!("the user `{user}` needs a password"))
+                    .hint("give --password-file FILE, or set OFFLOADCTL_ETCD_PASSWORD")
+            })?,
+        };
+        Ok(Some(Login { user, password }))
+    }
+}
+
+impl SpawnArgs {
+    fn spec(&self) -> Option<SpawnSpec> {
+        let settings = unique(self.spawn.iter().flat_map(|settings| settings.0.iter().cloned()));
+        let (program, members, rounds) = (self.etcd.clone(), self.members, self.rounds);
+        (!settings.is_empty()).then_some(SpawnSpec { program, settings, members, rounds })
+    }
+}
+
+/// Members of a cluster: more than nine help nobody.
+fn parse_members(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=9).contains(count)).ok_or_else(|| "it must be from 1 to 9".to_owned())
+}
+
+/// The first line of a file, which is a secret and appears in no message.
+fn read_password(path: &Path) -> Result<String, Failure> {
+    let unreadable = |error| Failure::file("cannot read the password in", path, &error);
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Each value once, in the order typed: the same measurement twice would be two series of one name.
+fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
+}
+
+/// A size in bytes of at most `MOST`.
+fn parse_size<const MOST: usize>(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(size) if (1..=MOST).contains(&size) => Ok(size),
+        Ok(_) => Err(format!("it must be from 1 to {MOST}")),
+        Err(_) => Err("it is not a whole number of bytes".to_owned()),
+    }
+}
+
+impl From<WorkloadArg> for Workload {
+    fn from(workload: WorkloadArg) -> Self {
+        match workload {
+            WorkloadArg::Put => Self::Put,
+            WorkloadArg::Range => Self::Range,
+            WorkloadArg::Mixed => Self::Mixed,
+            WorkloadArg::Watch => Self::Watch,
+        }
+    }
+}
+
+impl From<ConsistencyArg> for Read {
+    fn from(consistency: ConsistencyArg) -> Self {
+        match consistency {
+            ConsistencyArg::Linearizable => Self::Linearizable,
+            ConsistencyArg::Serializable => Self::Serializable,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Failure detectors: when is silence a failure?
+//!
+//! Pure: a detector is told of heartbeats and says at which moment it would suspect the node if nothing more arrived.
+//! Whoever runs it, on a real clock or on the simulator's, processes an arrival before a deadline of the same moment: on
+//! a tie the arrival wins. Each file's header gives the formula, its source, and the defaults of the system that the
+//! detector is known from.
+//!
+//! Every heartbeat promises its next interval, and every detector waits for that promise and not for a constant: an agent
+//! that slowed down as it said is not accused.
+
+mod adaptive;
+mod chen;
+mod kubernetes;
+mod phi;
+mod silence;
+mod spec;
+mod window;
+
+pub use adaptive::{Adaptive, Bounds, Observation};
+pub use phi::{Model, reach};
+pub use spec::{DetectorSpec, Rule, SpecError};
+
+use std::time::Duration;
+
+use crate::model::Stamp;
+use chen::Chen;
+use kubernetes::{Lease, ceil_tick};
+use phi::Phi;
+use silence::Silence;
+
+/// A heartbeat as the monitor receives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// When it arrived.
+    pub at: Stamp,
+    /// Its number; a gap is a heartbeat that was lost or is late.
+    pub sequence: u64,
+    /// When the next one will be sent, after this one was.
+    pub promised: Duration,
+}
+
+/// One detector that watches one node.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    kind: Kind,
+    check: Option<Check>,
+}
+
+/// Periodic looks: a suspicion is noticed at the first look at or after its moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Check {
+    period: Duration,
+    phase: Stamp,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Silence(Silence),
+    Phi(Box<Phi>),
+    Chen(Box<Chen>),
+    Lease(Lease),
+}
+
+impl Detector {
+    /// A detector of this kind that begins to watch at `from`, as if a heartbeat had arrived then: nobody is accused of a
+    /// silence from before. `phase` is a moment at which the monitor looks, for those that look periodically.
+    #[must_use]
+    pub fn new(spec: &DetectorSpec, from: Stamp, interval: Duration, phase: Stamp) -> Self {
+        let first = Beat { at: from, sequence: 0, promised: interval };
+        let kind = match spec.rule {
+            Rule::Missed { count, margin } => Kind::Silence(Silence::missed(first, count, margin)),
+            Rule::Overdue { timeout } => Kind::Silence(Silence::overdue(first, timeout)),
+            Rule::Phi { model, threshold, settings } => {
+                Kind::Phi(Box::new(Phi::new(first, model, threshold, settings)))
+            }
+            Rule::Chen { margin, window } => Kind::Chen(Box::new(Chen::new(first, margin, window))),
+            Rule::Lease { grace, period } => Kind::Lease(Lease::new(from, grace, period, phase)),
+        };
+        let check = (!spec.check.is_zero()).then_some(Check { period: spec.check, phase });
+        Self { kind, check }
+    }
+
+    /// Takes a heartbeat. One that is not newer than the last is a repetition and changes nothing.
+    pub fn heartbeat(&mut self, beat: Beat) {
+        match &mut self.kind {
+            Kind::Silence(silence) => silence.heartbeat(beat),
+            Kind::Phi(phi) => phi.heartbeat(beat),
+            Kind::Chen(chen) => chen.heartbeat(beat),
+            Kind::Lease(lease) => lease.heartbeat(beat),
+        }
+    }
+
+    /// The moment from which on the node is suspected, if no heartbeat arrives before or at it.
+    #[must_use]
+    pub fn deadline(&self) -> Stamp {
+        let due = match &self.kind {
+            Kind::Silence(silence) => silence.deadline(),
+            Kind::Phi(phi) => phi.deadline(),
+            Kind::Chen(chen) => chen.deadline(),
+            Kind::Lease(lease) => lease.deadline(),
+        };
+        self.check.map_or(due, |check| ceil_tick(due, check.phase, check.period))
+    }
+
+    /// Whether the node is suspected at `now`, all heartbeats up to and including that moment having been told.
+    #[must_use]
+    pub fn suspicion(&self, now: Stamp) -> bool {
+        now >= self.deadline()
+    }
+}
+
+#[cfg(test)]
+mod tests;
