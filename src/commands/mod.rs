@@ -38,7 +38,6 @@ Exit codes:
   4 inconclusive        130 interrupted, the partial run is written";
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once a process")]
 enum Command {
     /// Ask a question of a live target
     #[command(subcommand)]

@@ -11,9 +11,10 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_bytes, parse_share};
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
+use crate::load::lost_targets;
 use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, Measured, PrepareError, Server, measure};
-use crate::probe::{LocateError, lost_targets};
 use crate::sys::host::raise_file_limit;
+use crate::wire::LocateError;
 use crate::wire::{TlsSpec, Url};
 
 const EXAMPLES: &str = "Examples:
