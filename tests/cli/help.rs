@@ -3,12 +3,13 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 10] = [
     ("help", "--help"),
     ("help-completions", "completions --help"),
     ("help-echo", "echo --help"),
     ("help-man", "man --help"),
     ("help-probe", "probe --help"),
+    ("help-probe-api", "probe api --help"),
     ("help-probe-rtt", "probe rtt --help"),
     ("help-report", "report --help"),
     ("help-topology-list", "topology list --help"),
