@@ -3,8 +3,14 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
+<<<<<<< HEAD
 const CASES: [(&str, &str); 10] = [
+=======
+const CASES: [(&str, &str); 11] = [
+>>>>>>> main
     ("help", "--help"),
+    ("help-bench", "bench --help"),
+    ("help-bench-etcd", "bench etcd --help"),
     ("help-completions", "completions --help"),
     ("help-echo", "echo --help"),
     ("help-man", "man --help"),

@@ -3,6 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
+<<<<<<< HEAD
 const CASES: [(&str, &str); 34] = [
     ("usage-api-context", "probe api https://127.0.0.1:1/ --context a"),
     ("usage-api-gate", "probe api https://127.0.0.1:1/ --fail-if api.connect.p95>10ms"),
@@ -15,11 +16,19 @@ const CASES: [(&str, &str); 34] = [
     ("usage-api-secret", "probe api https://user:secret@127.0.0.1:1/"),
     ("usage-api-two-servers", "probe api https://127.0.0.1:1/ --kubeconfig config"),
     ("usage-api-url", "probe api 127.0.0.1:6443"),
+=======
+const CASES: [(&str, &str); 28] = [
+>>>>>>> main
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
     ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),
     ("usage-bad-gate-statistic", "probe rtt --emulate hybrid --fail-if rtt.echo.p42x>10ms"),
     ("usage-bad-label", "probe rtt --emulate hybrid --label site"),
+    ("usage-bench-etcd-batch", "bench etcd --batch 200 --key-space 100"),
+    ("usage-bench-etcd-endpoint", "bench etcd --endpoints 10.0.0.1:2379"),
+    ("usage-bench-etcd-gate", "bench etcd --fail-if etcd.get.p95>10ms"),
+    ("usage-bench-etcd-key-size", "bench etcd --key-size 12"),
+    ("usage-bench-etcd-watch", "bench etcd --workload watch --value-size 4"),
     ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),
     ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),
     ("usage-count-zero", "probe rtt --emulate hybrid --count 0"),

@@ -150,7 +150,7 @@ impl<'a> Bed<'a> {
         Ok(bed)
     }
 
-    /// Makes one measurement, or one turn of it.
+    /// Makes one measurement, or one turn of it; `None` where it was stopped before it began.
     ///
     /// # Errors
     /// When its keys cannot be written, its watch not opened, or the driver cannot run.
@@ -159,10 +159,13 @@ impl<'a> Bed<'a> {
         turn: Turn<'_>,
         observer: &mut W,
         shutdown: &Shutdown,
-    ) -> Result<Measurement, EtcdError> {
+    ) -> Result<Option<Measurement>, EtcdError> {
         let Turn { cell, labels, rounds, mut earlier } = turn;
         if cell.workload.needs_keys() && earlier.is_none() {
-            self.fill(cell.value_size).await.map_err(EtcdError::asking("write the keys to be read"))?;
+            tokio::select! {
+                filled = self.fill(cell.value_size) => filled.map_err(EtcdError::asking("write the keys to be read"))?,
+                () = shutdown.requested() => return Ok(None),
+            }
         }
         let watcher = match cell.workload {
             Workload::Watch => Some(self.watcher().await.map_err(EtcdError::asking("open the watch"))?),
@@ -196,10 +199,10 @@ impl<'a> Bed<'a> {
             rtt_ns: self.links.rtt_ns(),
             lanes: load.lanes,
         };
-        Ok(match earlier {
+        Ok(Some(match earlier {
             Some(earlier) => earlier.merged(now),
             None => now,
-        })
+        }))
     }
 
     /// Removes all our keys.
@@ -216,8 +219,14 @@ impl<'a> Bed<'a> {
                 }
             }
         };
-        let left = |_| EtcdError::Left { prefix: self.keys.prefix_text(), endpoints: self.endpoints_text() };
-        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(left)
+        tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(|_| self.left(None))
+    }
+
+    /// The error of keys that are still there, after another error or by itself.
+    #[must_use]
+    pub fn left(&self, before: Option<EtcdError>) -> EtcdError {
+        let (prefix, endpoints) = (self.keys.prefix_text(), self.endpoints_text());
+        EtcdError::Left { prefix, endpoints, source: before.map(Box::new) }
     }
 
     /// Logs in, asks what the verdict needs to know, and lets the guard look.

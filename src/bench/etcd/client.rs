@@ -50,8 +50,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// A busy connection is asked for a sign of life so often; etcd allows one each 5 s (`--grpc-keepalive-min-time`).
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// How long the server may take to confirm a watch.
-const CONFIRMATION: Duration = Duration::from_secs(5);
+/// How long an answer may take that is not timed, such as the confirmation of a watch.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same connection as a task of its own must drive it.
 pub type Driven = http2::Connection<TokioIo<Box<dyn super::transport::Wire>>, Body, TokioExecutor>;
@@ -159,7 +159,7 @@ impl Link {
         let (key, range_end) = span(prefix);
         let message = RangeRequest { key, range_end, count_only: true, ..RangeRequest::default() };
         let answer =
-            self.call(message, async |pipe, origin, request| KvClient::with_origin(pipe, origin).range(request).await);
+            self.ask(message, async |pipe, origin, request| KvClient::with_origin(pipe, origin).range(request).await);
         Ok(u64::try_from(answer.await?.count).unwrap_or(0))
     }
 
@@ -170,7 +170,7 @@ impl Link {
     pub async fn delete(&self, prefix: &[u8]) -> Result<u64, Fault> {
         let (key, range_end) = span(prefix);
         let message = DeleteRangeRequest { key, range_end };
-        let answer = self.call(message, async |pipe, origin, request| {
+        let answer = self.ask(message, async |pipe, origin, request| {
             KvClient::with_origin(pipe, origin).delete_range(request).await
         });
         Ok(u64::try_from(answer.await?.deleted).unwrap_or(0))
@@ -182,7 +182,7 @@ impl Link {
     /// When the connection ends instead, as that of a server of TLS 1.3 which wants a client certificate does, or nothing
     /// comes. Any answer is fine here.
     pub async fn prove(&self) -> Result<(), DialError> {
-        match tokio::time::timeout(CONFIRMATION, self.status()).await {
+        match tokio::time::timeout(PATIENCE, self.status()).await {
             Ok(Err(fault)) if matches!(fault.kind, CONNECTION_LOST | NOT_CONNECTED) => {
                 Err(DialError::Ended(fault.text))
             }
@@ -197,7 +197,7 @@ impl Link {
     /// With the word for what went wrong.
     pub async fn status(&self) -> Result<MemberStatus, Fault> {
         let message = StatusRequest {};
-        let answer = self.call(message, async |pipe, origin, request| {
+        let answer = self.ask(message, async |pipe, origin, request| {
             MaintenanceClient::with_origin(pipe, origin).status(request).await
         });
         let answer = answer.await?;
@@ -217,7 +217,7 @@ impl Link {
     /// With the word for what went wrong.
     pub async fn is_out_of_space(&self) -> Result<bool, Fault> {
         let message = AlarmRequest::default();
-        let answer = self.call(message, async |pipe, origin, request| {
+        let answer = self.ask(message, async |pipe, origin, request| {
             MaintenanceClient::with_origin(pipe, origin).alarm(request).await
         });
         Ok(answer.await?.alarms.iter().any(|member| member.alarm == AlarmType::Nospace as i32))
@@ -229,7 +229,7 @@ impl Link {
     /// With the word for what went wrong.
     pub async fn voter_count(&self) -> Result<usize, Fault> {
         let message = MemberListRequest {};
-        let answer = self.call(message, async |pipe, origin, request| {
+        let answer = self.ask(message, async |pipe, origin, request| {
             ClusterClient::with_origin(pipe, origin).member_list(request).await
         });
         Ok(answer.await?.members.iter().filter(|member| !member.is_learner).count())
@@ -260,7 +260,7 @@ impl Link {
             }
         };
         let late = |_| Err(Fault { kind: "timeout", text: "the watch was not confirmed in time".to_owned() });
-        tokio::time::timeout(CONFIRMATION, opened).await.unwrap_or_else(late)
+        tokio::time::timeout(PATIENCE, opened).await.unwrap_or_else(late)
     }
 
     /// Logs in anew, unless somebody has since `seen`; without a user there is nothing to do.
@@ -271,7 +271,9 @@ impl Link {
         let login = async |name: &str, password: &str| {
             let request = AuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
             let mut client = AuthClient::with_origin(self.pipe()?, self.origin.clone());
-            let answer = client.authenticate(request).await.map_err(|status| fault_of(&status))?;
+            let late = |_| Err(Status::deadline_exceeded("no answer to the login"));
+            let answer = tokio::time::timeout(PATIENCE, client.authenticate(request)).await.unwrap_or_else(late);
+            let answer = answer.map_err(|status| fault_of(&status))?;
             Ok(answer.into_inner().token)
         };
         self.access.renew(seen, login).await
@@ -287,6 +289,16 @@ impl Link {
             request.metadata_mut().insert("token", token);
         }
         Ok((self.pipe()?, self.origin.clone(), request))
+    }
+
+    /// Makes a call beside the timed path, which has no driver to keep its time.
+    async fn ask<M: Clone, R>(
+        &self,
+        message: M,
+        send: impl AsyncFn(Pipe, Uri, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Fault> {
+        let late = |_| Err(Fault { kind: "timeout", text: format!("no answer within {} s", PATIENCE.as_secs()) });
+        tokio::time::timeout(PATIENCE, self.call(message, send)).await.unwrap_or_else(late)
     }
 
     /// Makes a call; once more with a new token where the old one has expired.

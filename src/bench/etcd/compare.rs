@@ -104,7 +104,7 @@ async fn in_turns<W: Observer>(
             let earlier = courses[at].measurement.take();
             let before = earlier.as_ref().map_or((0.0, 0.0), so_far);
             let turn = Turn { cell, labels: &sides[at].labels, rounds, earlier };
-            let measurement = sides[at].bed.measure(turn, through, shutdown).await?;
+            let Some(measurement) = sides[at].bed.measure(turn, through, shutdown).await? else { return Ok(courses) };
             let now = so_far(&measurement);
             courses[at].rates.push((now.0 - before.0) / (now.1 - before.1));
             courses[at].measurement = Some(measurement);

@@ -98,6 +98,8 @@ pub enum EtcdError {
         prefix: String,
         /// Where.
         endpoints: String,
+        /// What had gone wrong before, if anything had.
+        source: Option<Box<Self>>,
     },
     /// A cluster of our own does not serve.
     #[error(transparent)]
@@ -195,7 +197,11 @@ async fn measure_at<W: Observer>(
     let mut all = Through::new(observer);
     let made = measure_all(spec, &bed, labels, &mut all, shutdown).await;
     let cleared = bed.clear().await;
-    let measurements = made?;
+    let measurements = match (made, &cleared) {
+        (Ok(measurements), _) => measurements,
+        (Err(error), Ok(())) => return Err(error),
+        (Err(error), Err(_)) => return Err(bed.left(Some(error))),
+    };
     let mut measured = summary::assemble(&bed, labels, &measurements);
     measured.interrupted = shutdown.is_requested();
     if !measured.interrupted && measurements.iter().any(|measurement| measurement.is_cut_short) {
@@ -222,7 +228,8 @@ async fn measure_all<W: Observer>(
         if shutdown.is_requested() {
             break;
         }
-        let measurement = bed.measure(Turn { cell, labels, rounds: 1, earlier: None }, through, shutdown).await?;
+        let turn = Turn { cell, labels, rounds: 1, earlier: None };
+        let Some(measurement) = bed.measure(turn, through, shutdown).await? else { break };
         through.finished.extend(measurement.lanes.iter().cloned());
         through.elapsed += measurement.elapsed;
         let is_cut_short = measurement.is_cut_short;

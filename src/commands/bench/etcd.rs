@@ -11,13 +11,17 @@ use crate::bench::etcd::{
     SpawnSpec, Workload, cell_count, measure,
 };
 use crate::commands::load_args::{SpacingArg, SpanArgs};
-use crate::commands::measuring::{Measuring, check_gates};
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
 use crate::load::lost_targets;
 use crate::load::{Arrival, Rate};
+<<<<<<< HEAD
+=======
+use crate::probe::lost_targets;
+>>>>>>> main
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsSpec, Url};
@@ -181,18 +185,9 @@ pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
     raise_file_limit();
     let header = Header::new("bench etcd", &spec, spec.load.seed, args.output.labels())?;
     let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
     let mut watcher = measuring.observer_of("bench etcd", u32::try_from(cell_count(&spec)).unwrap_or(1));
-    let measured = runtime.block_on(async {
-        let shutdown = Shutdown::listen()
-            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
-        measure(&spec, &mut watcher, &shutdown).await.map_err(explain)
-    });
-    // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
-    runtime.shutdown_background();
+    let measured =
+        on_event_loop(async |shutdown: &Shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
     watcher.finish();
     let measured = measured?;
     let mut bad = measured.bad.clone();

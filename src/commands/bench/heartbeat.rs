@@ -1,12 +1,13 @@
 //! `offloadctl bench heartbeat`: arguments to spec, and the run around the simulation.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::bench::heartbeat::{Goal, HeartbeatSpec, Measured, Network, simulate};
-use crate::commands::measuring::{Measuring, check_gates};
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_share, parse_whole};
 use crate::console::Steps;
@@ -96,26 +97,29 @@ pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
     let header = Header::new("bench heartbeat", &spec, spec.seed, args.output.labels())?;
     let measuring = Measuring::open(&args.output, header, None)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
-    let shutdown = runtime
-        .block_on(async { Shutdown::listen() })
-        .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
     let steps = Steps::start("bench heartbeat", spec.cells().len() as u64, args.output.quiet);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let began = clock::now();
+    let is_over = AtomicBool::new(false);
     let measured = std::thread::scope(|scope| {
-        let (done, all_done) = tokio::sync::oneshot::channel();
-        scope.spawn(|| done.send(simulate(&spec, threads, &|| steps.advance(), &|| shutdown.is_requested())));
+        let (done, mut all_done) = tokio::sync::oneshot::channel();
+        scope.spawn(|| done.send(simulate(&spec, threads, &|| steps.advance(), &|| is_over.load(Ordering::Relaxed))));
         // This thread only listens to the signals meanwhile.
-        runtime.block_on(all_done)
-    });
+        on_event_loop(async |shutdown: &Shutdown| {
+            tokio::select! {
+                () = shutdown.requested() => is_over.store(true, Ordering::Relaxed),
+                measured = &mut all_done => return measured.map_err(|_| ended_early()),
+            }
+            all_done.await.map_err(|_| ended_early())
+        })
+    })?;
     drop(steps);
-    let measured = measured.map_err(|_| Failure::plain(Exit::Unable, "the simulation ended early, which is a bug"))?;
     let run = measuring.run(parts(measured, clock::now().since(began)));
     measuring.conclude(run, &[])
+}
+
+fn ended_early() -> Failure {
+    Failure::plain(Exit::Unable, "the simulation ended early, which is a bug")
 }
 
 fn parts(measured: Measured, elapsed: Duration) -> Parts {

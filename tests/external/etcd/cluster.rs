@@ -217,17 +217,10 @@ impl Bare {
     #[track_caller]
     pub fn end(mut self, place: &Path) -> Ended {
         let mut status = None;
-        for _ in 0..4 {
-            // Each wait has a limit of its own; a run with its removal may take longer than one.
-            if status.is_none() {
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    wait_until("the program ends", || {
-                        status = self.0.try_wait().unwrap();
-                        status.is_some()
-                    });
-                }));
-            }
-        }
+        wait_until("the program ends", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
         let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
         Ended { code: status.and_then(|status| status.code()), stdout: read("out"), stderr: read("err") }
     }

@@ -72,7 +72,7 @@ fn a_compaction_under_a_watch_is_told() {
     let _turn = turn();
     let mut cluster = Cluster::start(1, &[]);
     let place = tempfile::tempdir().unwrap();
-    let bench = Bare::start(&cluster.words("--workload watch --rate 50/s --duration 8s --timeout 2s"), place.path());
+    let bench = Bare::start(&cluster.words("--workload watch --rate 50/s --duration 6s --timeout 2s"), place.path());
     wait_until("it writes", || !cluster.keys().is_empty());
     let_pass(Duration::from_secs(1));
     // While the program stands still, the member goes away, comes back, writes and compacts all that was before.

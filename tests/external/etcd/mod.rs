@@ -3,6 +3,7 @@
 pub mod cluster;
 mod fault;
 mod refusal;
+mod spawn;
 
 use std::time::Duration;
 

@@ -1,0 +1,105 @@
+//! Clusters that `bench etcd` starts itself: compared in turns, and gone afterwards.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::series;
+use crate::host::turn;
+use crate::program::{Ended, OFFLOADCTL, call, findings};
+
+/// A call with its temporary files in `folder`, interrupted after `seconds`.
+#[track_caller]
+fn bench_within(folder: &TempDir, seconds: &str, line: &str) -> Ended {
+    let temporary = format!("TMPDIR={}", folder.path().display());
+    let fixed = ["env", &temporary, "timeout", "--preserve-status", "--signal=INT", seconds, OFFLOADCTL];
+    let words = fixed.into_iter().chain("bench etcd --json --no-save".split(' ')).chain(line.split_whitespace());
+    call(&words.map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// Nothing of ours is left: neither a folder nor a process that has it open.
+#[track_caller]
+fn expect_clean(folder: &TempDir) {
+    let left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    for process in fs::read_dir("/proc").unwrap() {
+        // A process that ends while we look has no command line any more, and is as gone as it should be.
+        let words = fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&words).into_owned();
+        assert!(!text.contains(folder.path().to_str().unwrap()), "{text}");
+    }
+}
+
+#[test]
+fn settings_are_compared_in_turns_and_nothing_stays() {
+    let _turn = turn();
+    let folder = TempDir::new().unwrap();
+    let line = "--spawn snapshot-count=1000,100000 --workload put,range --count 600 --rounds 6 --clients 4";
+    let run = bench_within(&folder, "60", line).run(0);
+    for setting in ["snapshot-count=1000", "snapshot-count=100000"] {
+        let label = format!("setting={setting},");
+        for name in ["etcd.put", "etcd.range"] {
+            let counts = &series(&run, name, &label).counts;
+            assert_eq!((counts.attempt_count, counts.ok_count), (600, 600), "{name} {setting}");
+        }
+    }
+    let differences = findings(&run, "etcd_setting");
+    assert_eq!(differences.len(), 2, "{differences:?}");
+    assert!(differences[0].starts_with("snapshot-count=100000 against snapshot-count=1000, put"), "{differences:?}");
+    expect_clean(&folder);
+}
+
+#[test]
+fn a_cluster_of_three_writes_through_its_majority_and_its_log_lies_where_it_should() {
+    let _turn = turn();
+    let (folder, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let line = format!("--spawn wal-dir={} --members 3 --count 60 --rounds 2", log.path().display());
+    let run = bench_within(&folder, "60", &line).run(0);
+    assert_eq!(series(&run, "etcd.put", "setting=wal-dir=").counts.ok_count, 60);
+    let synced = run.scalars.iter().filter(|scalar| scalar.name == "etcd.server.wal_fsync_mean");
+    assert_eq!(synced.filter(|scalar| scalar.value.is_some_and(|ns| ns > 0.0)).count(), 3);
+    assert_eq!(log.path().read_dir().unwrap().count(), 0);
+    expect_clean(&folder);
+}
+
+#[test]
+fn an_interruption_keeps_what_was_measured_and_stops_the_clusters() {
+    let _turn = turn();
+    let folder = TempDir::new().unwrap();
+    let run = bench_within(&folder, "6", "--spawn snapshot-count=1000,100000 --duration 30s").run(130);
+    assert!(!run.complete);
+    assert!(series(&run, "etcd.put", "setting=snapshot-count=1000,").counts.ok_count > 0);
+    expect_clean(&folder);
+}
+
+#[test]
+fn a_flag_that_etcd_does_not_know_says_what_etcd_said() {
+    let _turn = turn();
+    let folder = TempDir::new().unwrap();
+    let ended = bench_within(&folder, "60", "--spawn snapshot-cuont=1000 --count 1");
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("etcd with snapshot-cuont=1000 does not serve"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("flag provided but not defined: -snapshot-cuont"), "{}", ended.stderr);
+    expect_clean(&folder);
+
+    let ended = bench_within(&folder, "60", "--spawn --etcd no-such-etcd --count 1");
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("there is no program `no-such-etcd`"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_disk_of_a_folder_is_timed_first() {
+    let _turn = turn();
+    let (folder, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = log.path().display();
+    let run = bench_within(&folder, "60", &format!("--spawn --count 20 --rounds 1 --wal-dir {path}")).run(0);
+    let disk = series(&run, "disk.fdatasync", "folder=");
+    assert!(disk.counts.ok_count >= 1_000 && disk.summary.min_ns.is_some_and(|ns| ns > 1_000), "{:?}", disk.counts);
+    let said = findings(&run, "disk_fdatasync");
+    assert!(said.len() == 1 && said[0].contains(log.path().to_str().unwrap()), "{said:?}");
+    assert_eq!(log.path().read_dir().unwrap().count(), 0);
+
+    let ended = bench_within(&folder, "60", "--spawn --count 1 --wal-dir /no/such/folder");
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot time writes in `/no/such/folder`"), "{}", ended.stderr);
+}
