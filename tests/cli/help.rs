@@ -3,11 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-<<<<<<< HEAD
-const CASES: [(&str, &str); 10] = [
-=======
-const CASES: [(&str, &str); 11] = [
->>>>>>> main
+const CASES: [(&str, &str); 12] = [
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),

@@ -3,8 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-<<<<<<< HEAD
-const CASES: [(&str, &str); 34] = [
+const CASES: [(&str, &str); 39] = [
     ("usage-api-context", "probe api https://127.0.0.1:1/ --context a"),
     ("usage-api-gate", "probe api https://127.0.0.1:1/ --fail-if api.connect.p95>10ms"),
     ("usage-api-half-identity", "probe api https://127.0.0.1:1/ --client-cert a.pem"),
@@ -16,9 +15,6 @@ const CASES: [(&str, &str); 34] = [
     ("usage-api-secret", "probe api https://user:secret@127.0.0.1:1/"),
     ("usage-api-two-servers", "probe api https://127.0.0.1:1/ --kubeconfig config"),
     ("usage-api-url", "probe api 127.0.0.1:6443"),
-=======
-const CASES: [(&str, &str); 28] = [
->>>>>>> main
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
     ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),

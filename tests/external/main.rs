@@ -4,6 +4,7 @@
 //! administrator. A test that lacks the privileges says so by name; a missing package is a failure.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it where it cannot go on")]
 
+#[expect(dead_code, reason = "the servers of this ring bring their own TLS")]
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod disk;

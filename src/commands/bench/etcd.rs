@@ -18,10 +18,6 @@ use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
 use crate::load::lost_targets;
 use crate::load::{Arrival, Rate};
-<<<<<<< HEAD
-=======
-use crate::probe::lost_targets;
->>>>>>> main
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsSpec, Url};

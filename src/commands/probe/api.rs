@@ -29,11 +29,7 @@ const EXAMPLES: &str = "Examples:
 /// The measurements of this command, without their parts.
 const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
 
-<<<<<<< HEAD
 /// Its single numbers.
-=======
-/// The single numbers that a gate may name.
->>>>>>> main
 const SCALARS: [&str; 5] =
     ["api.status", "api.quorum_read_cost", "api.server.request_mean", "api.server.etcd_mean", "api.server.queue_mean"];
 
