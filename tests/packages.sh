@@ -7,9 +7,9 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each line: a program that is called by name, and the package that brings it.
 package_of() {
     case "$1" in
-        curl) echo curl ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
+        curl) echo curl ;;
         fping) echo fping ;;
         ip) echo iproute2 ;;
         mount | umount) echo mount ;;

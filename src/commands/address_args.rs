@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use clap::Args;
 
-use crate::probe::{Reach, Rule};
 use crate::sys::resolve::Family;
+use crate::wire::{Reach, Rule};
 
 #[derive(Debug, Args)]
 pub struct AddressArgs {

@@ -6,6 +6,7 @@
 
 mod deadline;
 mod driver;
+mod loss;
 mod operation;
 mod pace;
 mod recorder;
@@ -13,6 +14,7 @@ mod spec;
 mod validity;
 
 pub use driver::{DriverError, Load, drive, drive_on};
+pub use loss::lost_targets;
 pub use operation::{Answer, Detail, Lane, Observer, Operation};
 pub use pace::Pace;
 pub use recorder::{LaneRecord, Settled};

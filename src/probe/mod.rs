@@ -2,10 +2,3 @@
 
 pub mod api;
 pub mod rtt;
-
-mod dial;
-mod locate;
-mod loss;
-
-pub use locate::{BindError, BindFamily, LocateError, Reach, Rule, RuleError};
-pub use loss::lost_targets;

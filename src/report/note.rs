@@ -95,7 +95,8 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
 fn addresses(shown: &[&Series]) -> Option<Note> {
     let mut pairs: Vec<String> = Vec::new();
     for series in shown {
-        let pair = series.labels.value("address").map(|address| format!("{} {address}", series.target()));
+        let pair =
+            series.labels.value("address").map(|address| format!("{} {address}", series.target()).trim().to_owned());
         pairs.extend(pair.filter(|pair| !pairs.contains(pair)));
     }
     let rest = pairs.split_off(pairs.len().min(NAMED_ADDRESSES)).len();

@@ -111,6 +111,7 @@ pub fn quantity(value: f64, unit: &str) -> String {
         "ns" if value >= 0.0 => duration(value.round() as u64),
         "ratio" => ratio(value),
         "bytes" if value >= 0.0 => bytes(value.round() as u64),
+        "count" if value >= 0.0 && value.fract() == 0.0 => count(value as u64),
         "count" => number(value),
         _ => {
             format!("{} {}", number(value), unit.replace("bytes_per_", "B/").replace("per_", "/")).trim_end().to_owned()
@@ -180,5 +181,6 @@ mod tests {
         assert_eq!(quantity(0.5, "ratio"), "50.0 %");
         assert_eq!(quantity(1.5e6, "ns"), "1.50 ms");
         assert_eq!(quantity(3.0, ""), "3.00");
+        assert_eq!([3.0, 12_345.0, 0.5].map(|n| quantity(n, "count")), ["3", "12,345", "0.50"]);
     }
 }

@@ -5,14 +5,17 @@
 //! beside the timed path.
 
 mod certificate;
+pub mod dial;
 mod exposition;
 mod fetch;
+pub mod locate;
 mod tls;
 mod trust;
 mod url;
 
 pub use exposition::{Exposition, Sample};
 pub use fetch::{Fetch, FetchError, Fetched, fetch};
+pub use locate::{BindError, BindFamily, LocateError, Reach, Rule, RuleError};
 pub use tls::{Dialer, TlsFailure, alpn_of, failure_of};
 pub use trust::{TlsError, TlsSpec, Trust, TrustPem};
 pub use url::{Scheme, Url, UrlError};

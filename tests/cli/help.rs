@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 11] = [
+const CASES: [(&str, &str); 12] = [
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),
@@ -11,6 +11,7 @@ const CASES: [(&str, &str); 11] = [
     ("help-echo", "echo --help"),
     ("help-man", "man --help"),
     ("help-probe", "probe --help"),
+    ("help-probe-api", "probe api --help"),
     ("help-probe-rtt", "probe rtt --help"),
     ("help-report", "report --help"),
     ("help-topology-list", "topology list --help"),

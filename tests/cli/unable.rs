@@ -14,7 +14,15 @@ use crate::support::program::Scene;
 /// machine needs some of it to start the program.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-const CASES: [(&str, &str); 15] = [
+const CASES: [(&str, &str); 23] = [
+    ("unable-api-ca-file", "probe api https://127.0.0.1:1/ --ca-file missing.pem --duration 10m"),
+    ("unable-api-ca-file-content", "probe api https://127.0.0.1:1/ --ca-file words.json --duration 10m"),
+    ("unable-api-in-cluster", "probe api --in-cluster --duration 10m"),
+    ("unable-api-kubeconfig", "probe api --kubeconfig complete.json --duration 10m"),
+    ("unable-api-kubeconfig-missing", "probe api --kubeconfig nowhere --duration 10m"),
+    ("unable-api-kubeconfig-yaml", "probe api --kubeconfig broken.yaml --duration 10m"),
+    ("unable-api-token", "probe api http://127.0.0.1:1/ --token-file empty.json --duration 10m"),
+    ("unable-api-unknown-host", "probe api https://nosuchhost.invalid/ --duration 10m"),
     ("unable-output-folder", "probe rtt --emulate hybrid --duration 10m --output /nonexistent/run.json"),
     ("unable-output-is-a-folder", "probe rtt --emulate hybrid --duration 10m --output folder.json"),
     ("unable-report-contradiction", "report contradiction.json"),
@@ -100,6 +108,7 @@ fn scene() -> Scene {
     scene.write("complete.json", &complete);
     scene.write("contradiction.json", &changed("\"ok_count\": 996", "\"ok_count\": 997"));
     scene.write("cut-off.json", &complete[..complete.len() / 2]);
+    scene.write("broken.yaml", "apiVersion: v1\nusers: [{name: a, user: {token: [secret]}}\n");
     scene.write("empty.json", "");
     scene.write("future.json", &changed("offloadctl.run/1", "offloadctl.run/2"));
     scene.write("words.json", "not a run\n");

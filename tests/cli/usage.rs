@@ -3,7 +3,18 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 28] = [
+const CASES: [(&str, &str); 39] = [
+    ("usage-api-context", "probe api https://127.0.0.1:1/ --context a"),
+    ("usage-api-gate", "probe api https://127.0.0.1:1/ --fail-if api.connect.p95>10ms"),
+    ("usage-api-half-identity", "probe api https://127.0.0.1:1/ --client-cert a.pem"),
+    ("usage-api-insecure-clear", "probe api http://127.0.0.1:1/ --insecure"),
+    ("usage-api-max-body", "probe api http://127.0.0.1:1/ --max-body 1TiB"),
+    ("usage-api-no-server", "probe api"),
+    ("usage-api-path", "probe api http://127.0.0.1:1/ --path healthz"),
+    ("usage-api-path-twice", "probe api http://127.0.0.1:1/ --path /a --path /a"),
+    ("usage-api-secret", "probe api https://user:secret@127.0.0.1:1/"),
+    ("usage-api-two-servers", "probe api https://127.0.0.1:1/ --kubeconfig config"),
+    ("usage-api-url", "probe api 127.0.0.1:6443"),
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
     ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),

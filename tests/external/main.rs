@@ -4,7 +4,7 @@
 //! administrator. A test that lacks the privileges says so by name; a missing package is a failure.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it where it cannot go on")]
 
-#[expect(dead_code, reason = "shared with the ring of wrong certificates")]
+#[expect(dead_code, reason = "the servers of this ring bring their own TLS")]
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod disk;
@@ -17,3 +17,4 @@ mod program;
 mod restart;
 mod server;
 mod target;
+mod web;

@@ -30,6 +30,12 @@ pub fn probe(arguments: &[&str]) -> Vec<String> {
     fixed.iter().chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
+/// `offloadctl probe api` likewise.
+pub fn probe_api(arguments: &[&str]) -> Vec<String> {
+    let fixed = [OFFLOADCTL, "probe", "api", "--json", "--no-save"];
+    fixed.iter().chain(arguments).map(|word| (*word).to_owned()).collect()
+}
+
 impl Call {
     /// Starts the words as a command with a time limit.
     #[track_caller]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use offloadctl::sys::clock;
 use tempfile::TempDir;
 
+use crate::certificate::Identity;
 use crate::host::{path_of, wait_until};
 use crate::program::OFFLOADCTL;
 
@@ -62,6 +63,32 @@ impl Server {
              events {{ worker_connections 256; }}\n\
              http {{ access_log {place}/access.log; {temporary}\n\
              server {{ listen 127.0.0.1:{port}; location / {{ return 200 'fine'; }} }} }}\n"
+        );
+        let file = folder.path().join("nginx.conf");
+        fs::write(&file, settings).unwrap();
+        let words = [&text(&program), "-e", &format!("{place}/error.log"), "-c", &text(&file)].map(str::to_owned);
+        Self::start(words.into(), folder, port, Ready::Accepts)
+    }
+
+    /// nginx with TLS and HTTP/2, or the older of them only, one process, and pages of two sizes.
+    #[track_caller]
+    pub fn nginx_tls(identity: &Identity, speaks_two: bool) -> Self {
+        let program = path_of("nginx", "nginx-light");
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let place = folder.path().display();
+        fs::write(folder.path().join("certificate.pem"), &identity.certificate).unwrap();
+        fs::write(folder.path().join("key.pem"), &identity.key).unwrap();
+        fs::write(folder.path().join("large"), vec![b'x'; 1 << 20]).unwrap();
+        let temporary = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"];
+        let temporary = temporary.map(|kind| format!("{kind}_temp_path {place}/{kind};")).join("\n");
+        let two = if speaks_two { " http2" } else { "" };
+        let settings = format!(
+            "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log info;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{ access_log {place}/access.log; keepalive_requests 100; {temporary}\n\
+             server {{ listen 127.0.0.1:{port} ssl{two}; root {place};\n\
+             ssl_certificate {place}/certificate.pem; ssl_certificate_key {place}/key.pem;\n\
+             location = / {{ return 200 'fine'; }} location /old {{ return 301 /; }} }} }}\n"
         );
         let file = folder.path().join("nginx.conf");
         fs::write(&file, settings).unwrap();

@@ -152,7 +152,7 @@ fn a_kubernetes_is_split_by_its_own_account() {
     assert!(list.contains("API server queue 3") || list.contains("API server queue 4"), "{list}");
     assert!(text("list_source", "LIST namespaces").contains("watch cache (Kubernetes v1.33.2)"));
     let cost = run.scalars.iter().find(|scalar| scalar.name == "api.quorum_read_cost").unwrap().value.unwrap();
-    assert!(cost >= 40e6 && cost <= 75e6, "{cost}");
+    assert!((40e6..=75e6).contains(&cost), "{cost}");
     let mean = |scope: &str| {
         let found =
             run.scalars.iter().find(|s| s.name == "api.server.request_mean" && s.labels.value("scope") == Some(scope));

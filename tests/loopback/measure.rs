@@ -3,9 +3,9 @@
 
 use offloadctl::load::{Arrival, Length, LoadSpec, Spacing};
 use offloadctl::model::{Counts, Run, Series};
-use offloadctl::probe::Reach;
 use offloadctl::probe::rtt::{Channel, Measured, RttSpec, measure};
 use offloadctl::sys::shutdown::Shutdown;
+use offloadctl::wire::Reach;
 
 use crate::support::program::{Ended, Scene};
 use crate::support::schema::{RUN, valid};

@@ -170,7 +170,7 @@ impl Shared {
             "verb=\"{verb}\",group=\"\",version=\"v1\",resource=\"namespaces\",subresource=\"\",scope=\"{scope}\",component=\"apiserver\""
         );
         let times = self.manner.others + 1;
-        let mut add = |family: &str, labels: &str, times: u64, seconds: f64| {
+        let add = |family: &str, labels: &str, times: u64, seconds: f64| {
             let mut counters = self.counters.lock().unwrap();
             let counter = counters.entry(format!("{family}|{labels}")).or_default();
             counter.0 += times;

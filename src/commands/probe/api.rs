@@ -11,10 +11,10 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_bytes, parse_share};
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
+use crate::load::lost_targets;
 use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, Measured, PrepareError, Server, measure};
-use crate::probe::{LocateError, lost_targets};
 use crate::sys::host::raise_file_limit;
-use crate::wire::{TlsSpec, Url};
+use crate::wire::{LocateError, TlsSpec};
 
 const EXAMPLES: &str = "Examples:
   What curl shows, as distributions: a new connection for each request, phase by phase:
@@ -29,7 +29,7 @@ const EXAMPLES: &str = "Examples:
 /// The measurements of this command, without their parts.
 const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
 
-/// The single numbers that a gate may name.
+/// Its single numbers.
 const SCALARS: [&str; 5] =
     ["api.status", "api.quorum_read_cost", "api.server.request_mean", "api.server.etcd_mean", "api.server.queue_mean"];
 
@@ -37,13 +37,14 @@ const SCALARS: [&str; 5] =
 #[command(after_help = EXAMPLES)]
 pub struct ApiArgs {
     /// The server: http:// or https://; a path in it is the one that is asked for
-    #[arg(value_name = "URL", required_unless_present_any = ["kubeconfig", "in_cluster"])]
-    url: Option<Url>,
+    // As text, because clap repeats what it cannot parse, and there may be a password in it.
+    #[arg(value_name = "URL")]
+    url: Option<String>,
     /// The server and the login of a kubeconfig instead; its credential plugin is run
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "in_cluster"])]
     kubeconfig: Option<PathBuf>,
     /// Which context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    #[arg(long, value_name = "NAME", requires = "kubeconfig", conflicts_with_all = ["url", "in_cluster"])]
     context: Option<String>,
     /// The API server of the cluster in which this program runs, as its service account
     #[arg(long, conflicts_with = "url")]
@@ -168,13 +169,21 @@ const fn kube_hint(error: &KubeError) -> &'static str {
 }
 
 impl ApiArgs {
+    fn server(&self) -> Result<Server, Failure> {
+        match (&self.url, &self.kubeconfig) {
+            (Some(url), _) => url.parse().map(Server::Url).map_err(Failure::usage),
+            (None, Some(file)) => Ok(Server::Kubeconfig { file: file.clone(), context: self.context.clone() }),
+            (None, None) if self.in_cluster => Ok(Server::InCluster),
+            (None, None) => {
+                Err(Failure::plain(Exit::Usage, "no server: give a URL, --kubeconfig FILE or --in-cluster")
+                    .hint("see `offloadctl probe api --help`"))
+            }
+        }
+    }
+
     fn spec(&self) -> Result<ApiSpec, Failure> {
         let spec = ApiSpec {
-            server: match (&self.url, &self.kubeconfig) {
-                (Some(url), _) => Server::Url(url.clone()),
-                (None, Some(file)) => Server::Kubeconfig { file: file.clone(), context: self.context.clone() },
-                (None, None) => Server::InCluster,
-            },
+            server: self.server()?,
             paths: self.path.clone(),
             reuse: self.reuse,
             http: match self.http {

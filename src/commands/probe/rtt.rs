@@ -12,10 +12,11 @@ use crate::commands::topology::read_topology;
 use crate::commands::value::parse_share;
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
+use crate::load::lost_targets;
 use crate::probe::rtt::{Channel, Measured, Place, PrepareError, RttError, RttSpec, Target, measure};
-use crate::probe::{LocateError, lost_targets};
 use crate::sys::host::raise_file_limit;
 use crate::topo::{TopologyFile, TopologyTarget};
+use crate::wire::LocateError;
 
 const EXAMPLES: &str = "Examples:
   Compare three emulated topologies, with nothing else installed:

@@ -23,10 +23,10 @@ use super::phases::{Opening, Phase, Span};
 use super::spec::Version;
 use super::stream::{Marks, Stamped, Transport};
 use crate::model::Outcome;
-use crate::probe::dial;
-use crate::probe::locate::Reach;
 use crate::sys::clock;
 use crate::sys::resolve::lookup;
+use crate::wire::dial;
+use crate::wire::locate::Reach;
 use crate::wire::{Dialer, TlsFailure, alpn_of};
 
 type Io = TokioIo<Stamped>;
@@ -74,6 +74,7 @@ pub struct Connection {
     http: Http,
 }
 
+#[expect(clippy::large_enum_variant, reason = "each is in a box of its own")]
 enum Http {
     One { sender: http1::SendRequest<Body>, driver: http1::Connection<Io, Body> },
     Two { sender: http2::SendRequest<Body>, driver: Pin<Box<http2::Connection<Io, Body, Spawned>>>, tasks: Tasks },

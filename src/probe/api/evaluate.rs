@@ -4,9 +4,8 @@
 //! Separate because this is an interpretation, and each of its sentences must follow from figures that stand beside it.
 //! Parts are means, because only means add up; the one difference that is of medians is that of the paired reads.
 
-use super::cell::Cell;
+use super::account::{Account, is_from_cache};
 use super::phases::{Phase, TOTAL};
-use super::server::Growth;
 use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity};
 
 /// Answers below which nothing is said about shares.
@@ -69,28 +68,6 @@ pub struct PathTimes {
     ttfb_p50_ns: Option<u64>,
 }
 
-/// The server's own account of a cell.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Account {
-    /// Which requests.
-    pub cell: Cell,
-    /// What the server counted.
-    pub growth: Growth,
-    /// Our own paths in this cell: the two reads of one object share theirs.
-    pub ours: Vec<Ours>,
-    /// Requests of all cells that we made and that were answered.
-    pub total_count: u64,
-}
-
-/// One of our paths in a cell.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ours {
-    /// Path and query.
-    pub path: String,
-    /// Its answers, those of the warm-up included.
-    pub answer_count: u64,
-}
-
 /// A path's time in parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
@@ -119,24 +96,6 @@ impl PathTimes {
             ttfb_p50_ns: find(Phase::Ttfb.series()).and_then(|series| series.summary.p50_ns),
         }
     }
-}
-
-impl Account {
-    fn our_count(&self) -> u64 {
-        self.ours.iter().map(|ours| ours.answer_count).sum()
-    }
-
-    /// Which share of our requests in the cell may go to etcd.
-    fn uncached_ratio(&self) -> f64 {
-        let uncached: u64 =
-            self.ours.iter().filter(|ours| !is_from_cache(&ours.path)).map(|ours| ours.answer_count).sum();
-        uncached as f64 / self.our_count().max(1) as f64
-    }
-}
-
-/// Whether the path asks for whatever the server has at hand.
-fn is_from_cache(path: &str) -> bool {
-    path.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "resourceVersion=0"))
 }
 
 /// Splits the mean time of a path; `None` below the fewest answers. `beside` are all of our paths in the same cell, for the
@@ -334,49 +293,6 @@ pub fn quorum(quorum: &PathTimes, cache: &PathTimes) -> Option<(Finding, Scalar)
     Some((finding, scalar))
 }
 
-/// Who served the lists of a cell, by what they caused in etcd.
-#[must_use]
-pub fn list_source(account: &Account, version: Option<&str>) -> Option<Finding> {
-    if account.cell.verb != "LIST" {
-        return None;
-    }
-    let (requests, etcd) = account.growth.requests.zip(account.growth.etcd)?;
-    let ratio = etcd.count / requests.count.max(1.0);
-    let from = match ratio {
-        ratio if ratio <= 0.1 => "from the API server's watch cache",
-        ratio if ratio >= 0.9 => "from etcd",
-        _ => "partly from etcd and partly from the API server's watch cache",
-    };
-    let version = version.map_or_else(String::new, |version| format!(" (Kubernetes {version})"));
-    Some(Finding {
-        id: "list_source".to_owned(),
-        severity: Severity::Info,
-        text: format!("{} was served {from}{version}", account.cell.name()),
-        evidence: vec![format!("{:.0} lists in etcd for {:.0} of the API server", etcd.count, requests.count)],
-        advice: None,
-    })
-}
-
-/// The server's own means as single numbers; absent ones are null.
-#[must_use]
-pub fn scalars(account: &Account) -> Vec<Scalar> {
-    let Cell { verb, resource, scope, .. } = &account.cell;
-    let labels = Labels::new().with("verb", verb).with("resource", resource).with("scope", scope);
-    let Growth { requests, etcd, queue } = account.growth;
-    let means = [
-        ("api.server.request_mean", requests.and_then(|totals| totals.mean_ns())),
-        ("api.server.etcd_mean", etcd.and_then(|totals| totals.mean_ns())),
-        ("api.server.queue_mean", queue.and_then(|totals| totals.mean_ns())),
-    ];
-    let scalar = |(name, value): (&str, _)| Scalar {
-        name: name.to_owned(),
-        labels: labels.clone(),
-        unit: "ns".to_owned(),
-        value,
-    };
-    means.into_iter().map(scalar).collect()
-}
-
 fn milliseconds(ns: f64) -> String {
     format!("{:.3} ms", ns / 1e6)
 }
@@ -387,7 +303,9 @@ fn percent(ratio: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell::Totals;
+    use super::super::account::Ours;
+    use super::super::cell::{Cell, Totals};
+    use super::super::server::Growth;
     use super::*;
 
     fn times(means: &[(Phase, f64)]) -> PathTimes {
@@ -483,23 +401,5 @@ mod tests {
         assert_eq!(scalar.value, Some(2.5e6));
         assert!(quorum(&times(&[]), &slow).unwrap().0.text.contains("nothing that could be measured"));
         assert_eq!(quorum(&PathTimes { ttfb_p50_ns: None, ..times(&[]) }, &slow), None);
-    }
-
-    #[test]
-    fn lists_say_who_served_them() {
-        let from = |etcd| {
-            let growth = Growth { requests: totals(100.0, 1.0), etcd: totals(etcd, 1.0), queue: None };
-            list_source(&account(100, growth), Some("v1.33.2")).unwrap().text
-        };
-        assert!(from(0.0).contains("watch cache (Kubernetes v1.33.2)"));
-        assert!(from(100.0).contains("served from etcd"));
-        assert!(from(50.0).contains("partly"));
-    }
-
-    #[test]
-    fn absent_means_are_null() {
-        let all = scalars(&account(1, Growth { requests: totals(2.0, 5.0), etcd: None, queue: None }));
-        let values: Vec<_> = all.iter().map(|scalar| scalar.value).collect();
-        assert_eq!(values, [Some(5e6), None, None]);
     }
 }

@@ -22,6 +22,7 @@
 //! server's own part is a mean over the run, because the lowest bucket of its histograms is 5 ms wide, it counts all
 //! clients of the same kind of request, and it comes from the one replica that answered the scrape.
 
+mod account;
 mod cell;
 mod connection;
 mod credentials;
@@ -44,7 +45,8 @@ pub use kube::KubeError;
 pub use prepare::PrepareError;
 pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
 
-use self::evaluate::{Account, CACHE_PATH, Ours, PathTimes, QUORUM_PATH};
+use self::account::{Account, Ours};
+use self::evaluate::{CACHE_PATH, PathTimes, QUORUM_PATH};
 use self::notes::{Facts, finding};
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
@@ -143,8 +145,8 @@ impl Measured {
                 }
             }
         }
-        self.scalars.extend(accounts.iter().flat_map(evaluate::scalars));
-        self.findings.extend(accounts.iter().filter_map(|account| evaluate::list_source(account, kind.version())));
+        self.scalars.extend(accounts.iter().flat_map(account::scalars));
+        self.findings.extend(accounts.iter().filter_map(|account| account::list_source(account, kind.version())));
         for lane in &prepared.lanes[..prepared.path_count] {
             let path = &lane.operation.path;
             let cell = cell::Cell::of(path);

@@ -42,11 +42,28 @@ pub struct ApiOperation {
     /// Path and query.
     pub path: String,
     /// The connections that wait for a request; `None` where each request has its own.
-    idle: Option<RefCell<Vec<Box<Connection>>>>,
+    idle: Option<Idle>,
     /// The prepared request of the version and the credentials of then.
     prepared: RefCell<Option<(Version, u64, Question)>>,
     /// What was noticed on the way.
     pub tally: Tally,
+}
+
+/// Kept connections that wait for a request. The latest is taken first, so that only as many are in use as are needed.
+#[derive(Default)]
+struct Idle {
+    #[expect(clippy::vec_box, reason = "it goes from hand to hand with every request, and is large")]
+    waiting: RefCell<Vec<Box<Connection>>>,
+}
+
+impl Idle {
+    fn put(&self, connection: Box<Connection>) {
+        self.waiting.borrow_mut().push(connection);
+    }
+
+    fn take(&self) -> Option<Box<Connection>> {
+        self.waiting.borrow_mut().pop()
+    }
 }
 
 /// What a path's attempts showed beside their times.
@@ -120,7 +137,7 @@ impl ApiOperation {
         Self {
             shared,
             path: path.to_owned(),
-            idle: keeps.then(RefCell::default),
+            idle: keeps.then(Idle::default),
             prepared: RefCell::new(None),
             tally: Tally::default(),
         }
@@ -131,7 +148,7 @@ impl ApiOperation {
         let Some(idle) = &self.idle else { return };
         for _ in 0..count {
             let Ok((connection, _)) = self.shared.opener.open(&Cell::new(Phase::Tcp)).await else { return };
-            idle.borrow_mut().push(connection);
+            idle.put(connection);
         }
     }
 
@@ -152,21 +169,20 @@ impl ApiOperation {
         Ok(answer(&opening, &reply))
     }
 
-    async fn reused(&self, idle: &RefCell<Vec<Box<Connection>>>, at: &Cell<Phase>) -> Result<Answer, Outcome> {
+    async fn reused(&self, idle: &Idle, at: &Cell<Phase>) -> Result<Answer, Outcome> {
         let mut connection = self.kept(idle, at).await?;
         at.set(Phase::Ttfb);
         let reply = self.exchange(&mut connection, at).await?;
         if reply.is_kept {
-            idle.borrow_mut().push(connection);
+            idle.put(connection);
         }
         Ok(answer(&Opening::default(), &reply))
     }
 
     /// A connection that waits for a request, or a new one.
-    async fn kept(&self, idle: &RefCell<Vec<Box<Connection>>>, at: &Cell<Phase>) -> Result<Box<Connection>, Outcome> {
+    async fn kept(&self, idle: &Idle, at: &Cell<Phase>) -> Result<Box<Connection>, Outcome> {
         loop {
-            let waiting = idle.borrow_mut().pop();
-            let Some(mut connection) = waiting else { break };
+            let Some(mut connection) = idle.take() else { break };
             if poll_fn(|cx| connection.poll_ready(cx)).await {
                 return Ok(connection);
             }

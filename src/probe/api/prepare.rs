@@ -22,7 +22,7 @@ use super::server::{Asker, Kind};
 use super::spec::{ApiSpec, HttpChoice, Server, Version};
 use crate::load::{Arrival, Lane};
 use crate::model::{Labels, Outcome, Warning};
-use crate::probe::locate::{BindError, LocateError, Sought, locate};
+use crate::wire::locate::{BindError, LocateError, Sought, locate};
 use crate::wire::{TlsError, TlsFailure, Trust, TrustPem, Url};
 
 /// How long the first answer may take, whatever the timeout of the attempts.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::load::LoadSpec;
-use crate::probe::locate::{BindFamily, Reach};
+use crate::wire::locate::{BindFamily, Reach};
 use crate::wire::{TlsSpec, Url};
 
 /// What is asked of a server whose path nobody named: a list that every Kubernetes has.

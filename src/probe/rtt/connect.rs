@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::load::{Answer, Detail};
 use crate::model::{Clock, Outcome};
-use crate::probe::dial::{open, outcome_of};
 use crate::sys::{clock, socket};
+use crate::wire::dial::{open, outcome_of};
 
 /// Handshakes with one address.
 #[derive(Debug)]

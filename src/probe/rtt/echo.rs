@@ -20,8 +20,8 @@ use super::pending::Pending;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
 use crate::model::{Outcome, Stamp};
-use crate::probe::dial::{open, outcome_of};
 use crate::sys::clock;
+use crate::wire::dial::{open, outcome_of};
 
 /// Pause before connecting again; after connections that were accepted and brought nothing it doubles up to the longest.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);

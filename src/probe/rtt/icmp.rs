@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use super::pending::Pending;
 use crate::load::Answer;
 use crate::model::{Outcome, Stamp};
-use crate::probe::dial::outcome_of;
 use crate::sys::clock;
 use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket};
+use crate::wire::dial::outcome_of;
 
 /// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
 const PAYLOAD: usize = 56;

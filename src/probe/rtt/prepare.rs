@@ -20,9 +20,9 @@ use super::udp::UdpChannel;
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
 use crate::model::{Finding, Labels, LinkProfile, Series, Severity, Stamp, Warning};
-use crate::probe::locate::{BindError, LocateError, Located, Sought, locate};
 use crate::sys::icmp::IcmpDenied;
 use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
+use crate::wire::locate::{BindError, LocateError, Located, Sought, locate};
 
 /// How long the first PING may take to show that the far end is an echo.
 const DISCOVERY_PATIENCE: Duration = Duration::from_secs(2);

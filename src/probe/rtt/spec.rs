@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::load::LoadSpec;
 use crate::model::LinkProfile;
-use crate::probe::locate::{BindFamily, Reach};
+use crate::wire::locate::{BindFamily, Reach};
 
 /// A spec that cannot be meant.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

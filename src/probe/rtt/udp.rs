@@ -11,8 +11,8 @@ use super::pending::Pending;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
 use crate::model::Outcome;
-use crate::probe::dial::outcome_of;
 use crate::sys::clock;
+use crate::wire::dial::outcome_of;
 
 /// A connected UDP socket and the attempts on it.
 #[derive(Debug)]

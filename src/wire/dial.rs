@@ -1,6 +1,6 @@
-//! A TCP connection of a probe: how its socket is opened, and what a failure of it means for the attempt.
+//! A TCP connection of a client of ours: how its socket is opened, and what a failure of it means for the attempt.
 //!
-//! Separate because every probe that connects counts the same failures by the same words.
+//! Separate because whoever connects counts the same failures by the same words.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
