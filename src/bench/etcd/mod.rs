@@ -22,7 +22,6 @@
 mod access;
 mod bed;
 mod client;
-mod codec;
 mod evaluate;
 mod fault;
 mod guard;
@@ -34,6 +33,7 @@ mod server;
 mod spec;
 mod summary;
 mod transport;
+mod unary;
 mod watch;
 mod window;
 
