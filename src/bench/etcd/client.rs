@@ -291,11 +291,16 @@ impl Link {
         Ok((self.pipe()?, self.origin.clone(), request))
     }
 
-    /// Makes a timed call; once more with a new token where the old one has expired.
+    /// Makes a timed call. Attempts hold this future, so what users need is kept out of it.
     async fn time<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
-        if !self.access.has_user() {
-            return self.timed.call(call, message, None, self.pipe()?.0).await;
+        if self.access.has_user() {
+            return Box::pin(self.time_as_user(call, message)).await;
         }
+        self.timed.call(call, message, None, self.pipe()?.0).await
+    }
+
+    /// The same with a token; once more with a new one where the old one has expired.
+    async fn time_as_user<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
         let seen = self.access.generation();
         match self.timed.call(call, message.clone(), self.access.token(), self.pipe()?.0).await {
             Err(fault) if fault.kind == TOKEN => {
@@ -306,7 +311,7 @@ impl Link {
         }
     }
 
-    /// The same for a call beside the timed path, which has no driver to keep its time.
+    /// Makes a call beside the timed path, which has no driver to keep its time.
     async fn ask<M: Clone, R>(
         &self,
         message: M,

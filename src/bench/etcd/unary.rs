@@ -67,8 +67,8 @@ impl Timed {
         token: Option<Bytes>,
         mut sender: SendRequest<Body>,
     ) -> Result<R, Fault> {
-        let request = self.request(call, framed, token);
-        let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
+        // Made within the expression: what lives across a wait is held, and moved, by every attempt.
+        let response = sender.send_request(self.request(call, framed, token)).await.map_err(|error| lost(&error))?;
         // An error that is known at once comes without a body, its status among the headers.
         if let Some(status) = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok) {
             return Err(fault_of(&status));
