@@ -12,6 +12,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let description = protox::compile([INTERFACE], ["src/bench/etcd"])?;
     // Keys and values are passed on without being copied.
     let builder = tonic_prost_build::configure().build_server(false).build_transport(false).bytes(".");
-    builder.codec_path("crate::bench::etcd::codec::SmallCodec").compile_fds(description)?;
+    builder.compile_fds(description)?;
     Ok(())
 }

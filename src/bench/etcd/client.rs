@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::http::{Request as HttpRequest, Response as HttpResponse, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prost::Message;
 use tokio::sync::mpsc;
 use tonic::body::Body;
 use tonic::client::GrpcService;
@@ -24,6 +25,7 @@ use super::access::Access;
 use super::fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, TOKEN, kind_of};
 use super::spec::Read;
 use super::transport::{DialError, Door};
+use super::unary::{Call, Timed, frame};
 use interface::auth_client::AuthClient;
 use interface::cluster_client::ClusterClient;
 use interface::event::EventType;
@@ -33,8 +35,9 @@ use interface::request_op::Request as Op;
 use interface::watch_client::WatchClient;
 use interface::watch_request::RequestUnion;
 use interface::{
-    AlarmRequest, AlarmType, AuthenticateRequest, DeleteRangeRequest, MemberListRequest, PutRequest, RangeRequest,
-    RequestOp, StatusRequest, TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    AlarmRequest, AlarmType, AuthenticateRequest, DeleteRangeRequest, MemberListRequest, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, RequestOp, StatusRequest, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest,
+    WatchResponse,
 };
 
 /// The generated messages and clients.
@@ -59,6 +62,7 @@ pub type Driven = http2::Connection<TokioIo<Box<dyn super::transport::Wire>>, Bo
 /// One connection to one member; it may be down, and come back.
 pub struct Link {
     origin: Uri,
+    timed: Timed,
     pipe: Mutex<Option<Pipe>>,
     access: Arc<Access>,
 }
@@ -83,8 +87,9 @@ impl Link {
     #[must_use]
     pub fn new(door: &Door, access: Arc<Access>) -> Self {
         // A parsed URL has a scheme and an authority; without them requests would fail, and say so.
-        let origin = door.url().to_string().parse().unwrap_or_default();
-        Self { origin, pipe: Mutex::new(None), access }
+        let url = door.url().to_string();
+        let (origin, timed) = (url.parse().unwrap_or_default(), Timed::new(&url));
+        Self { origin, timed, pipe: Mutex::new(None), access }
     }
 
     /// Opens a connection, and gives back what drives it and the round-trip time of its handshake.
@@ -122,10 +127,8 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn put(&self, key: Bytes, value: Bytes) -> Result<i64, Fault> {
-        let message = PutRequest { key, value };
-        let answer =
-            self.call(message, async |pipe, origin, request| KvClient::with_origin(pipe, origin).put(request).await);
-        Ok(answer.await?.header.map_or(0, |header| header.revision))
+        let answer: PutResponse = self.time(Call::Put, frame(&PutRequest { key, value })).await?;
+        Ok(answer.header.map_or(0, |header| header.revision))
     }
 
     /// Writes several keys in one transaction.
@@ -134,10 +137,8 @@ impl Link {
     /// With the word for what went wrong.
     pub async fn put_all(&self, keys: Vec<Bytes>, value: &Bytes) -> Result<(), Fault> {
         let put = |key| RequestOp { request: Some(Op::RequestPut(PutRequest { key, value: value.clone() })) };
-        let message = TxnRequest { success: keys.into_iter().map(put).collect() };
-        let answer =
-            self.call(message, async |pipe, origin, request| KvClient::with_origin(pipe, origin).txn(request).await);
-        answer.await.map(drop)
+        let message = frame(&TxnRequest { success: keys.into_iter().map(put).collect() });
+        self.time::<TxnResponse>(Call::Txn, message).await.map(drop)
     }
 
     /// Reads one key; whether it was there.
@@ -146,9 +147,8 @@ impl Link {
     /// With the word for what went wrong.
     pub async fn read(&self, key: Bytes, read: Read) -> Result<bool, Fault> {
         let message = RangeRequest { key, serializable: read == Read::Serializable, ..RangeRequest::default() };
-        let answer =
-            self.call(message, async |pipe, origin, request| KvClient::with_origin(pipe, origin).range(request).await);
-        Ok(!answer.await?.kvs.is_empty())
+        let answer: RangeResponse = self.time(Call::Range, frame(&message)).await?;
+        Ok(!answer.kvs.is_empty())
     }
 
     /// How many keys begin with `prefix`.
@@ -291,6 +291,26 @@ impl Link {
         Ok((self.pipe()?, self.origin.clone(), request))
     }
 
+    /// Makes a timed call. Attempts hold this future, so what users need is kept out of it.
+    async fn time<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
+        if self.access.has_user() {
+            return Box::pin(self.time_as_user(call, message)).await;
+        }
+        self.timed.call(call, message, None, self.pipe()?.0).await
+    }
+
+    /// The same with a token; once more with a new one where the old one has expired.
+    async fn time_as_user<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
+        let seen = self.access.generation();
+        match self.timed.call(call, message.clone(), self.access.token(), self.pipe()?.0).await {
+            Err(fault) if fault.kind == TOKEN => {
+                self.log_in(seen).await?;
+                self.timed.call(call, message, self.access.token(), self.pipe()?.0).await.map_err(refused)
+            }
+            answer => answer,
+        }
+    }
+
     /// Makes a call beside the timed path, which has no driver to keep its time.
     async fn ask<M: Clone, R>(
         &self,
@@ -301,27 +321,22 @@ impl Link {
         tokio::time::timeout(PATIENCE, self.call(message, send)).await.unwrap_or_else(late)
     }
 
-    /// Makes a call; once more with a new token where the old one has expired.
     async fn call<M: Clone, R>(
         &self,
         message: M,
         send: impl AsyncFn(Pipe, Uri, Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, Fault> {
-        let again = self.access.has_user().then(|| (message.clone(), self.access.generation()));
-        let (pipe, origin, request) = self.prepared(message)?;
-        let first = send(pipe, origin, request).await.map_err(|status| fault_of(&status));
-        let answer = match (first, again) {
-            (Err(fault), Some((message, seen))) if fault.kind == TOKEN => {
+        let seen = self.access.generation();
+        let (pipe, origin, request) = self.prepared(message.clone())?;
+        let answer = match send(pipe, origin, request).await.map_err(|status| fault_of(&status)) {
+            Err(fault) if fault.kind == TOKEN => {
                 self.log_in(seen).await?;
                 let (pipe, origin, request) = self.prepared(message)?;
-                send(pipe, origin, request).await.map_err(|status| fault_of(&status))
+                send(pipe, origin, request).await.map_err(|status| refused(fault_of(&status)))
             }
-            (first, _) => first,
+            answer => answer,
         };
-        answer.map(Response::into_inner).map_err(|fault| match fault.kind {
-            TOKEN => Fault { kind: AUTH, ..fault },
-            _ => fault,
-        })
+        answer.map(Response::into_inner)
     }
 
     fn pipe(&self) -> Result<Pipe, Fault> {
@@ -341,6 +356,11 @@ fn span(prefix: &[u8]) -> (Bytes, Bytes) {
         *last += 1;
     }
     (Bytes::copy_from_slice(prefix), end.into())
+}
+
+/// A new token that is refused too is no token to renew.
+fn refused(fault: Fault) -> Fault {
+    if fault.kind == TOKEN { Fault { kind: AUTH, ..fault } } else { fault }
 }
 
 /// The word for what a call met.

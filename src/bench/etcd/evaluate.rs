@@ -154,11 +154,18 @@ fn puts_to_a_sync(figures: &Figures) -> Option<f64> {
 }
 
 fn evidence(figures: &Figures, p50: f64, floor: Option<Floor>) -> Vec<String> {
-    let clients = figures.clients.map_or_else(|| "an open loop".to_owned(), |n| format!("{n} clients"));
+    let clients = match figures.clients {
+        None => "an open loop".to_owned(),
+        Some(1) => "1 client".to_owned(),
+        Some(n) => format!("{n} clients"),
+    };
     let mut lines = vec![format!(
-        "measured put p50 {} with {clients} and {} puts a request, {:.0} requests/s",
+        "measured put p50 {} with {clients}, {} to a request, {:.0} requests/s",
         span(p50),
-        figures.batch,
+        match figures.batch {
+            1 => "1 put".to_owned(),
+            batch => format!("{batch} puts"),
+        },
         figures.per_second
     )];
     lines.push(match floor {

@@ -22,7 +22,6 @@
 mod access;
 mod bed;
 mod client;
-mod codec;
 mod compare;
 mod disk;
 mod evaluate;
@@ -37,6 +36,7 @@ mod spawn;
 mod spec;
 mod summary;
 mod transport;
+mod unary;
 mod watch;
 mod window;
 

@@ -27,8 +27,8 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench etcd --endpoints http://127.0.0.1:2379
   How many writes it takes, with more and more clients and larger transactions:
     offloadctl bench etcd --clients 1,16,64 --connections 8 --batch 1,10 --duration 10s
-  Reads and watches of a cluster with TLS and three members:
-    offloadctl bench etcd --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379 \\
+  Reads and watches of a cluster with TLS:
+    offloadctl bench etcd --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379 \\
       --ca-file ca.crt --client-cert client.crt --client-key client.key \\
       --workload range,watch --consistency linearizable,serializable --clients 16
   Which snapshot count, or which disk, on clusters of our own:
@@ -37,21 +37,43 @@ const EXAMPLES: &str = "Examples:
   Latency at a given rate, and a gate on it:
     offloadctl bench etcd --rate 500/s --duration 1m --fail-if 'etcd.put.p99 > 50ms'
 
-All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error. What was written
-stays in the history of the cluster until it is compacted.";
+All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error.
+What was written stays in the history of the cluster until it is compacted.";
 
 /// The measurements of this command, without their parts.
 const SERIES: [&str; 4] = ["etcd.put", "etcd.range", "etcd.watch", "disk.fdatasync"];
 
 /// The single numbers that a gate may name.
-const SCALARS: [&str; 5] =
-    ["etcd.put.throughput", "etcd.put.keys", "etcd.put.floor", "etcd.range.throughput", "etcd.watch.throughput"];
+const SCALARS: [&str; 16] = [
+    "etcd.put.throughput",
+    "etcd.put.keys",
+    "etcd.put.floor",
+    "etcd.range.throughput",
+    "etcd.watch.throughput",
+    "etcd.server.wal_fsync_mean",
+    "etcd.server.wal_fsync_p99_upper",
+    "etcd.server.backend_commit_mean",
+    "etcd.server.backend_commit_p99_upper",
+    "etcd.server.leader_changes",
+    "etcd.server.slow_applies",
+    "etcd.server.proposals_pending",
+    "etcd.server.db_size_bytes",
+    "etcd.server.quota_bytes",
+    "etcd.server.peer_rtt_mean",
+    "etcd.server.cpu_cores",
+];
 
 /// The longest password file that is read.
 const LONGEST_PASSWORD: u64 = 4096;
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, mut_arg("duration", |arg| arg.default_value("10s")), mut_arg("timeout", |arg| arg.default_value("5s")))]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("count", |arg| arg.help("Make so many attempts in each measurement instead")),
+    mut_arg("duration", |arg| arg.default_value("10s").help("How long each measurement takes, warm-up not included")),
+    mut_arg("max_in_flight", |arg| arg.help("Attempts in flight above which planned starts are skipped, and counted")),
+    mut_arg("timeout", |arg| arg.default_value("5s")),
+)]
 pub struct EtcdArgs {
     #[command(flatten)]
     access: AccessArgs,
@@ -81,13 +103,7 @@ pub struct EtcdArgs {
 #[command(next_help_heading = "Cluster")]
 struct AccessArgs {
     /// Members to load, scheme included; connections are spread over them
-    #[arg(
-        long,
-        value_name = "URL,...",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:2379",
-        env = "ETCDCTL_ENDPOINTS"
-    )]
+    #[arg(long, value_name = "URL,...", value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
     endpoints: Vec<Url>,
     /// Log in as this user
     #[arg(long, value_name = "NAME")]
