@@ -20,6 +20,11 @@
 //!    keeps it as a file.
 //! 6. [`report`] renders the run; [`stats`] judges it where a gate was given; [`console`] is the one voice.
 //!
+//! `probe api` and `bench etcd` go the same way with [`wire`], which holds TLS and HTTP as all our clients speak them: see
+//! [`probe::api`] for phases stamped at the stream, and [`bench::etcd`] for a matrix of measurements on one cluster.
+//! [`bench::heartbeat`] needs no driver: [`detect`] holds the failure detectors and [`sim`] the small world on a virtual
+//! clock in which they are tried.
+//!
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.
 
