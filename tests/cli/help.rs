@@ -3,10 +3,11 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 12] = [
+const CASES: [(&str, &str); 13] = [
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),
+    ("help-bench-heartbeat", "bench heartbeat --help"),
     ("help-completions", "completions --help"),
     ("help-echo", "echo --help"),
     ("help-man", "man --help"),

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 39] = [
+const CASES: [(&str, &str); 50] = [
     ("usage-api-context", "probe api https://127.0.0.1:1/ --context a"),
     ("usage-api-gate", "probe api https://127.0.0.1:1/ --fail-if api.connect.p95>10ms"),
     ("usage-api-half-identity", "probe api https://127.0.0.1:1/ --client-cert a.pem"),
@@ -23,8 +23,19 @@ const CASES: [(&str, &str); 39] = [
     ("usage-bench-etcd-batch", "bench etcd --batch 200 --key-space 100"),
     ("usage-bench-etcd-endpoint", "bench etcd --endpoints 10.0.0.1:2379"),
     ("usage-bench-etcd-gate", "bench etcd --fail-if etcd.get.p95>10ms"),
+    ("usage-bench-etcd-members", "bench etcd --spawn --members 20"),
+    ("usage-bench-etcd-spawn", "bench etcd --spawn name=a,b"),
     ("usage-bench-etcd-key-size", "bench etcd --key-size 12"),
     ("usage-bench-etcd-watch", "bench etcd --workload watch --value-size 4"),
+    ("usage-bench-heartbeat-cost", "bench heartbeat --max-cost 200"),
+    ("usage-bench-heartbeat-detector", "bench heartbeat --detector missed:3,ping:3"),
+    ("usage-bench-heartbeat-gate", "bench heartbeat --fail-if heartbeat.delay.p95>10ms"),
+    ("usage-bench-heartbeat-interval", "bench heartbeat --interval 5"),
+    ("usage-bench-heartbeat-interval-zero", "bench heartbeat --interval 0s"),
+    ("usage-bench-heartbeat-lease", "bench heartbeat --interval 1m --detector k8s-lease"),
+    ("usage-bench-heartbeat-loss", "bench heartbeat --loss 100%"),
+    ("usage-bench-heartbeat-network", "bench heartbeat --network nowhere"),
+    ("usage-bench-heartbeat-twice", "bench heartbeat --interval 5s,5s"),
     ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),
     ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),
     ("usage-count-zero", "probe rtt --emulate hybrid --count 0"),

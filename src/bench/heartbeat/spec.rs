@@ -27,7 +27,7 @@ pub enum SpecError {
     #[error(
         "`{detector}` cannot work with an interval of {}: its grace must be longer than the interval; the smallest that would is grace={}",
         humantime::format_duration(*interval),
-        humantime::format_duration(*least)
+        humantime::format_duration(*least).to_string().replace(' ', "")
     )]
     Lease {
         /// As typed.
