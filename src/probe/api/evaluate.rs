@@ -240,12 +240,19 @@ impl Part {
     }
 }
 
+/// Share of the time from which on what no part explains is said.
+const LEAST_REST: f64 = 0.01;
+
 impl Split {
     /// The finding that says it.
     #[must_use]
     pub fn finding(&self, path: &str, server: &str) -> Finding {
-        let shares: Vec<String> =
+        let mut shares: Vec<String> =
             self.parts.iter().map(|(part, ns)| format!("{} {}", part.name(), percent(ns / self.total))).collect();
+        let rest = self.total - self.parts.iter().map(|(_, ns)| ns).sum::<f64>();
+        if rest / self.total >= LEAST_REST {
+            shares.push(format!("between these {}", percent(rest / self.total)));
+        }
         let confidence = match self.confidence {
             None => "",
             Some(Confidence::High) => "; confidence in the server's parts: high",
