@@ -120,7 +120,7 @@ impl<'a> Bed<'a> {
                     doors.push(door);
                     questions.push(link);
                 }
-                Err(source) => failed.push(EtcdError::Unreachable { endpoint: url.to_string(), source }),
+                Err(source) => failed.push(EtcdError::Unreachable { endpoint: endpoint_text(url), source }),
             }
         }
         if doors.is_empty() {
@@ -136,7 +136,7 @@ impl<'a> Bed<'a> {
                 spec,
                 endpoints: endpoints.to_vec(),
                 links: Rc::new(Links::open(&doors, spec.connections, &access).await.map_err(|(at, source)| {
-                    EtcdError::Unreachable { endpoint: doors[at].url().to_string(), source }
+                    EtcdError::Unreachable { endpoint: endpoint_text(doors[at].url()), source }
                 })?),
                 doors,
                 metrics: Metrics::new(endpoints, &trust),
@@ -248,7 +248,7 @@ impl<'a> Bed<'a> {
             let counters = at.and_then(|at| scrapes[at].as_ref());
             let asking = EtcdError::asking("ask a member for its status");
             let status = question.any().status().await.map_err(asking)?;
-            Space::of(&status, counters).check(&door.url().to_string(), needed)?;
+            Space::of(&status, counters).check(&endpoint_text(door.url()), needed)?;
             if status.leader_id != 0 && status.leader_id == status.member_id {
                 self.leader_at = at;
             }
@@ -322,8 +322,7 @@ impl<'a> Bed<'a> {
     /// The endpoints as options have them.
     #[must_use]
     pub fn endpoints_text(&self) -> String {
-        let all: Vec<String> =
-            self.endpoints.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()).collect();
+        let all: Vec<String> = self.endpoints.iter().map(endpoint_text).collect();
         all.join(",")
     }
 
@@ -356,6 +355,11 @@ impl Measurement {
             ..later
         }
     }
+}
+
+/// An endpoint as options have it, without the slash of an empty path.
+fn endpoint_text(url: &Url) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
 }
 
 /// Cores that this process used over a span.

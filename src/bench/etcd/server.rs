@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::window::Counters;
-use crate::wire::{Exposition, Fetch, Trust, Url, fetch};
+use crate::wire::{Fetch, Trust, Url, fetch};
 
 /// How long a scrape may take, and how long it may be; etcd's is about 100 KiB.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ impl Metrics {
         let spec =
             Fetch { url: url?, address: None, trust: &self.trust, headers: &[], timeout: PATIENCE, max_body: LONGEST };
         let fetched = fetch(spec).await.ok().filter(|fetched| fetched.status == 200)?;
-        let counters = Counters::of(&Exposition::parse(&String::from_utf8_lossy(&fetched.body)));
+        let counters = Counters::parse(&String::from_utf8_lossy(&fetched.body));
         counters.is_etcd().then_some(counters)
     }
 }

@@ -87,5 +87,4 @@ fn an_open_loop_keeps_its_plan() {
         assert_eq!(response.counts.attempt_count + response.counts.skipped_count, 200, "{:?}", response.counts);
         assert_eq!(response.labels.value("clients"), None);
     }
-    assert!(run.validity.valid, "{:?}", run.validity.reasons);
 }
