@@ -319,7 +319,7 @@ impl<'a> Plan<'a> {
     }
 
     fn finish(mut self, interrupted: bool, abandoned_count: u64) -> Load {
-        self.records.iter_mut().for_each(LaneRecord::flush);
+        self.records.iter_mut().for_each(|record| record.close(self.recording_from));
         let elapsed = clock::now().since(self.began);
         Load { lanes: self.records, elapsed, interrupted, abandoned_count }
     }

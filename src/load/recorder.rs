@@ -4,6 +4,7 @@
 //! neighbours and an outage has a beginning. The queue never holds more than a timeout's worth of attempts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::{Answer, Detail, Lane};
 use crate::model::{
@@ -55,6 +56,9 @@ pub struct LaneRecord {
     /// Settled attempts behind one that has not ended, from number `next` on.
     queue: VecDeque<Option<Settled>>,
     next: u64,
+    /// When the last recorded attempt ended, and for how long the lane has been recording in times that are over.
+    last_end: Option<Stamp>,
+    active: Duration,
     /// The highest place in the plan so far.
     last_ordinal: Option<u64>,
 }
@@ -85,6 +89,8 @@ impl LaneRecord {
             timeline: Timeline::new(origin, intervals),
             queue: VecDeque::new(),
             next: 0,
+            last_end: None,
+            active: Duration::ZERO,
             last_ordinal: None,
         }
     }
@@ -124,6 +130,18 @@ impl LaneRecord {
             self.next += 1;
         }
         self.timeline.interrupt();
+    }
+
+    /// One time is over, that recorded from here on.
+    pub fn close(&mut self, from: Stamp) {
+        self.flush();
+        self.active += self.last_end.take().map_or(Duration::ZERO, |end| end.since(from));
+    }
+
+    /// For how long it has recorded: from the beginning of each time to the end of its last attempt.
+    #[must_use]
+    pub const fn active(&self) -> Duration {
+        self.active
     }
 
     /// Where it goes on when its lane is driven once more.
@@ -187,6 +205,7 @@ impl LaneRecord {
     fn record(&mut self, settled: &Settled) {
         let (ordinal, planned) = (settled.ordinal, settled.planned);
         self.last_ordinal = self.last_ordinal.max(Some(ordinal));
+        self.last_end = self.last_end.max(Some(settled.ended));
         let outcome = settled.answer.outcome;
         let response_ns = settled.ended.nanos_since(planned);
         self.response.record(ordinal, outcome, response_ns);

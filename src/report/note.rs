@@ -6,7 +6,7 @@ use super::row::{PROGRAMMED, channel, name, shown};
 use super::scalar;
 use super::text::clean;
 use super::unit::{self, count, duration, maybe};
-use crate::model::{Finding, Outage, Quantile, Role, Run, Series, Severity};
+use crate::model::{Counts, Finding, Outage, Quantile, Role, Run, Series, Severity};
 
 /// Outages that are named one by one.
 const NAMED_OUTAGES: usize = 3;
@@ -64,6 +64,7 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
         })
         .collect();
     let beyond = rows.iter().find(|series| !series.summary.beyond_timeout.is_empty());
+    let any = |is: fn(&Counts) -> bool| shown.iter().any(|series| is(&series.counts) && series.counts.ok_count > 0);
     let is_silent = rows.iter().any(|series| series.counts.ok_count == 0);
     let has_jitter = shown.iter().any(|series| series.summary.ipdv_mean_ns.is_some());
     [
@@ -76,8 +77,14 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
         has_jitter.then(|| note("jitter", "mean |IPDV|, the mean difference between neighbouring answers (RFC 5481)")),
         (!run.merged_from.is_empty() && !shown.is_empty())
             .then(|| note("jitter", "not known of merged runs: it depends on the order of the attempts")),
-        shown.iter().any(|series| series.counts.unanswered_count() > 0 && series.counts.ok_count > 0).then(|| {
+        any(|counts| counts.lost_count > 0).then(|| {
             note("mean, max, jitter", "of the answered attempts only; the quantiles rank the lost above the timeout")
+        }),
+        any(|counts| counts.lost_count == 0 && counts.unanswered_count() > 0).then(|| {
+            note(
+                "all figures",
+                "of the answered attempts only: refused and failed ones have no latency, and stand under loss",
+            )
         }),
         shown.iter().any(|series| series.reference.is_some()).then(|| {
             note("reference", "mean / p95 / jitter as published for a target of this name; context, not a limit")
@@ -221,8 +228,12 @@ fn cost(run: &Run) -> Option<Note> {
     let cost = &run.self_cost;
     let cpu = cost.cpu_user_ns.zip(cost.cpu_system_ns).map(|(user, system)| {
         let used = user.saturating_add(system);
-        let share = (run.elapsed_ns > 0).then(|| unit::ratio(used as f64 / run.elapsed_ns as f64));
-        let share = share.map_or_else(String::new, |share| format!(" ({share} of one core)"));
+        // What comes before and after is in the cost and not in the span: of a short run it would be most of it.
+        let share = (run.elapsed_ns >= 1_000_000_000).then(|| used as f64 / run.elapsed_ns as f64);
+        let share = share.map_or_else(String::new, |share| match share > 1.0 {
+            true => format!(" ({} cores)", unit::significant(share)),
+            false => format!(" ({} of one core)", unit::ratio(share)),
+        });
         format!("{} CPU{share}", duration(used))
     });
     let memory = cost.memory_peak_bytes.map(|bytes| format!("{} peak", unit::bytes(bytes)));

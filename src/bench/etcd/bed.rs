@@ -174,6 +174,7 @@ impl<'a> Bed<'a> {
         let lanes = self.lanes(cell, labels, watcher.as_ref());
         let (end, seen) = (Arc::new(shutdown.child()), Arc::new(Sightings::default()));
         let before = self.metrics.scrape().await;
+        let scraped = clock::now();
         let mut guards = JoinSet::new();
         let asked = self.questions.iter().map(|links| Arc::clone(links.any())).collect();
         guards.spawn(guard::watch(asked, self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
@@ -183,7 +184,8 @@ impl<'a> Bed<'a> {
         let (elapsed, own_cores) = (load.elapsed, cores(&cost, &self_cost(), clock::now().since(began)));
         guards.shutdown().await;
         let after = self.metrics.scrape().await;
-        let seconds = elapsed.as_secs_f64();
+        // From scrape to scrape: what a member used in between includes our questions.
+        let seconds = clock::now().since(scraped).as_secs_f64();
         let window = |(at, (before, after)): (usize, (&Option<Counters>, &Option<Counters>))| {
             Some(before.as_ref()?.until(after.as_ref()?, &seen.of(at), seconds))
         };
@@ -243,6 +245,7 @@ impl<'a> Bed<'a> {
         guard::check(&link, self.spec).await.map_err(EtcdError::asking("ask whether the cluster may be loaded"))??;
         let scrapes = self.metrics.scrape().await;
         let needed = guard::bytes_needed(self.spec);
+        let mut seen = Vec::new();
         for (door, question) in self.doors.iter().zip(&self.questions) {
             let at = self.endpoints.iter().position(|url| url == door.url());
             let counters = at.and_then(|at| scrapes[at].as_ref());
@@ -252,6 +255,14 @@ impl<'a> Bed<'a> {
             if status.leader_id != 0 && status.leader_id == status.member_id {
                 self.leader_at = at;
             }
+            if seen.contains(&status.member_id) {
+                let text = format!(
+                    "{} is a member that another endpoint names too: its own figures stand there twice",
+                    door.url()
+                );
+                self.warnings.push(Warning::new("member_twice", text));
+            }
+            seen.push(status.member_id);
         }
         // Without the right to ask, the verdict does without.
         self.voter_count = link.voter_count().await.ok();

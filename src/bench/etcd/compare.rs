@@ -134,7 +134,8 @@ fn difference(cell: Cell, base: &Setting, other: &Setting, courses: (&Course, &C
     ratios.retain(|ratio| ratio.is_finite());
     ratios.sort_by(f64::total_cmp);
     let (least, most) = (*ratios.first()?, *ratios.last()?);
-    let median = ratios[ratios.len() / 2];
+    let middle = (ratios.len() - 1) / 2;
+    let median = f64::midpoint(ratios[middle], ratios[ratios.len() / 2]);
     let verdict = match ratios.len() {
         n if n < LEAST_TURNS => "too few turns to tell",
         _ if least > 1.0 => "faster in every turn",

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{EtcdError, Measured};
 use crate::model::{Advice, Finding, Histogram, Labels, Moments, Series, Severity};
+use crate::sys::clock;
 use crate::sys::disk::fdatasync_times;
 use crate::sys::shutdown::Shutdown;
 
@@ -20,6 +21,7 @@ const P99_LIMIT_NS: u64 = 10_000_000;
 /// When a folder cannot be written.
 pub async fn measure(folders: &[PathBuf], shutdown: &Shutdown) -> Result<Measured, EtcdError> {
     let mut measured = Measured::default();
+    let began = clock::now();
     for folder in folders {
         let is_over = Arc::new(AtomicBool::new(false));
         let (path, over) = (folder.clone(), Arc::clone(&is_over));
@@ -38,6 +40,7 @@ pub async fn measure(folders: &[PathBuf], shutdown: &Shutdown) -> Result<Measure
         measured.findings.push(finding(folder, &series));
         measured.series.push(series);
     }
+    measured.elapsed = clock::now().since(began);
     Ok(measured)
 }
 

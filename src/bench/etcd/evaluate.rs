@@ -31,6 +31,8 @@ pub struct Figures {
     pub p50_ns: Option<f64>,
     /// Answered requests a second.
     pub per_second: f64,
+    /// Answered requests.
+    pub answered_count: f64,
     /// Puts in a request.
     pub batch: usize,
     /// Requests in flight; `None` of an open loop.
@@ -79,7 +81,7 @@ enum Cause {
     Processor,
 }
 
-/// The least that a put can take; `None` where a part of it is not known.
+/// What a put takes at least, with the mean sync of the log: single puts may meet a faster one; `None` where a part of it is not known.
 #[must_use]
 pub fn floor(figures: &Figures) -> Option<Floor> {
     let leader = figures.leader.as_ref()?;
@@ -102,8 +104,8 @@ pub fn verdict(figures: &Figures) -> Option<Finding> {
     let text = match cause {
         Cause::Client => "this program is the limit: its event loop was busy all the time, the cluster can take more",
         Cause::Disk if severity == Severity::Problem => "the disk is the limit: it is slower than etcd needs",
-        Cause::Disk => "the disk decides: most of a put is the sync of the write-ahead log",
-        Cause::Network => "the network decides: most of a put is on the way",
+        Cause::Disk => "the disk decides: the largest part of a put that is known is the sync of the write-ahead log",
+        Cause::Network => "the network decides: the largest part of a put that is known is on the way",
         Cause::Batching => "batching decides: a put mostly waits until those before it are synced and applied",
         Cause::Processor => "the processor decides: disk and network are only a small part of a put",
     };
@@ -150,7 +152,7 @@ fn is_host_busy(figures: &Figures) -> bool {
 fn puts_to_a_sync(figures: &Figures) -> Option<f64> {
     let leader = figures.leader.as_ref()?;
     let syncs = leader.wal_fsync.as_ref()?.count();
-    (syncs > 0.0).then(|| figures.per_second * leader.seconds / syncs)
+    (syncs > 0.0).then(|| figures.answered_count / syncs)
 }
 
 fn evidence(figures: &Figures, p50: f64, floor: Option<Floor>) -> Vec<String> {
@@ -262,6 +264,7 @@ mod tests {
         Figures {
             p50_ns: Some(1e6),
             per_second: 1_000.0,
+            answered_count: 1_000.0,
             batch: 1,
             clients: Some(1),
             client_rtt_ns: Some(50e3),
@@ -283,7 +286,13 @@ mod tests {
             (Figures { client_rtt_ns: Some(600e3), ..fast() }, "the network decides", Severity::Info),
             (fast(), "the processor decides", Severity::Info),
             (
-                Figures { clients: Some(64), p50_ns: Some(4e6), per_second: 9_000.0, ..fast() },
+                Figures {
+                    clients: Some(64),
+                    p50_ns: Some(4e6),
+                    per_second: 9_000.0,
+                    answered_count: 9_000.0,
+                    ..fast()
+                },
                 "batching decides",
                 Severity::Info,
             ),
@@ -291,6 +300,7 @@ mod tests {
                 Figures {
                     clients: Some(64),
                     per_second: 9_000.0,
+                    answered_count: 9_000.0,
                     local_cores: Some(1.7),
                     host_cores: Some(2.0),
                     ..fast()

@@ -69,7 +69,8 @@ fn throughput(measurement: &Measurement) -> Vec<Scalar> {
 }
 
 fn per_second(measurement: &Measurement, lane: &LaneRecord) -> Option<f64> {
-    let seconds = measurement.recorded.as_secs_f64();
+    // The span of this lane alone: of two lanes with a count, one may end long before the other.
+    let seconds = lane.active().min(measurement.recorded).as_secs_f64();
     (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds)
 }
 
@@ -82,6 +83,7 @@ fn figures_of(bed: &Bed<'_>, measurement: &Measurement, series: &[Series]) -> Fi
     Figures {
         p50_ns: service.and_then(|series| series.summary.p50_ns).map(|ns| ns as f64),
         per_second: per_second(measurement, &measurement.lanes[0]).unwrap_or(0.0),
+        answered_count: measurement.lanes[0].counts().ok_count as f64,
         batch: measurement.cell.batch,
         clients: measurement.cell.clients,
         client_rtt_ns: measurement.rtt_ns.map(|ns| ns as f64),

@@ -187,9 +187,13 @@ impl Spread {
         (self.count > 0.0).then(|| self.sum / self.count * 1e9)
     }
 
-    /// The bounds of the bucket in which the 99th percentile lies; the last bucket has no upper one.
+    /// The bounds of the bucket in which the 99th percentile lies; the last bucket has no upper one. `None` of so few that
+    /// the percentile would be the largest.
     #[must_use]
     pub fn p99_ns(&self) -> Option<(f64, Option<f64>)> {
+        if self.count < LEAST_FOR_P99 {
+            return None;
+        }
         let rank = self.count * 0.99;
         let at = self.buckets.iter().position(|(_, cumulative)| self.count > 0.0 && *cumulative >= rank)?;
         let lower = at.checked_sub(1).map_or(0.0, |before| self.buckets[before].0);
@@ -197,6 +201,9 @@ impl Spread {
         Some((lower * 1e9, upper.map(|bound| bound * 1e9)))
     }
 }
+
+/// Values below which the 99th percentile is the largest of them.
+const LEAST_FOR_P99: f64 = 100.0;
 
 /// One spread for each other member.
 fn peer_rtts(scrape: &Exposition) -> Vec<Spread> {
@@ -265,7 +272,7 @@ mod tests {
         let window = counters(90, 100, 1.0, 5.0).until(&counters(10, 10, 0.01, 1.0), &[], 1.0);
         let fsync = window.wal_fsync.clone().unwrap();
         assert_eq!((fsync.count(), window.cpu_cores()), (10.0, Some(1.0)));
-        assert_eq!(fsync.p99_ns(), Some((0.0, Some(1_000_000.0))));
+        assert_eq!(fsync.p99_ns(), None, "ten syncs have no 99th percentile");
     }
 
     #[test]
@@ -279,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_percentile_beyond_the_last_bound_is_unknown() {
-        let text = "x_bucket{le=\"1\"} 5\nx_bucket{le=\"+Inf\"} 10\nx_sum 1\nx_count 10\n";
+        let text = "x_bucket{le=\"1\"} 50\nx_bucket{le=\"+Inf\"} 100\nx_sum 1\nx_count 100\n";
         let spread = Spread::of(&Exposition::parse(text), "x", |_| true).unwrap();
         assert_eq!(spread.p99_ns(), Some((1e9, None)));
     }

@@ -108,7 +108,7 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
     let facts = facts(&prepared, &load, statuses);
     let mut measured = Measured {
         warnings: prepared.warnings.clone(),
-        scalars: facts.iter().flat_map(notes::status_scalars).collect(),
+        scalars: load.lanes.iter().map(throughput).chain(facts.iter().flat_map(notes::status_scalars)).collect(),
         findings: prepared.findings(),
         series,
         elapsed: load.elapsed,
@@ -123,13 +123,24 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
     Ok(measured)
 }
 
+/// Answered requests a second of one path.
+fn throughput(lane: &LaneRecord) -> Scalar {
+    let seconds = lane.active().as_secs_f64();
+    Scalar {
+        name: "api.throughput".to_owned(),
+        labels: lane.labels().clone(),
+        unit: "per_s".to_owned(),
+        value: (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds),
+    }
+}
+
 impl Measured {
     /// Adds where the time went, by the phases and, where the server tells, by its own account.
     async fn explain(&mut self, prepared: &Prepared, kind: &Kind, facts: &[Facts], shutdown: &Shutdown) {
         let mut accounts = Vec::new();
         match kind {
             Kind::Other { reason } => {
-                let text = format!("not a Kubernetes API server, so there are its phases alone: {reason}");
+                let text = format!("not known as a Kubernetes API server, so there are its phases alone: {reason}");
                 self.findings.push(finding("phases_only", Severity::Info, text, Vec::new(), None));
             }
             Kind::Closed { reason, .. } => self.no_account(reason),
