@@ -140,7 +140,8 @@ impl Measured {
         let mut accounts = Vec::new();
         match kind {
             Kind::Other { reason } => {
-                let text = format!("not known as a Kubernetes API server, so there are its phases alone: {reason}");
+                let text =
+                    format!("not a Kubernetes API server as far as is known, so there are its phases alone: {reason}");
                 self.findings.push(finding("phases_only", Severity::Info, text, Vec::new(), None));
             }
             Kind::Closed { reason, .. } => self.no_account(reason),
