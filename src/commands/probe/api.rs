@@ -30,8 +30,14 @@ const EXAMPLES: &str = "Examples:
 const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
 
 /// Its single numbers.
-const SCALARS: [&str; 5] =
-    ["api.status", "api.quorum_read_cost", "api.server.request_mean", "api.server.etcd_mean", "api.server.queue_mean"];
+const SCALARS: [&str; 6] = [
+    "api.throughput",
+    "api.status",
+    "api.quorum_read_cost",
+    "api.server.request_mean",
+    "api.server.etcd_mean",
+    "api.server.queue_mean",
+];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
