@@ -5,9 +5,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
+use super::Url;
 use crate::model::Outcome;
+use crate::sys::resolve::lookup;
 
 /// A socket for a connection to `address`, bound as asked.
 ///
@@ -20,6 +22,48 @@ pub fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSocket> 
     }
     socket.set_nodelay(true)?;
     Ok(socket)
+}
+
+/// A connection that did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name leads nowhere.
+    #[error("`{host}` has no address")]
+    Lookup {
+        /// Which name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody there.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Whom.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The first address of the server that takes a connection, or the one given.
+///
+/// # Errors
+/// When its name has no address, or none of them takes one; the error is that of the last.
+pub async fn connect(url: &Url, given: Option<SocketAddr>) -> Result<TcpStream, ConnectError> {
+    let host = &url.host;
+    let lookup_error = |source| ConnectError::Lookup { host: host.clone(), source };
+    let addresses = match given {
+        Some(address) => vec![address],
+        None => lookup(host, url.port).await.map_err(lookup_error)?,
+    };
+    let mut failed = lookup_error(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(source) => failed = ConnectError::Connect { address, source },
+        }
+    }
+    Err(failed)
 }
 
 /// What a failed connect or send means for its attempt. The kernel's own timeout is a loss like ours.

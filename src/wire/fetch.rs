@@ -1,6 +1,5 @@
 //! One GET on a connection of its own, with a limit on everything: for scrapes and questions beside the timed path.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,11 +10,10 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::dial::{ConnectError, connect};
 use super::{TlsFailure, Trust, Url};
-use crate::sys::resolve::lookup;
 
 /// What to get, and how long and how much it may take.
 #[derive(Clone, Copy, Debug)]
@@ -46,22 +44,9 @@ pub struct Fetched {
 /// A question that brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The name leads nowhere.
-    #[error("`{host}` has no address")]
-    Lookup {
-        /// Which name.
-        host: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Nobody there.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// Whom.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    /// No connection at all.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// Not trusted, or not TLS.
     #[error(transparent)]
     Tls(#[from] TlsFailure),
@@ -97,31 +82,13 @@ pub async fn fetch(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
 }
 
 async fn connect_and_get(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
-    let stream = connect(spec).await?;
+    let stream = connect(spec.url, spec.address).await?;
     if spec.url.is_tls() {
         let stream = spec.trust.dialer(&["http/1.1"]).handshake(&spec.url.host, stream).await?;
         get(spec, stream).await
     } else {
         get(spec, stream).await
     }
-}
-
-/// The first address that takes a connection.
-async fn connect(spec: Fetch<'_>) -> Result<TcpStream, FetchError> {
-    let host = &spec.url.host;
-    let lookup_error = |source| FetchError::Lookup { host: host.clone(), source };
-    let addresses = match spec.address {
-        Some(address) => vec![address],
-        None => lookup(host, spec.url.port).await.map_err(lookup_error)?,
-    };
-    let mut failed = lookup_error(io::ErrorKind::NotFound.into());
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(source) => failed = FetchError::Connect { address, source },
-        }
-    }
-    Err(failed)
 }
 
 async fn get<S>(spec: Fetch<'_>, stream: S) -> Result<Fetched, FetchError>

@@ -3,18 +3,16 @@
 //! Separate from the client on top because it fails in its own ways, each of which has a next step for the user.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::sys::resolve::lookup;
 use crate::sys::socket::tcp_rtt_ns;
+use crate::wire::dial::{ConnectError, connect};
 use crate::wire::{Dialer, TlsFailure, Trust, Url, alpn_of};
 
 /// How long one connection may take to come about.
@@ -23,22 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A connection that did not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The name leads nowhere.
-    #[error("`{host}` has no address")]
-    Lookup {
-        /// Which name.
-        host: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Nobody there.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// Whom.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    /// No connection at all.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// Not trusted, or not TLS.
     #[error(transparent)]
     Tls(#[from] TlsFailure),
@@ -126,7 +111,7 @@ impl Door {
     }
 
     async fn dial(&self) -> Result<Dialed, DialError> {
-        let stream = self.connect().await?;
+        let stream = connect(&self.url, None).await?;
         // A request is written at once, as the official client does; a refusal would only cost time.
         let _ = stream.set_nodelay(true);
         let rtt_ns = tcp_rtt_ns(stream.as_fd());
@@ -136,18 +121,5 @@ impl Door {
             return Err(DialError::NoHttp2);
         }
         Ok(Dialed { wire: Box::new(Joined(stream)), rtt_ns })
-    }
-
-    async fn connect(&self) -> Result<TcpStream, DialError> {
-        let host = &self.url.host;
-        let lost = |source| DialError::Lookup { host: host.clone(), source };
-        let mut failed = lost(io::ErrorKind::NotFound.into());
-        for address in lookup(host, self.url.port).await.map_err(lost)? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(source) => failed = DialError::Connect { address, source },
-            }
-        }
-        Err(failed)
     }
 }
