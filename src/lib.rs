@@ -25,6 +25,8 @@
 //! [`bench::heartbeat`] needs no driver: [`detect`] holds the failure detectors and [`sim`] the small world on a virtual
 //! clock in which they are tried.
 //!
+//! [`sync`] is the state-synchronisation system that a ruler must be tried on: its records, and the store that keeps them.
+//!
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.
 
@@ -41,6 +43,7 @@ pub mod probe;
 pub mod report;
 pub mod sim;
 pub mod stats;
+pub mod sync;
 pub mod sys;
 pub mod topo;
 pub mod wire;
