@@ -1,7 +1,11 @@
 //! The state-synchronisation system: what agents report, a gateway keeps, and schedulers subscribe to.
 //!
-//! [`record`] holds the plain records and [`payload`] the opaque part of a report; [`store`] keeps them durable.
+//! [`message`] is what agents and gateway say to each other, [`record`] what is known, [`payload`] the opaque part of a report
+//! and [`checksum`] what both sides compare. [`gateway`] decides and serves; [`store`] keeps its records durable.
 
+pub mod checksum;
+pub mod gateway;
+pub mod message;
 pub mod payload;
 pub mod record;
 pub mod store;

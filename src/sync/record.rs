@@ -24,6 +24,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether nothing comes after it.
     #[must_use]
     pub const fn is_final(self) -> bool {
@@ -77,6 +89,9 @@ pub struct NodeRecord {
     pub state: NodeState,
     /// The start of its agent.
     pub epoch: u64,
+    /// An interval between heartbeats that it promised lately, or a little more: what is waited for after a restart.
+    #[serde(default)]
+    pub interval_ms: u64,
     /// When it became that, by the clock of the gateway.
     pub changed_at: WallTime,
     /// The change of the store that wrote it.
@@ -132,7 +147,7 @@ mod tests {
     fn a_change_survives_its_text() {
         let texts = [
             TASK,
-            r#"{"node":{"node_id":"n","state":"unreachable","epoch":3,"changed_at":"2026-03-14T09:15:00Z","revision":8}}"#,
+            r#"{"node":{"node_id":"n","state":"unreachable","epoch":3,"interval_ms":8192,"changed_at":"2026-03-14T09:15:00Z","revision":8}}"#,
             r#"{"task_forgotten":{"task_id":"t","revision":9}}"#,
             r#"{"node_forgotten":{"node_id":"n","revision":10}}"#,
         ];

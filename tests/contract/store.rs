@@ -50,7 +50,7 @@ pub fn task(task_id: &str, status: Status, revision: u64) -> TaskRecord {
 
 pub fn node(node_id: &str, state: NodeState, revision: u64) -> NodeRecord {
     let changed_at = WallTime::from_unix_nanos(1_773_479_800_000_000_000);
-    NodeRecord { node_id: node_id.to_owned(), state, epoch: 3, changed_at, revision }
+    NodeRecord { node_id: node_id.to_owned(), state, epoch: 3, interval_ms: 8192, changed_at, revision }
 }
 
 pub fn running(task_id: &str, revision: u64) -> Change {

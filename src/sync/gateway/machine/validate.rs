@@ -1,0 +1,94 @@
+//! What a message must be to mean anything: names, numbers and times within their bounds.
+//!
+//! Separate because these limits protect the machine whatever way a message came in.
+
+use crate::model::WallTime;
+use crate::sync::gateway::refusal::{Code, Refusal};
+use crate::sync::message::{FullState, Heartbeat, LONGEST_ID, MOST_REPORTS, StatusReport};
+
+/// Longest payload in bytes: a status with some figures, not a log.
+const LONGEST_PAYLOAD: usize = 16 * 1024;
+
+/// Highest epoch and version: integers that every reader of JSON keeps, with room for ever.
+const HIGHEST_NUMBER: u64 = (1 << 53) - 1;
+
+/// How far ahead of ours the clock of a node may be, and the first moment that is believed: 2000-01-01.
+const FURTHEST_AHEAD_S: i64 = 86_400;
+const EARLIEST_S: i64 = 946_684_800;
+
+/// Promised intervals: an hour is far beyond every monitor, ten milliseconds below every need.
+const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
+
+/// Checks a report.
+pub fn report(report: &StatusReport, now: WallTime) -> Result<(), Refusal> {
+    id("task_id", &report.task_id)?;
+    id("node_id", &report.node_id)?;
+    timestamp(report.timestamp, now)?;
+    number("epoch", report.epoch.unwrap_or(0))?;
+    number("version", report.version.unwrap_or(0))?;
+    match &report.payload {
+        Some(payload) if payload.text().len() > LONGEST_PAYLOAD => {
+            Err(invalid(format!("`payload` has {} bytes, at most {LONGEST_PAYLOAD} are kept", payload.text().len())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks what a whole state says of itself; its tasks are checked one by one.
+pub fn state(state: &FullState) -> Result<(), Refusal> {
+    number("epoch", state.epoch)?;
+    number("version", state.version)?;
+    match state.tasks.len() {
+        0..=MOST_TASKS => Ok(()),
+        more => Err(invalid(format!("{more} tasks on one node, at most {MOST_TASKS} are kept"))),
+    }
+}
+
+/// Most tasks of one whole state.
+const MOST_TASKS: usize = 10 * MOST_REPORTS;
+
+/// Checks a heartbeat.
+pub fn heartbeat(heartbeat: &Heartbeat) -> Result<(), Refusal> {
+    number("epoch", heartbeat.epoch)?;
+    number("seq", heartbeat.seq)?;
+    if !INTERVAL_MS.contains(&heartbeat.next_interval_ms) {
+        let (low, high) = (INTERVAL_MS.start(), INTERVAL_MS.end());
+        return Err(invalid(format!("`next_interval_ms` is {}, not {low} to {high}", heartbeat.next_interval_ms)));
+    }
+    Ok(())
+}
+
+/// Checks a name.
+pub fn id(key: &str, id: &str) -> Result<(), Refusal> {
+    if id.is_empty() || id.len() > LONGEST_ID {
+        return Err(invalid(format!("`{key}` has {} bytes, not 1 to {LONGEST_ID}", id.len())));
+    }
+    if id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(invalid(format!("`{key}` has white space or control characters in it")));
+    }
+    Ok(())
+}
+
+fn number(key: &str, number: u64) -> Result<(), Refusal> {
+    if number > HIGHEST_NUMBER {
+        return Err(invalid(format!("`{key}` is {number}, above {HIGHEST_NUMBER}")));
+    }
+    Ok(())
+}
+
+fn timestamp(timestamp: WallTime, now: WallTime) -> Result<(), Refusal> {
+    let seconds = timestamp.unix_seconds();
+    if seconds < EARLIEST_S {
+        return Err(invalid(format!("`timestamp` {timestamp} is before the year 2000: is the clock of the node set?")));
+    }
+    if seconds > now.unix_seconds() + FURTHEST_AHEAD_S {
+        return Err(invalid(format!(
+            "`timestamp` {timestamp} is more than a day ahead of the gateway, where it is {now}"
+        )));
+    }
+    Ok(())
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal::new(Code::InvalidReport, message)
+}
