@@ -311,3 +311,6 @@ fn refused(action: &'static str, path: &Path, source: io::Error) -> StoreError {
 fn damaged(path: &Path, what: String) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), what }
 }
+
+#[cfg(test)]
+mod tests;
