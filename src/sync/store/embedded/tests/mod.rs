@@ -28,9 +28,7 @@ fn founded() -> Disk {
 }
 
 fn open(disk: &Disk) -> Result<EmbeddedStore, StoreError> {
-    let path = PathBuf::from(FILE);
-    let database = builder().create_with_backend(disk.clone()).map_err(|fault| told(fault.into(), &path))?;
-    EmbeddedStore::adopt(database, path, LIMIT)
+    EmbeddedStore::on(disk.clone(), PathBuf::from(FILE), LIMIT, |_| Ok(None))
 }
 
 /// The batches of a small day: single changes and many at once, short and long, new tasks and known ones.
