@@ -5,32 +5,46 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use offloadctl::sync::record::Change;
+use offloadctl::sync::store::embedded::EmbeddedStore;
+use offloadctl::sync::store::{HISTORY, MetadataStore as _, StoreError};
 use tempfile::TempDir;
 
 use crate::host::{may_administer, path_of, turn};
 use crate::program::{call, expect_all_answered, probe, series};
 use crate::server::Server;
 
-/// A tiny disk with one page of memory left; dropping it unmounts it.
-struct FullDisk(TempDir);
+/// A tiny disk; dropping it unmounts it.
+struct TinyDisk(TempDir);
 
 const FILLER: &str = "filler";
 
-impl FullDisk {
+impl TinyDisk {
     #[track_caller]
-    fn mount() -> Self {
+    fn mount(size: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let mut mount = Command::new(path_of("mount", "mount"));
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
         let output = mount.output().unwrap();
         assert!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr));
-        let disk = Self(folder);
-        let mut filler = File::create(disk.path().join(FILLER)).unwrap();
+        Self(folder)
+    }
+
+    /// A disk with one page of memory left.
+    #[track_caller]
+    fn full() -> Self {
+        let disk = Self::mount("64k");
+        disk.fill();
+        disk
+    }
+
+    /// Leaves one page of memory.
+    fn fill(&self) {
+        let mut filler = File::create(self.path().join(FILLER)).unwrap();
         // The last write fails because the disk is full, which is what it is for.
         while filler.write_all(&[0; 4096]).is_ok() {}
         let length = filler.metadata().unwrap().len();
         filler.set_len(length - 4096).unwrap();
-        disk
     }
 
     fn path(&self) -> &Path {
@@ -54,7 +68,7 @@ impl FullDisk {
     }
 }
 
-impl Drop for FullDisk {
+impl Drop for TinyDisk {
     fn drop(&mut self) {
         // Nothing can be done in a destructor about a disk that stays; its folder is then left behind and shows it.
         let _ = Command::new("umount").arg(self.path()).output();
@@ -67,7 +81,7 @@ fn an_output_on_a_full_disk_fails_whole_and_stdout_still_has_the_run() {
         return;
     }
     let _turn = turn();
-    let disk = FullDisk::mount();
+    let disk = TinyDisk::full();
     let file = disk.path().join("run.json");
     expect_refusal(&disk, &["--no-save", "--output", file.to_str().unwrap()]);
 }
@@ -78,13 +92,52 @@ fn a_run_folder_on_a_full_disk_fails_whole_and_stdout_still_has_the_run() {
         return;
     }
     let _turn = turn();
-    let disk = FullDisk::mount();
+    let disk = TinyDisk::full();
     let folder = disk.path().join("runs");
     expect_refusal(&disk, &["--runs-dir", folder.to_str().unwrap()]);
 }
 
+#[test]
+fn a_store_whose_disk_fills_up_says_so_and_keeps_what_it_acknowledged() {
+    if !may_administer("disk::a_store_whose_disk_fills_up_says_so_and_keeps_what_it_acknowledged") {
+        return;
+    }
+    let _turn = turn();
+    let disk = TinyDisk::mount("8m");
+    let folder = disk.path().join("data");
+    let change = |revision| Change::TaskForgotten { task_id: format!("{revision:05000}"), revision };
+    let mut store = EmbeddedStore::open_or_create(&folder, HISTORY).unwrap();
+    (1..=50).for_each(|revision| store.commit(&[change(revision)]).unwrap());
+    disk.fill();
+    let (acknowledged, error) = (51..).find_map(|n| Some((n - 1, store.commit(&[change(n)]).err()?))).unwrap();
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
+    assert!(matches!(store.commit(&[change(acknowledged + 1)]), Err(StoreError::Reopen { .. })));
+    drop(store);
+    let refused = EmbeddedStore::open(&folder, HISTORY);
+    assert!(matches!(refused, Ok(_) | Err(StoreError::Full { .. })), "{refused:?}");
+    drop(refused);
+    fs::remove_file(disk.path().join(FILLER)).unwrap();
+    let mut store = EmbeddedStore::open(&folder, HISTORY).unwrap();
+    let found = store.load().unwrap().revision;
+    assert!(found == acknowledged || found == acknowledged + 1, "{acknowledged} acknowledged, {found} found");
+    store.commit(&[change(found + 1)]).unwrap();
+}
+
+#[test]
+fn a_store_on_a_full_disk_is_not_made_by_half() {
+    if !may_administer("disk::a_store_on_a_full_disk_is_not_made_by_half") {
+        return;
+    }
+    let _turn = turn();
+    let disk = TinyDisk::full();
+    let refused = EmbeddedStore::open_or_create(disk.path(), HISTORY);
+    assert!(matches!(refused, Err(StoreError::Full { .. })), "{refused:?}");
+    assert_eq!(disk.files(), [""; 0]);
+}
+
 #[track_caller]
-fn expect_refusal(disk: &FullDisk, arguments: &[&str]) {
+fn expect_refusal(disk: &TinyDisk, arguments: &[&str]) {
     let echo = Server::echo();
     let target = format!("dc=127.0.0.1:{}", echo.port);
     let ended = call(&probe(&[&[target.as_str(), "--duration", "1s"], arguments].concat()));

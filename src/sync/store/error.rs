@@ -66,6 +66,16 @@ pub enum StoreError {
         /// How it shows.
         what: String,
     },
+    /// It ends before what it had acknowledged: its newest state is lost, or an older copy lies in its place.
+    #[error("the store `{}` ends at revision {found}, and {acknowledged} was acknowledged", path.display())]
+    Behind {
+        /// Its file.
+        path: PathBuf,
+        /// Its last revision.
+        found: u64,
+        /// The last one that was durable.
+        acknowledged: u64,
+    },
     /// The disk, or the share of it that is ours, is full.
     #[error("no space is left for the store `{}`", path.display())]
     Full {
@@ -104,7 +114,10 @@ impl StoreError {
             Self::Foreign { .. } => "give another --data-dir, or move that file away",
             Self::Format { .. } => "use the version that wrote it or a later one",
             Self::Damaged { .. } => {
-                "it is left as it is: move it away and restore a backup, or start anew in an empty folder"
+                "it is left as it is; restore a backup into another folder, or start anew in an empty one"
+            }
+            Self::Behind { .. } => {
+                "it is left as it is; restore a backup into another folder, or remove `state.mark` beside it to go on with less"
             }
             Self::Full { .. } => "make room on that disk and start again; what was acknowledged is kept",
             Self::Io { .. } => "look at the folder, its permissions and its disk",

@@ -2,8 +2,10 @@
 //!
 //! A store is a row of numbered changes and what follows from them: the newest record of every task and node. It knows no
 //! rule of which report is newer; that is the gateway's. [`memory`] forgets with its process, [`embedded`] does not;
-//! `committer` pays for one flush per batch, `backup` carries a store to another folder.
+//! [`committer`] pays for one flush per batch, [`backup`] carries a store to another folder.
 
+pub mod backup;
+pub mod committer;
 pub mod embedded;
 mod error;
 pub mod memory;

@@ -1,22 +1,26 @@
 //! The store in one file of the data folder, on redb: what it has acknowledged survives a crash and a power cut.
 //!
-//! The only room that knows redb. Each commit is one transaction in two phases: the pages are flushed before the header
-//! points to them. So the newest state on the disk is always whole, and one that is not was damaged, which is told; with a
-//! single phase redb could not tell damage from a crash and would go back to the state before without a word. Opening reads
-//! every page and its checksum.
+//! The only room that knows redb. Each commit is one transaction and one flush; redb tells by checksums whether the newest
+//! state was written to its end, and otherwise goes back to the state before. [`mark`] tells whether that one was lost or
+//! never acknowledged. Opening reads every page and its checksum, and writes nothing to a file that it refuses.
 
+mod hold;
+mod mark;
 mod row;
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, Durability, Error as Fault, ReadTransaction, ReadableDatabase as _, ReadableTable as _, Table,
-    TableDefinition,
+    Builder, Database, Durability, Error as Fault, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    StorageBackend, Table, TableDefinition,
 };
 
+use self::hold::Held;
+use self::mark::Mark;
 use self::row::Batch;
 use super::place::{beside, make_folder, publish};
 use super::{MetadataStore, Snapshot, StoreError, check_order};
@@ -24,6 +28,9 @@ use crate::sync::record::Change;
 
 /// The name of the file in its folder.
 pub const FILE: &str = "state.redb";
+
+/// The name of its witness, beside it.
+pub const MARK: &str = "state.mark";
 
 /// The form of the tables below. A store of a higher one is refused.
 const FORMAT: u32 = 1;
@@ -53,8 +60,10 @@ pub struct EmbeddedStore {
     database: Database,
     path: PathBuf,
     limit: u64,
+    lineage: String,
     revision: u64,
     failed: bool,
+    mark: Option<Mark>,
 }
 
 impl EmbeddedStore {
@@ -64,16 +73,23 @@ impl EmbeddedStore {
     /// When there is none, when it is in use, or when it is not whole; its file is then left as it is.
     pub fn open(folder: &Path, limit: u64) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
-        let database = match path.metadata() {
+        match path.metadata() {
             Ok(data) if !data.is_file() => return Err(StoreError::Foreign { path }),
             Ok(data) if data.len() == 0 => return Err(damaged(&path, "it is empty".to_owned())),
-            Ok(_) => builder().open(&path).map_err(|fault| told(fault.into(), &path))?,
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StoreError::Absent { folder: folder.to_owned() });
             }
             Err(error) => return Err(refused("open", &path, error)),
-        };
-        Self::adopt(database, path, limit)
+        }
+        let file = File::options().read(true).write(true).open(&path);
+        let file = file.map_err(|error| refused("open", &path, error))?;
+        let backend = FileBackend::new(file).map_err(|fault| told(fault.into(), &path))?;
+        let witness = folder.join(MARK);
+        let unable = |error| refused("open", &witness, error);
+        let mut store = Self::on(backend, path, limit, |lineage| mark::seen(&witness, lineage).map_err(unable))?;
+        store.watch(&witness).map_err(unable)?;
+        Ok(store)
     }
 
     /// Opens the store in `folder`, and makes both if they are not there.
@@ -115,17 +131,34 @@ impl EmbeddedStore {
         })
     }
 
-    /// Takes an open database for a store, if it is one.
-    fn adopt(database: Database, path: PathBuf, limit: u64) -> Result<Self, StoreError> {
-        let opened = (|| {
-            let transaction = database.begin_read()?;
-            Ok::<_, Fault>((meta(&transaction, FORM)?, number(&transaction, REVISION)?))
-        })();
-        let (found, revision) = opened.map_err(|fault| told(fault, &path))?;
+    /// Opens the store that `backend` holds, and writes nothing before it is known to be whole: up to what `seen` says for
+    /// its lineage.
+    fn on(
+        backend: impl StorageBackend,
+        path: PathBuf,
+        limit: u64,
+        seen: impl FnOnce(&str) -> Result<Option<u64>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let held = Held::new(backend);
+        let database = builder().create_with_backend(held.clone()).map_err(|fault| told(fault.into(), &path))?;
+        let found = form(&database).map_err(|fault| told(fault, &path))?;
         if found != FORMAT.to_string() {
             return Err(StoreError::Format { path, found, known: FORMAT });
         }
-        Ok(Self { database, path, limit, revision, failed: false })
+        let (lineage, revision) = position(&database).map_err(|fault| told(fault, &path))?;
+        if let Some(acknowledged) = seen(&lineage)?.filter(|seen| *seen > revision) {
+            return Err(StoreError::Behind { path, found: revision, acknowledged });
+        }
+        held.release().map_err(|error| refused("open", &path, error))?;
+        Ok(Self { database, path, limit, lineage, revision, failed: false, mark: None })
+    }
+
+    /// Writes the witness from now on.
+    fn watch(&mut self, witness: &Path) -> io::Result<()> {
+        let mark = Mark::open(witness, self.lineage.clone())?;
+        mark.write(self.revision);
+        self.mark = Some(mark);
+        Ok(())
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {
@@ -161,6 +194,7 @@ impl MetadataStore for EmbeddedStore {
             return Err(told(fault, &self.path));
         }
         self.revision = revision;
+        self.mark.iter().for_each(|mark| mark.write(revision));
         Ok(())
     }
 }
@@ -202,7 +236,6 @@ fn fill(database: &Database, snapshot: &Snapshot, path: &Path) -> Result<(), Sto
 fn write(database: &Database, rows: &Rows, floor: u64) -> Result<(), Fault> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
-    transaction.set_two_phase_commit(true);
     apply(&mut transaction.open_table(TASKS)?, rows.records.tasks())?;
     apply(&mut transaction.open_table(NODES)?, rows.records.nodes())?;
     append(&mut transaction.open_table(CHANGES)?, &rows.history, floor)?;
@@ -269,6 +302,15 @@ fn changes_of(lines: &[u8], key: impl Display) -> Result<Vec<Change>, Fault> {
     row::read(lines).map_err(|error| Fault::Corrupted(format!("the row of `{key}` does not read: {error}")))
 }
 
+fn form(database: &Database) -> Result<String, Fault> {
+    meta(&database.begin_read()?, FORM)
+}
+
+fn position(database: &Database) -> Result<(String, u64), Fault> {
+    let transaction = database.begin_read()?;
+    Ok((meta(&transaction, LINEAGE)?, number(&transaction, REVISION)?))
+}
+
 fn number(transaction: &ReadTransaction, key: &str) -> Result<u64, Fault> {
     let text = meta(transaction, key)?;
     text.parse().map_err(|_| Fault::Corrupted(format!("its {key} is no number: `{text}`")))
@@ -311,3 +353,6 @@ fn refused(action: &'static str, path: &Path, source: io::Error) -> StoreError {
 fn damaged(path: &Path, what: String) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), what }
 }
+
+#[cfg(test)]
+mod tests;
