@@ -4,6 +4,7 @@ mod address_args;
 mod bench;
 mod completions;
 mod echo;
+mod gateway;
 mod load_args;
 mod measuring;
 mod output_args;
@@ -49,6 +50,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Be the far end of `probe rtt`
     Echo(echo::EchoArgs),
+    /// Take reports and heartbeats of agents, keep the view of all nodes, wake schedulers
+    Gateway(Box<gateway::GatewayArgs>),
     /// The link profiles that can be emulated
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
@@ -77,6 +80,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Bench(command) => bench::run(command),
         Command::Report(args) => report::run(args),
         Command::Echo(args) => echo::run(&args),
+        Command::Gateway(args) => gateway::run(&args),
         Command::Topology(command) => topology::run(command),
         Command::Completions(args) => completions::completions(&args, Cli::command()),
         Command::Man(args) => completions::man(&args, Cli::command()),

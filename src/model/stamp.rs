@@ -61,6 +61,12 @@ impl WallTime {
         Self(OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH))
     }
 
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn unix_nanos(self) -> i128 {
+        self.0.unix_timestamp_nanos()
+    }
+
     /// Whole seconds since the Unix epoch.
     #[must_use]
     pub fn unix_seconds(self) -> i64 {

@@ -80,6 +80,19 @@ pub enum NodeState {
     Left,
 }
 
+impl NodeState {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Unreachable => "unreachable",
+            Self::Left => "left",
+        }
+    }
+}
+
 /// The last transition of a node. Its heartbeats are not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {

@@ -98,6 +98,11 @@ impl Started {
         kill(Pid::from_raw(id), signal).expect("the program is there to be signalled");
     }
 
+    /// What it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        text_of(&self.stderr)
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
         let status = poll(&format!("the end of `offloadctl {}`", self.line), DEADLINE, || {

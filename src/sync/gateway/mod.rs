@@ -1,4 +1,21 @@
 //! The gateway: takes reports and heartbeats, keeps the view of all nodes, wakes subscribers.
+//!
+//! [`machine`] decides, and is pure. [`service`] puts it between the store, the clock and the connections; [`listen`] carries
+//! them, `http`, `socket` and `watch` are what is said on them. [`access`] knows who is calling and [`tls`] who we are.
 
+pub mod access;
+mod body;
+mod counters;
+mod http;
+pub mod listen;
 pub mod machine;
+mod rate;
 pub mod refusal;
+pub mod service;
+mod socket;
+pub mod tls;
+mod upgrade;
+mod watch;
+
+/// The description of every request and answer.
+pub const OPENAPI: &str = include_str!("openapi.json");

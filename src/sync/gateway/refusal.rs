@@ -33,6 +33,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// 422: JSON that means nothing.
     InvalidReport,
+    /// 426: agents speak WebSocket here.
+    UpgradeRequired,
     /// 429: more than its share.
     RateLimited,
     /// 429: more tasks or nodes than are kept.
@@ -58,6 +60,7 @@ impl Code {
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::InvalidReport => 422,
+            Self::UpgradeRequired => 426,
             Self::RateLimited | Self::TooMany => 429,
             Self::Overloaded | Self::StoreUnavailable => 503,
         }
@@ -80,6 +83,7 @@ impl Code {
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidReport => "invalid_report",
+            Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
             Self::TooMany => "too_many",
             Self::Overloaded => "overloaded",
@@ -115,9 +119,11 @@ impl Code {
                 Some("try again after the time of Retry-After")
             }
             Self::TooMany => Some("raise the limits of the gateway, or report the end of tasks that are over"),
-            Self::InvalidJson | Self::InvalidReport | Self::NotFound | Self::MethodNotAllowed => {
-                Some("/openapi.json describes every request")
-            }
+            Self::InvalidJson
+            | Self::InvalidReport
+            | Self::UpgradeRequired
+            | Self::NotFound
+            | Self::MethodNotAllowed => Some("/openapi.json describes every request"),
         }
     }
 }

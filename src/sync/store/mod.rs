@@ -12,6 +12,7 @@ pub mod memory;
 mod place;
 
 pub use error::StoreError;
+pub use place::make_folder;
 
 use super::record::{Change, NodeRecord, TaskRecord};
 use crate::sys::clock;

@@ -1,0 +1,220 @@
+//! `offloadctl gateway`: the gateway as a service, and copies of what it keeps.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::value::{parse_positive, parse_whole};
+use crate::console;
+use crate::detect::DetectorSpec;
+use crate::error::{Exit, Failure};
+use crate::sync::gateway::access::Access;
+use crate::sync::gateway::listen::{SharedConfig, listen};
+use crate::sync::gateway::machine::Settings;
+use crate::sync::gateway::service::{OpenStore, Service, ServiceError};
+use crate::sync::gateway::tls::{Identity, TlsFiles};
+use crate::sync::store::embedded::EmbeddedStore;
+use crate::sync::store::memory::MemoryStore;
+use crate::sync::store::{HISTORY, MetadataStore};
+use crate::sys::host::raise_file_limit;
+use crate::sys::shutdown::Shutdown;
+
+const EXAMPLES: &str = "Examples:
+  A gateway with a certificate of its own, whose agents have the tokens of a file:
+    printf 'edge-1 %s\\n* %s\\n' $(openssl rand -hex 16) $(openssl rand -hex 16) > tokens
+    offloadctl gateway --data-dir ./state --token-file tokens
+  One with your certificate, whose agents show theirs:
+    offloadctl gateway --listen 0.0.0.0:7443 --data-dir /var/lib/offloadctl --tls-cert gw.pem --tls-key gw.key --client-ca ca.pem
+  Ask it (the token is that of the `*` line; the certificate it made is in the data folder):
+    curl --cacert ./state/certificate.pem -H \"Authorization: Bearer $TOKEN\" https://localhost:7443/v1/nodes
+    curl -N --cacert ./state/certificate.pem -H \"Authorization: Bearer $TOKEN\" https://localhost:7443/v1/watch?from=0
+
+Every request is described at /openapi.json. SIGHUP reads tokens and certificates again.";
+
+/// Silence that a detector forgives if none is given: room for a slow network.
+const DEFAULT_MARGIN: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StoreKind {
+    /// One file in the data folder
+    Embedded,
+    /// Nothing outlives the process
+    Memory,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct GatewayArgs {
+    /// Address and port; port 0 takes a free one and says which
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7443")]
+    listen: SocketAddr,
+    /// Folder of the store, made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where tasks and nodes are kept
+    #[arg(long, value_enum, default_value = "embedded")]
+    store: StoreKind,
+    /// Lines `NODE_ID TOKEN`, each for one agent; `* TOKEN` may read everything
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate chain of the gateway, in PEM; without one it makes its own
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "TLS")]
+    tls_cert: Option<PathBuf>,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "TLS")]
+    tls_key: Option<PathBuf>,
+    /// Who signs the certificates of agents; the name in one is the node id
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    client_ca: Option<PathBuf>,
+    /// When a silent node is unreachable; a margin of 200ms unless it has its own
+    #[arg(long, value_name = "DETECTOR", default_value = "missed:3")]
+    detector: DetectorSpec,
+    /// How long a task that is over is kept
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_positive, help_heading = "Limits")]
+    retain_completed: Duration,
+    /// How long a node that has left is kept
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_positive, help_heading = "Limits")]
+    retain_left: Duration,
+    /// Connections at a time; further ones are closed at once
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
+    max_connections: u32,
+    /// Tasks that are kept at most
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
+    max_tasks: u32,
+    /// Nodes that are kept at most
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
+    max_nodes: u32,
+    /// Messages of one node a second; more are answered with 429
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
+    node_rate: u32,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When the address cannot be bound, a file cannot be read, or the store cannot be opened.
+pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
+    raise_file_limit();
+    let (access, identity) = (args.access()?, args.identity()?);
+    let open = args.open_store()?;
+    let service =
+        Service::start(args.settings(), open, access, args.node_rate).map_err(|error| cannot_start(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let served = runtime.block_on(args.serve(Arc::clone(&service), identity));
+    // What was decided is written before the process ends.
+    runtime.shutdown_background();
+    service.close();
+    served.map(|()| Exit::Fine)
+}
+
+fn cannot_start(error: &ServiceError) -> Failure {
+    let failure = Failure::unable(error);
+    match error {
+        ServiceError::Store(store) => store.hint().into_iter().fold(failure, Failure::hint),
+        ServiceError::Thread(_) => failure,
+    }
+}
+
+impl GatewayArgs {
+    async fn serve(&self, service: Arc<Service>, identity: Identity) -> Result<(), Failure> {
+        let cannot = |what: &str, error: std::io::Error| {
+            Failure::plain(Exit::Unable, format!("{what} {}: {error}", self.listen))
+                .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
+        };
+        let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot("cannot listen on", error))?;
+        let address = listener.local_addr().map_err(|error| cannot("cannot listen on", error))?;
+        self.say(format!("gateway listening on https://{address}, certificate SHA-256 {}", identity.fingerprint));
+        let config: SharedConfig = Arc::new(RwLock::new(identity.config));
+        tokio::select! {
+            () = listen(listener, Arc::clone(&config), Arc::clone(&service), self.max_connections as usize) => {}
+            () = service.keep_time() => {}
+            reloading = self.reload_on_hangup(&service, &config) => reloading.map_err(|error| cannot("cannot catch signals for", error))?,
+            () = shutdown.requested() => {}
+        }
+        self.say(format!("gateway stopped at revision {}", service.durable().borrow().revision));
+        Ok(())
+    }
+
+    /// Reads tokens and certificates again at each SIGHUP; what cannot be read leaves everything as it is.
+    async fn reload_on_hangup(&self, service: &Service, config: &SharedConfig) -> std::io::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        while hangup.recv().await.is_some() {
+            match self.access().and_then(|access| Ok((access, self.identity()?))) {
+                Ok((access, identity)) => {
+                    self.say(format!(
+                        "gateway reloaded: {} tokens, certificate SHA-256 {}",
+                        access.len(),
+                        identity.fingerprint
+                    ));
+                    service.set_access(access);
+                    *config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = identity.config;
+                }
+                Err(failure) => console::say(format!("not reloaded: {failure}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn access(&self) -> Result<Access, Failure> {
+        match &self.token_file {
+            Some(path) => Access::read(path).map_err(Failure::unable),
+            None if self.client_ca.is_some() => Ok(Access::default()),
+            None => Err(Failure::plain(
+                Exit::Usage,
+                "nobody could speak to this gateway: it has neither tokens nor a client CA",
+            )
+            .hint("give --token-file with lines `NODE_ID TOKEN`, or --client-ca")),
+        }
+    }
+
+    fn identity(&self) -> Result<Identity, Failure> {
+        let own = self.tls_cert.clone().zip(self.tls_key.clone());
+        let files = TlsFiles { own, kept_in: self.data_dir.clone(), client_ca: self.client_ca.clone() };
+        Identity::load(&files).map_err(Failure::unable)
+    }
+
+    fn open_store(&self) -> Result<OpenStore, Failure> {
+        match (self.store, &self.data_dir) {
+            (StoreKind::Memory, _) => {
+                Ok(Box::new(|| Ok(Box::new(MemoryStore::new(HISTORY)) as Box<dyn MetadataStore>)))
+            }
+            (StoreKind::Embedded, Some(folder)) => {
+                let folder: PathBuf = folder.clone();
+                Ok(Box::new(move || {
+                    Ok(Box::new(EmbeddedStore::open_or_create(&folder, HISTORY)?) as Box<dyn MetadataStore>)
+                }))
+            }
+            (StoreKind::Embedded, None) => Err(Failure::plain(Exit::Usage, "the embedded store needs a folder")
+                .hint("give --data-dir DIR, or --store memory to keep nothing")),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            detector: self.detector.clone().with_margin(DEFAULT_MARGIN),
+            retain_completed: self.retain_completed,
+            retain_left: self.retain_left,
+            most_tasks: self.max_tasks as usize,
+            most_nodes: self.max_nodes as usize,
+            history: HISTORY as usize,
+        }
+    }
+
+    fn say(&self, text: String) {
+        if !self.quiet {
+            console::say(text);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The body of an answer: whole, or a stream of changes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::watch::Changes;
+
+/// A body.
+pub enum Answer {
+    /// All of it at once.
+    Whole(Full<Bytes>),
+    /// Changes as they come.
+    Changes(Box<Changes>),
+}
+
+impl Answer {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Changes(body) => Pin::new(body.as_mut()).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(body) if body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Changes(_) => SizeHint::new(),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Every request and its answer.
+//!
+//! Separate from the connections that carry them. What a request means is decided by the machine; here it is read, limited,
+//! given to a caller, and answered.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::access::Caller;
+use super::body::Answer;
+use super::refusal::{Code, Refusal};
+use super::service::{Place, Service, now};
+use super::upgrade::{self, Upgrade};
+use super::watch::Changes;
+use crate::sync::message::{self, Answers, Batch, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
+
+/// Longest body of a request: a thousand reports with payloads of a kilobyte.
+pub const LONGEST_BODY: usize = 1 << 20;
+
+/// Longest time that a body may take.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Items of a page, unless another number is asked for, and at most.
+const PAGE: usize = 100;
+const LONGEST_PAGE: usize = 1_000;
+
+/// The type of `/metrics`.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a path is, with what is variable in it.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Status,
+    StatusBatch,
+    Heartbeat,
+    Leave,
+    Tasks,
+    Task(String),
+    Nodes,
+    Node(String),
+    View,
+    Watch,
+    State,
+    Metrics,
+    Healthz,
+    Readyz,
+    Openapi,
+}
+
+/// Everything that answers of one connection need.
+#[derive(Clone)]
+pub struct Context {
+    /// What all connections share.
+    pub service: Arc<Service>,
+    /// Who the client certificate is for.
+    pub certified: Option<Caller>,
+    /// Where an agent's WebSocket is put for the connection to go on with.
+    pub upgrade: Upgrade,
+}
+
+impl Context {
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        match self.route(request).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                self.service.counters.refused(refusal.code);
+                refused(&refusal)
+            }
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+        let Some(route) = Route::of(request.uri().path()) else {
+            return Err(Refusal::new(Code::NotFound, format!("there is no path `{}`", request.uri().path())));
+        };
+        if *request.method() != route.method() {
+            let message = format!("`{}` takes {} only", request.uri().path(), route.method());
+            let mut answer = refused(&Refusal::new(Code::MethodNotAllowed, message));
+            // Invariant: the names of methods are header values.
+            let allowed = HeaderValue::from_str(route.method().as_str()).unwrap_or(HeaderValue::from_static("GET"));
+            answer.headers_mut().insert(header::ALLOW, allowed);
+            return Ok(answer);
+        }
+        match route {
+            Route::Healthz => Ok(json_answer(StatusCode::OK, &json!({ "status": "ok" }))),
+            Route::Readyz => self.ready(),
+            Route::Openapi => Ok(text_answer("application/json", super::OPENAPI)),
+            Route::Metrics => Ok(text_answer(OPENMETRICS, self.service.metrics())),
+            route => {
+                let caller = self.caller(&request)?;
+                match route {
+                    Route::Status | Route::StatusBatch | Route::Heartbeat | Route::Leave => {
+                        self.write(route, &caller, request).await
+                    }
+                    Route::State => upgrade::accept(&self.upgrade, &caller, request),
+                    route => self.read(route, &caller, request.uri().query().unwrap_or_default(), &request).await,
+                }
+            }
+        }
+    }
+
+    fn caller(&self, request: &Request<Incoming>) -> Result<Caller, Refusal> {
+        let unreadable = || Refusal::new(Code::Unauthorized, "the Authorization header is not text");
+        let header = request.headers().get(header::AUTHORIZATION);
+        let header = header.map(|value| value.to_str().map_err(|_| unreadable())).transpose()?;
+        self.service.access().caller(header, self.certified.as_ref())
+    }
+
+    fn ready(&self) -> Result<Response<Answer>, Refusal> {
+        if self.service.durable().borrow().has_failed {
+            return Err(Refusal::new(Code::StoreUnavailable, "the store takes no changes at present"));
+        }
+        Ok(json_answer(StatusCode::OK, &json!({ "status": "ready" })))
+    }
+
+    async fn write(
+        &self,
+        route: Route,
+        caller: &Caller,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let body = read_body(request).await?;
+        match route {
+            Route::Status => {
+                let report: StatusReport = parse(&body)?;
+                let receipt = self.report(caller, report).await?;
+                Ok(json_answer(StatusCode::OK, &receipt))
+            }
+            Route::StatusBatch => {
+                let batch: Batch = parse(&body)?;
+                let (id, answers) = (batch.id, self.batch(caller, batch).await?);
+                Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
+            }
+            Route::Leave => {
+                let leave: Leave = parse(&body)?;
+                caller.speaks_for(&leave.node_id)?;
+                let (left, place) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
+                left?;
+                self.service.settled(place).await?;
+                Ok(json_answer(StatusCode::OK, &json!({ "state": "left", "revision": place.revision })))
+            }
+            _ => {
+                let received = now();
+                let heartbeat: Heartbeat = parse(&body)?;
+                caller.speaks_for(&heartbeat.node_id)?;
+                self.service.allow(&heartbeat.node_id, 1)?;
+                let pulse = self.service.heartbeat(received, &heartbeat)?;
+                Ok(json_answer(StatusCode::OK, &pulse))
+            }
+        }
+    }
+
+    async fn report(&self, caller: &Caller, report: StatusReport) -> Result<Receipt, Refusal> {
+        caller.speaks_for(&report.node_id)?;
+        self.service.allow(&report.node_id, 1)?;
+        let (receipt, place) = self.service.decide(|machine, now| machine.report(now, report))?;
+        let receipt = receipt?;
+        self.service.settled(Place { revision: receipt.revision, ..place }).await?;
+        self.service.counters.report(receipt.outcome);
+        Ok(receipt)
+    }
+
+    async fn batch(&self, caller: &Caller, batch: Batch) -> Result<Vec<message::Answer>, Refusal> {
+        if batch.reports.len() > MOST_REPORTS {
+            let message = format!("{} reports in one batch, at most {MOST_REPORTS} are taken", batch.reports.len());
+            return Err(Refusal::new(Code::InvalidReport, message));
+        }
+        let (answers, place) = self.service.reports(caller, batch.reports)?;
+        self.service.settled(place).await?;
+        Ok(answers)
+    }
+
+    async fn read(
+        &self,
+        route: Route,
+        caller: &Caller,
+        query: &str,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let query = Query::of(query)?;
+        let service = &self.service;
+        let missing = |what: &str, id: &str| Refusal::new(Code::NotFound, format!("there is no {what} `{id}`"));
+        let (answer, place) = match route {
+            Route::Task(id) => {
+                let (task, place) = service.read(|machine, _| machine.task(&id));
+                caller.reads(task.as_ref().map(|task| task.node_id.as_str()))?;
+                (json_answer(StatusCode::OK, &task.ok_or_else(|| missing("task", &id))?), place)
+            }
+            Route::Node(id) => {
+                caller.reads(Some(&id))?;
+                let (node, place) = service.read(|machine, now| machine.node(now, &id));
+                (json_answer(StatusCode::OK, &node.ok_or_else(|| missing("node", &id))?), place)
+            }
+            Route::Tasks => {
+                caller.reads(query.node.as_deref())?;
+                let list = |machine: &super::machine::Machine| {
+                    machine.tasks(query.after.as_deref(), query.limit, query.node.as_deref())
+                };
+                let (tasks, place) = service.read(|machine, _| list(machine));
+                (json_answer(StatusCode::OK, &tasks), place)
+            }
+            Route::Nodes => {
+                caller.reads(None)?;
+                let (nodes, place) =
+                    service.read(|machine, now| machine.nodes(now, query.after.as_deref(), query.limit));
+                (json_answer(StatusCode::OK, &nodes), place)
+            }
+            Route::Watch => {
+                caller.reads(None)?;
+                return Ok(self.watch(query.from.or_else(|| last_event_id(request))));
+            }
+            _ => {
+                caller.reads(None)?;
+                let (counts, place) = service.read(|machine, _| machine.counts());
+                (json_answer(StatusCode::OK, &view(&service.lineage, place.revision, &counts)), place)
+            }
+        };
+        service.settled(place).await?;
+        Ok(answer)
+    }
+
+    /// From a revision on, or from now on.
+    fn watch(&self, from: Option<u64>) -> Response<Answer> {
+        let after = from.unwrap_or_else(|| self.service.durable().borrow().revision);
+        let mut answer = Response::new(Answer::Changes(Box::new(Changes::after(&self.service, after))));
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+    }
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/v1/status" => Self::Status,
+            "/v1/status/batch" => Self::StatusBatch,
+            "/v1/heartbeat" => Self::Heartbeat,
+            "/v1/leave" => Self::Leave,
+            "/v1/tasks" => Self::Tasks,
+            "/v1/nodes" => Self::Nodes,
+            "/v1/view" => Self::View,
+            "/v1/watch" => Self::Watch,
+            "/state" => Self::State,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/openapi.json" => Self::Openapi,
+            _ => {
+                let (id, is_task) = match path.strip_prefix("/v1/tasks/") {
+                    Some(id) => (id, true),
+                    None => (path.strip_prefix("/v1/nodes/")?, false),
+                };
+                let id = percent_encoding::percent_decode_str(id).decode_utf8().ok()?.into_owned();
+                if id.is_empty() {
+                    return None;
+                }
+                if is_task { Self::Task(id) } else { Self::Node(id) }
+            }
+        })
+    }
+
+    const fn method(&self) -> Method {
+        match self {
+            Self::Status | Self::StatusBatch | Self::Heartbeat | Self::Leave => Method::POST,
+            _ => Method::GET,
+        }
+    }
+}
+
+/// What stands after the question mark.
+struct Query {
+    after: Option<String>,
+    from: Option<u64>,
+    limit: usize,
+    node: Option<String>,
+}
+
+impl Query {
+    fn of(text: &str) -> Result<Self, Refusal> {
+        let pairs: HashMap<Cow<'_, str>, Cow<'_, str>> = form_urlencoded::parse(text.as_bytes()).collect();
+        let word = |key: &str| pairs.get(key).map(|value| value.clone().into_owned());
+        let wrong = |key: &str, wanted: &str| Refusal::new(Code::InvalidReport, format!("`{key}` is not {wanted}"));
+        let number =
+            |key: &str| word(key).map(|value| value.parse().map_err(|_| wrong(key, "a whole number"))).transpose();
+        let limit = number("limit")?.unwrap_or(PAGE as u64);
+        if limit == 0 || limit > LONGEST_PAGE as u64 {
+            return Err(wrong("limit", "1 to 1000"));
+        }
+        Ok(Self { after: word("after"), from: number("from")?, limit: limit as usize, node: word("node") })
+    }
+}
+
+/// Where a subscriber that lost its connection goes on, by the rules of Server-Sent Events.
+fn last_event_id(request: &Request<Incoming>) -> Option<u64> {
+    request.headers().get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+type Counts = (Vec<(crate::sync::record::Status, usize)>, Vec<(crate::sync::record::NodeState, usize)>);
+
+fn view(lineage: &str, revision: u64, (tasks, nodes): &Counts) -> serde_json::Value {
+    let tasks: serde_json::Map<_, _> = tasks.iter().map(|(status, n)| (status.name().to_owned(), json!(n))).collect();
+    let nodes: serde_json::Map<_, _> = nodes.iter().map(|(state, n)| (state.name().to_owned(), json!(n))).collect();
+    json!({ "lineage": lineage, "revision": revision, "task_count": tasks, "node_count": nodes })
+}
+
+async fn read_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        return Err(Refusal::new(Code::UnsupportedMediaType, format!("`{kind}` is not JSON")));
+    }
+    let body = Limited::new(request.into_body(), LONGEST_BODY).collect();
+    match tokio::time::timeout(BODY_WITHIN, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Refusal::new(Code::TooLarge, format!("the body is longer than {LONGEST_BODY} bytes")))
+        }
+        Ok(Err(_)) => Err(Refusal::new(Code::InvalidJson, "the body ended early")),
+        Err(_) => {
+            Err(Refusal::new(Code::InvalidJson, format!("the body took longer than {} s", BODY_WITHIN.as_secs())))
+        }
+    }
+}
+
+/// Reads JSON: what is no JSON is another fault than JSON that means nothing.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() { Code::InvalidReport } else { Code::InvalidJson };
+        Refusal::new(code, error.to_string())
+    })
+}
+
+fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Answer> {
+    // Invariant: our own records always have a JSON text.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let mut answer = text_answer("application/json", text);
+    *answer.status_mut() = status;
+    answer
+}
+
+fn text_answer(kind: &'static str, text: impl Into<Bytes>) -> Response<Answer> {
+    let mut answer = Response::new(Answer::Whole(Full::new(text.into())));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+fn refused(refusal: &Refusal) -> Response<Answer> {
+    let status = StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = json_answer(status, &refusal.body());
+    if let Some(seconds) = refusal.code.retry_after_s() {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.code == Code::Unauthorized {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
+}

@@ -1,0 +1,344 @@
+//! The machine with its store, its clock and its counters: what every connection of the gateway shares.
+//!
+//! A thin shell. A message is decided under one short lock; whatever that changed is handed to the store in the same order,
+//! and the answer waits for [`Service::settled`]. If the store fails, the machine is set back to what is durable, and until
+//! the store has been opened again everything is answered with `store_unavailable`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::access::{Access, Caller};
+use super::counters::Counters;
+use super::machine::{Machine, Moment, Settings};
+use super::rate::Bucket;
+use super::refusal::{Code, Refusal};
+use crate::model::{Stamp, WallTime};
+use crate::sync::message::{Answer, Heartbeat, Pulse, StatusReport};
+use crate::sync::store::committer::Committer;
+use crate::sync::store::{MetadataStore, StoreError};
+use crate::sys::clock;
+
+/// Changes that may wait for the store: some seconds of its work. Beyond it, agents are told to come back.
+const MOST_WAITING: usize = 65_536;
+
+/// Room that a message needs at most: a whole state and the tasks that vanish with it.
+const ROOM_FOR_ONE: u64 = 20_000;
+
+/// How often a store that failed is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
+
+/// Longest time without a poll: what is forgotten is not urgent.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How a store is opened, at the start and after it failed.
+pub type OpenStore = Box<dyn Fn() -> Result<Box<dyn MetadataStore>, StoreError> + Send + Sync>;
+
+/// A gateway that cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread of the store cannot be made.
+    #[error("the thread of the store cannot be made")]
+    Thread(#[from] std::io::Error),
+}
+
+/// How far the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// Everything up to here is safe.
+    pub revision: u64,
+    /// How often the machine was set back: revisions of different generations are different changes.
+    pub generation: u64,
+    /// Whether the store takes nothing at present.
+    pub has_failed: bool,
+}
+
+/// What all connections share.
+pub struct Service {
+    machine: Mutex<Machine>,
+    committer: RwLock<Option<Committer>>,
+    open: OpenStore,
+    durable: watch::Sender<Durable>,
+    access: RwLock<Arc<Access>>,
+    buckets: Mutex<HashMap<String, Bucket>>,
+    /// The moment of the next poll, as the timer has it.
+    planned: AtomicU64,
+    replan: Notify,
+    /// What is counted.
+    pub counters: Counters,
+    /// Names the row of revisions.
+    pub lineage: String,
+    /// Most messages of one node a second.
+    pub node_rate: u32,
+}
+
+/// Where an answer rests: it may be told once this is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The revision.
+    pub revision: u64,
+    /// Of which row.
+    pub generation: u64,
+}
+
+impl Service {
+    /// Opens the store and begins where it ended.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn start(
+        settings: Settings,
+        open: OpenStore,
+        access: Access,
+        node_rate: u32,
+    ) -> Result<Arc<Self>, ServiceError> {
+        let mut store = open()?;
+        let snapshot = store.load()?;
+        let (revision, lineage) = (snapshot.revision, snapshot.lineage.clone());
+        let (durable, _) = watch::channel(Durable { revision, generation: 0, has_failed: false });
+        let service = Arc::new(Self {
+            machine: Mutex::new(Machine::new(settings, snapshot, now())),
+            committer: RwLock::new(None),
+            open,
+            durable,
+            access: RwLock::new(Arc::new(access)),
+            buckets: Mutex::new(HashMap::new()),
+            planned: AtomicU64::new(u64::MAX),
+            replan: Notify::new(),
+            counters: Counters::default(),
+            lineage,
+            node_rate,
+        });
+        service.attach(store)?;
+        Ok(service)
+    }
+
+    /// Lets a message be decided and hands what it changed to the store.
+    ///
+    /// # Errors
+    /// When the store takes nothing, or cannot keep up.
+    pub fn decide<R>(&self, message: impl FnOnce(&mut Machine, Moment) -> R) -> Result<(R, Place), Refusal> {
+        let mut machine = self.machine();
+        let generation = self.check_store(machine.revision())?;
+        let answer = message(&mut machine, now());
+        let place = Place { revision: machine.revision(), generation };
+        self.hand_over(&mut machine);
+        self.plan(machine.next_deadline());
+        Ok((answer, place))
+    }
+
+    /// Reads; the answer rests on the present revision.
+    pub fn read<R>(&self, question: impl FnOnce(&Machine, Moment) -> R) -> (R, Place) {
+        let machine = self.machine();
+        let place = Place { revision: machine.revision(), generation: self.durable.borrow().generation };
+        (question(&machine, now()), place)
+    }
+
+    /// Waits until everything up to a revision is durable.
+    ///
+    /// # Errors
+    /// When the store failed before that.
+    pub async fn settled(&self, place: Place) -> Result<(), Refusal> {
+        let mut durable = self.durable.subscribe();
+        let lost = || Refusal::new(Code::StoreUnavailable, "the store failed before this was durable");
+        let known = durable.wait_for(|durable| {
+            durable.has_failed || durable.generation != place.generation || durable.revision >= place.revision
+        });
+        let known = *known.await.map_err(|_| lost())?;
+        if known.has_failed || known.generation != place.generation { Err(lost()) } else { Ok(()) }
+    }
+
+    /// Takes a heartbeat that was received at this moment.
+    ///
+    /// # Errors
+    /// When the machine refuses it.
+    pub fn heartbeat(&self, received: Moment, heartbeat: &Heartbeat) -> Result<Pulse, Refusal> {
+        let (resync, _) = self.decide(|machine, now| machine.heartbeat(now, heartbeat))?;
+        let (seq, t1, resync) = (heartbeat.seq, heartbeat.t1, resync?);
+        self.counters.heartbeat();
+        Ok(Pulse { seq, t1, t2: unix_nanos(received.wall), t3: unix_nanos(clock::wall_now()), resync })
+    }
+
+    /// Takes several reports; each has its own answer.
+    ///
+    /// # Errors
+    /// When none of them can be taken.
+    pub fn reports(&self, caller: &Caller, reports: Vec<StatusReport>) -> Result<(Vec<Answer>, Place), Refusal> {
+        if let Caller::Node(own) = caller {
+            self.allow(own, reports.len() as u64)?;
+        }
+        let mut newest = 0;
+        let take = |machine: &mut Machine, now: Moment| -> Vec<Answer> {
+            let mut answer = |report: StatusReport| {
+                caller.speaks_for(&report.node_id)?;
+                let receipt = machine.report(now, report)?;
+                newest = newest.max(receipt.revision);
+                Ok(receipt)
+            };
+            reports.into_iter().map(|report| self.told(answer(report))).collect()
+        };
+        let (answers, place) = self.decide(take)?;
+        Ok((answers, Place { revision: newest, ..place }))
+    }
+
+    /// Whether a node may send so many messages now.
+    ///
+    /// # Errors
+    /// When it has sent its share.
+    pub fn allow(&self, node_id: &str, messages: u64) -> Result<(), Refusal> {
+        let now = clock::now();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = match buckets.get_mut(node_id) {
+            Some(bucket) => bucket,
+            None => buckets.entry(node_id.to_owned()).or_insert_with(|| Bucket::new(self.node_rate, now)),
+        };
+        if bucket.take(now, messages) {
+            return Ok(());
+        }
+        let message = format!("node `{node_id}` sends more than {} messages a second", self.node_rate);
+        Err(Refusal::new(Code::RateLimited, message))
+    }
+
+    /// The counters as OpenMetrics text.
+    pub fn metrics(&self) -> String {
+        let durable = self.durable.borrow().revision;
+        let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
+        let figures = committer.as_ref().map(Committer::figures).unwrap_or_default();
+        let machine = self.machine();
+        let store = [
+            ("store_batches", "Commits of the store since it was opened.", figures.batches as f64),
+            ("store_changes", "Changes in them.", figures.changes as f64),
+            ("store_longest_commit_seconds", "The longest of them.", figures.longest_ns.unwrap_or(0) as f64 / 1e9),
+            ("store_waiting", "Changes that wait for the store.", machine.revision().saturating_sub(durable) as f64),
+        ];
+        self.counters.text(&machine, durable, &store)
+    }
+
+    /// How far the store is, and word of every step.
+    pub fn durable(&self) -> watch::Receiver<Durable> {
+        self.durable.subscribe()
+    }
+
+    /// Who may do what at present.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the tokens.
+    pub fn set_access(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    /// Polls the machine whenever it is due, and opens the store again when it failed; never ends.
+    pub async fn keep_time(&self) {
+        loop {
+            if self.durable.borrow().has_failed {
+                tokio::time::sleep(REOPEN_AFTER).await;
+                self.reopen();
+                continue;
+            }
+            let next = self.machine().next_deadline();
+            let wait = next.map_or(LONGEST_SLEEP, |next| next.since(clock::now())).min(LONGEST_SLEEP);
+            self.planned.store((clock::now() + wait).as_nanos(), Ordering::Release);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.replan.notified() => continue,
+            }
+            // What cannot be written now will be found again by the next poll.
+            let _ = self.decide(|machine, now| machine.poll(now));
+        }
+    }
+
+    /// Hands the store everything that is left, and closes it.
+    pub fn close(&self) {
+        let committer = self.committer.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(committer.map(Committer::close));
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The generation of the store, if it takes changes and keeps up.
+    fn check_store(&self, revision: u64) -> Result<u64, Refusal> {
+        let durable = *self.durable.borrow();
+        if durable.has_failed {
+            return Err(Refusal::new(Code::StoreUnavailable, "the store takes no changes at present"));
+        }
+        let waiting = revision - durable.revision;
+        if waiting + ROOM_FOR_ONE > MOST_WAITING as u64 {
+            return Err(Refusal::new(Code::Overloaded, format!("{waiting} changes wait for the store")));
+        }
+        Ok(durable.generation)
+    }
+
+    /// In the order of their revisions, because the lock of the machine is held.
+    fn hand_over(&self, machine: &mut MutexGuard<'_, Machine>) {
+        let changes = machine.take_unwritten();
+        if changes.is_empty() {
+            return;
+        }
+        let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
+        let taken = committer
+            .as_ref()
+            .is_some_and(|committer| changes.into_iter().all(|change| committer.submit(change).is_ok()));
+        if !taken {
+            self.durable.send_modify(|durable| durable.has_failed = true);
+        }
+    }
+
+    fn plan(&self, next: Option<Stamp>) {
+        if next.is_some_and(|next| next.as_nanos() < self.planned.load(Ordering::Acquire)) {
+            self.planned.store(0, Ordering::Release);
+            self.replan.notify_one();
+        }
+    }
+
+    fn attach(&self, store: Box<dyn MetadataStore>) -> Result<(), ServiceError> {
+        let durable = self.durable.clone();
+        let listener = move |written: Result<u64, StoreError>| {
+            durable.send_modify(|durable| match written {
+                Ok(revision) => durable.revision = revision,
+                Err(_) => durable.has_failed = true,
+            });
+        };
+        let committer = Committer::start(store, MOST_WAITING, Box::new(listener))?;
+        *self.committer.write().unwrap_or_else(PoisonError::into_inner) = Some(committer);
+        Ok(())
+    }
+
+    /// Opens a store that failed, and sets the machine back to what it knows.
+    fn reopen(&self) {
+        self.close();
+        let opened = (self.open)().and_then(|mut store| Ok((store.load()?, store)));
+        match opened {
+            Ok((snapshot, store)) => {
+                let revision = snapshot.revision;
+                self.machine().restore(snapshot, now());
+                if self.attach(store).is_ok() {
+                    self.durable.send_modify(|durable| {
+                        *durable = Durable { revision, generation: durable.generation + 1, has_failed: false };
+                    });
+                }
+            }
+            Err(error) => self.counters.store_failed(&error),
+        }
+    }
+}
+
+/// Now, on both clocks.
+#[must_use]
+pub fn now() -> Moment {
+    Moment { at: clock::now(), wall: clock::wall_now() }
+}
+
+/// As the stamps of heartbeats are: since the Unix epoch.
+fn unix_nanos(at: WallTime) -> u64 {
+    u64::try_from(at.unix_nanos()).unwrap_or(0)
+}

@@ -1,0 +1,152 @@
+//! The gateway does what it says, over real connections and across its own death.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use offloadctl::sys::clock;
+use serde_json::json;
+
+use crate::certificate::Authority;
+use crate::gateway::{Gateway, ONE, READER, TWO};
+use crate::support::program::poll;
+
+#[test]
+fn a_report_is_stored_once_and_never_goes_back() {
+    let gateway = Gateway::start("");
+    let outcome = |status: &str, version| {
+        let answer = gateway.report("one", "t", status, version);
+        (answer.status, answer.body["outcome"].as_str().unwrap_or_default().to_owned(), answer.body["version"].as_u64())
+    };
+    assert_eq!(outcome("running", 5), (200, "stored".into(), Some(5)));
+    assert_eq!(outcome("running", 5), (200, "duplicate".into(), Some(5)));
+    assert_eq!(outcome("pending", 4), (200, "stale".into(), Some(5)));
+    assert_eq!(outcome("failed", 5), (409, String::new(), None));
+    assert_eq!(outcome("completed", 6), (200, "stored".into(), Some(6)));
+    let task = gateway.read("/v1/tasks/t");
+    assert_eq!((&task["status"], &task["revision"]), (&json!("completed"), &json!(2)));
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill_and_subscribers_go_on_where_they_were() {
+    let gateway = Gateway::start("");
+    for n in 0..20 {
+        assert_eq!(gateway.report("one", &format!("t{n}"), "running", 1).body["revision"], json!(n + 1));
+    }
+    let (scene, _) = gateway.end(Signal::SIGKILL);
+    let gateway = Gateway::start_in(scene, "");
+    assert_eq!(gateway.report("two", "other", "running", 1).body["revision"], json!(21));
+    let events = gateway.watch(15, 21);
+    let revisions: Vec<u64> = events.iter().map(|(_, data)| data["revision"].as_u64().unwrap()).collect();
+    assert_eq!(revisions, [16, 17, 18, 19, 20, 21]);
+    assert_eq!(gateway.read("/v1/tasks?limit=1000")["items"].as_array().unwrap().len(), 21);
+}
+
+#[test]
+fn a_position_that_never_was_is_told_as_a_gap() {
+    let gateway = Gateway::start("");
+    let _ = gateway.report("one", "t", "running", 1);
+    let told = gateway.watch(1_000, 1_001);
+    assert_eq!((told[0].0.as_str(), &told[0].1["first"]), ("gap", &json!(2)));
+}
+
+#[test]
+fn a_silent_node_is_unreachable_when_its_detector_says_so_and_not_before() {
+    let gateway = Gateway::start("--detector missed:3/margin=100ms");
+    let _ = gateway.report("one", "t", "running", 1);
+    let before = clock::now();
+    let sent = (1..=3).map(|seq| gateway.heartbeat("one", seq, 200)).last().unwrap();
+    let heard = clock::now();
+    assert_eq!(sent.status, 200);
+    let events = gateway.watch(1, 3);
+    let told = clock::now();
+    assert_eq!((&events[0].1["state"], &events[1].1["state"]), (&json!("alive"), &json!("unreachable")));
+    // 700 ms after the last heartbeat was received, which was between `before` and `heard`.
+    assert!(told.since(before) >= Duration::from_millis(700));
+    assert!(told.since(heard) < Duration::from_millis(900), "{:?}", told.since(heard));
+    let task = gateway.read("/v1/tasks/t");
+    assert_eq!((&task["status"], &task["last_status"]), (&json!("unknown"), &json!("running")));
+    let _ = gateway.heartbeat("one", 4, 60_000);
+    assert_eq!(gateway.read("/v1/tasks/t")["status"], json!("running"));
+}
+
+#[test]
+fn nobody_is_accused_for_the_absence_of_the_gateway() {
+    let gateway = Gateway::start("");
+    let _ = gateway.heartbeat("one", 1, 500);
+    let (scene, _) = gateway.end(Signal::SIGKILL);
+    std::thread::sleep(Duration::from_secs(3));
+    let gateway = Gateway::start_in(scene, "");
+    assert_eq!(gateway.read("/v1/nodes/one")["state"], json!("alive"));
+    poll("the suspicion", Duration::from_secs(10), || {
+        (gateway.read("/v1/nodes/one")["state"] == json!("unreachable")).then_some(())
+    });
+}
+
+#[test]
+fn tokens_are_read_again_at_a_hangup_and_a_broken_file_changes_nothing() {
+    let gateway = Gateway::start("");
+    let status = |token: &str| gateway.ask("GET", "/v1/view", token, "").status;
+    gateway.scene.write("tokens", "broken");
+    gateway.signal(Signal::SIGHUP);
+    poll("the complaint", Duration::from_secs(10), || gateway.said().contains("not reloaded").then_some(()));
+    assert_eq!(status(READER), 200);
+    gateway.scene.write("tokens", "* nnnnnnnnnnnnnnnn");
+    gateway.signal(Signal::SIGHUP);
+    poll("the reload", Duration::from_secs(10), || gateway.said().contains("gateway reloaded").then_some(()));
+    assert_eq!((status(READER), status("Bearer nnnnnnnnnnnnnnnn")), (401, 200));
+}
+
+#[test]
+fn a_client_certificate_is_bound_to_its_node() {
+    let authority = Authority::new("agents");
+    let scene = crate::support::program::Scene::new();
+    scene.write("tokens", "* rrrrrrrrrrrrrrrr");
+    scene.write("ca.pem", &authority.pem);
+    let gateway = Gateway::start_in(scene, "--client-ca ca.pem");
+    let certified = |identity, node: &str| {
+        let body = format!(r#"{{"node_id":"{node}","epoch":1,"seq":1,"next_interval_ms":60000}}"#);
+        let headers = [("content-type", "application/json")];
+        gateway.ask_with(gateway.connect(identity), &headers, ("POST", "/v1/heartbeat", body.as_bytes())).status
+    };
+    let one = authority.identity(&["one"]);
+    assert_eq!((certified(Some(&one), "one"), certified(Some(&one), "two"), certified(None, "one")), (200, 403, 401));
+}
+
+#[test]
+fn one_node_neither_speaks_for_nor_reads_another() {
+    let gateway = Gateway::start("");
+    let _ = gateway.report("one", "t", "running", 1);
+    let as_two = gateway.ask(
+        "POST",
+        "/v1/status",
+        TWO,
+        r#"{"task_id":"t","status":"failed","node_id":"one","timestamp":"2026-01-02T03:04:05Z"}"#,
+    );
+    assert_eq!((as_two.status, &as_two.body["error"]["code"]), (403, &json!("forbidden")));
+    for path in
+        ["/v1/tasks/t", "/v1/nodes/one", "/v1/tasks", "/v1/nodes", "/v1/view", "/v1/watch", "/v1/tasks?node=one"]
+    {
+        assert_eq!(gateway.ask("GET", path, TWO, "").status, 403, "{path}");
+    }
+    assert_eq!(gateway.ask("GET", "/v1/tasks/t", ONE, "").status, 200);
+    let as_reader =
+        gateway.ask("POST", "/v1/heartbeat", READER, r#"{"node_id":"one","epoch":1,"seq":1,"next_interval_ms":1000}"#);
+    assert_eq!(as_reader.status, 403);
+}
+
+#[test]
+fn batches_answer_each_report_and_lists_go_on_page_by_page() {
+    let gateway = Gateway::start("");
+    let report = |task: &str, node: &str| json!({ "task_id": task, "status": "running", "node_id": node, "timestamp": "2026-01-02T03:04:05Z" });
+    let batch =
+        json!({ "id": 7, "reports": [report("a", "one"), report("b", "two"), report("a", "one"), report("c", "one")] });
+    let answer = gateway.ask("POST", "/v1/status/batch", ONE, &batch.to_string());
+    assert_eq!((answer.status, &answer.body["id"]), (200, &json!(7)));
+    let answers = &answer.body["answers"];
+    assert_eq!((&answers[0]["outcome"], &answers[2]["outcome"]), (&json!("stored"), &json!("duplicate")));
+    assert_eq!((&answers[1]["error"]["code"], &answers[3]["outcome"]), (&json!("forbidden"), &json!("stored")));
+    let first = gateway.read("/v1/tasks?limit=1");
+    assert_eq!((&first["items"][0]["task_id"], &first["next_after"]), (&json!("a"), &json!("a")));
+    let second = gateway.read("/v1/tasks?limit=1&after=a");
+    assert_eq!((&second["items"][0]["task_id"], second.get("next_after")), (&json!("c"), None));
+}
