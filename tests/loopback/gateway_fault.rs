@@ -29,7 +29,7 @@ fn bodies_that_mean_nothing_are_refused_each_with_its_code() {
         ("truncated", GOOD.as_bytes()[..40].into(), 400, "invalid_json"),
         ("empty", Vec::new(), 400, "invalid_json"),
         ("not UTF-8", b"{\"task_id\":\"\xff\xfe\"}".into(), 400, "invalid_json"),
-        ("nested deeply", deep.into(), 400, "invalid_json"),
+        ("nested deeply", deep.into(), 422, "invalid_report"),
         ("oversized", vec![b' '; (1 << 20) + 1], 413, "too_large"),
         ("a list", b"[1]".into(), 422, "invalid_report"),
         ("a number for a name", with("task_id", "7"), 422, "invalid_report"),
