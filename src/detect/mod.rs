@@ -39,11 +39,11 @@ pub struct Beat {
     pub promised: Duration,
 }
 
-/// One detector that watches one node.
+/// One detector that watches one node; small, because a simulation has a million of them.
 #[derive(Clone, Debug)]
 pub struct Detector {
     kind: Kind,
-    check: Option<Check>,
+    check: Option<Box<Check>>,
 }
 
 /// Periodic looks: a suspicion is noticed at the first look at or after its moment.
@@ -58,7 +58,7 @@ enum Kind {
     Silence(Silence),
     Phi(Box<Phi>),
     Chen(Box<Chen>),
-    Lease(Lease),
+    Lease(Box<Lease>),
 }
 
 impl Detector {
@@ -74,9 +74,9 @@ impl Detector {
                 Kind::Phi(Box::new(Phi::new(first, model, threshold, settings)))
             }
             Rule::Chen { margin, window } => Kind::Chen(Box::new(Chen::new(first, margin, window))),
-            Rule::Lease { grace, period } => Kind::Lease(Lease::new(from, grace, period, phase)),
+            Rule::Lease { grace, period } => Kind::Lease(Box::new(Lease::new(from, grace, period, phase))),
         };
-        let check = (!spec.check.is_zero()).then_some(Check { period: spec.check, phase });
+        let check = (!spec.check.is_zero()).then(|| Box::new(Check { period: spec.check, phase }));
         Self { kind, check }
     }
 
@@ -99,7 +99,7 @@ impl Detector {
             Kind::Chen(chen) => chen.deadline(),
             Kind::Lease(lease) => lease.deadline(),
         };
-        self.check.map_or(due, |check| ceil_tick(due, check.phase, check.period))
+        self.check.as_ref().map_or(due, |check| ceil_tick(due, check.phase, check.period))
     }
 
     /// Whether the node is suspected at `now`, all heartbeats up to and including that moment having been told.

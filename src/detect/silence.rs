@@ -13,34 +13,45 @@ use std::time::Duration;
 use super::Beat;
 use crate::model::Stamp;
 
-/// The last receipt and what may follow it; small, because a simulation has a million of them.
+/// When the silence is too long, and by which rule; small, because a simulation has a million of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Silence {
-    last: Beat,
+    sequence: u64,
+    deadline: Stamp,
+    margin_ns: u64,
     count: u32,
-    margin: Duration,
 }
 
 impl Silence {
     /// So many promised intervals and a margin.
-    pub const fn missed(first: Beat, count: u32, margin: Duration) -> Self {
-        Self { last: first, count, margin }
+    pub fn missed(first: Beat, count: u32, margin: Duration) -> Self {
+        let margin_ns = u64::try_from(margin.as_nanos()).unwrap_or(u64::MAX);
+        let mut silence = Self { sequence: first.sequence, deadline: first.at, margin_ns, count };
+        silence.restart(first);
+        silence
     }
 
     /// One promised interval and a timeout.
-    pub const fn overdue(first: Beat, timeout: Duration) -> Self {
-        Self { last: first, count: 1, margin: timeout }
+    pub fn overdue(first: Beat, timeout: Duration) -> Self {
+        Self::missed(first, 1, timeout)
     }
 
     /// Takes a heartbeat.
-    pub const fn heartbeat(&mut self, beat: Beat) {
-        if beat.sequence > self.last.sequence {
-            self.last = beat;
+    pub fn heartbeat(&mut self, beat: Beat) {
+        if beat.sequence > self.sequence {
+            self.restart(beat);
         }
     }
 
     /// The moment of suspicion.
-    pub fn deadline(&self) -> Stamp {
-        self.last.at + self.last.promised * self.count + self.margin
+    pub const fn deadline(&self) -> Stamp {
+        self.deadline
+    }
+
+    fn restart(&mut self, beat: Beat) {
+        let promised_ns = u64::try_from(beat.promised.as_nanos()).unwrap_or(u64::MAX);
+        let allowed_ns = promised_ns.saturating_mul(u64::from(self.count)).saturating_add(self.margin_ns);
+        self.sequence = beat.sequence;
+        self.deadline = Stamp::from_nanos(beat.at.as_nanos().saturating_add(allowed_ns));
     }
 }

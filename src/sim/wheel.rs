@@ -19,17 +19,25 @@ pub enum Rank {
     Deadline,
 }
 
-/// An event with its moment.
+/// An event with its moment and its place among those of the same moment.
 #[derive(Clone, Copy, Debug)]
 struct Entry<T> {
-    /// Moment in nanoseconds, rank, and the number of the push: the whole order in one comparison.
-    key: (u64, Rank, u64),
+    /// Nanoseconds.
+    at: u64,
+    /// The rank in the two highest bits, below it the number of the push: the whole order in one comparison.
+    order: u64,
     event: T,
+}
+
+impl<T> Entry<T> {
+    const fn key(&self) -> (u64, u64) {
+        (self.at, self.order)
+    }
 }
 
 impl<T> PartialEq for Entry<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
+        self.key() == other.key()
     }
 }
 
@@ -43,7 +51,7 @@ impl<T> PartialOrd for Entry<T> {
 
 impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
+        self.key().cmp(&other.key())
     }
 }
 
@@ -64,13 +72,14 @@ pub struct Wheel<T> {
 }
 
 impl<T: Copy> Wheel<T> {
-    /// A wheel of `slots` slots (rounded up to a power of two) of about `width_ns` each.
-    pub fn new(width_ns: u64, slots: usize) -> Self {
-        let slots = slots.max(2).next_power_of_two();
+    /// A wheel of slots of at most `width_ns` each that reaches `span_ns` ahead.
+    pub fn new(width_ns: u64, span_ns: u64) -> Self {
+        let shift = width_ns.max(1).ilog2();
+        let slots = ((span_ns >> shift) as usize + 1).next_power_of_two();
         Self {
             current: Vec::new(),
             slots: (0..slots).map(|_| Vec::new()).collect(),
-            shift: width_ns.max(1).ilog2(),
+            shift,
             cursor: 0,
             near_count: 0,
             far: BinaryHeap::new(),
@@ -81,9 +90,10 @@ impl<T: Copy> Wheel<T> {
     /// Plans an event; one that is already past becomes the next.
     pub fn push(&mut self, at: u64, rank: Rank, event: T) {
         self.pushed += 1;
-        let entry = Entry { key: (at, rank, self.pushed), event };
+        let entry = Entry { at, order: (rank as u64) << 62 | self.pushed, event };
         let slot = at >> self.shift;
         if slot <= self.cursor {
+            // Few are left of a slot, and most that are pushed into it come late in it: at the front of the row.
             let place = self.current.partition_point(|other| *other > entry);
             self.current.insert(place, entry);
         } else if slot - self.cursor < self.slots.len() as u64 {
@@ -95,13 +105,13 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Takes the next event, if it is not after `until`.
-    pub fn pop(&mut self, until: u64) -> Option<(u64, T)> {
+    pub fn pop(&mut self, until: u64) -> Option<(u64, Rank, T)> {
         while self.current.is_empty() {
             if !self.advance(until) {
                 return None;
             }
         }
-        self.current.pop_if(|next| next.key.0 <= until).map(|entry| (entry.key.0, entry.event))
+        self.current.pop_if(|next| next.at <= until).map(|entry| (entry.at, Rank::of(entry.order), entry.event))
     }
 
     fn slot_mut(&mut self, slot: u64) -> &mut Vec<Entry<T>> {
@@ -111,7 +121,7 @@ impl<T: Copy> Wheel<T> {
 
     /// Goes to the next slot that holds anything; false if there is none up to `until`.
     fn advance(&mut self, until: u64) -> bool {
-        let next_far = self.far.peek().map(|Reverse(entry)| entry.key.0 >> self.shift);
+        let next_far = self.far.peek().map(|Reverse(entry)| entry.at >> self.shift);
         let next = match (self.near_count, next_far) {
             (0, None) => return false,
             // Nothing near: the wheel turns to the far event at once.
@@ -122,16 +132,28 @@ impl<T: Copy> Wheel<T> {
             return false;
         }
         self.cursor = next;
-        let mut taken = std::mem::take(self.slot_mut(next));
-        self.near_count -= taken.len();
         // The emptied slot keeps the room of the one that was current, so that nothing is allocated as the wheel turns.
-        std::mem::swap(&mut self.current, &mut taken);
-        *self.slot_mut(next) = taken;
-        while self.far.peek().is_some_and(|Reverse(entry)| entry.key.0 >> self.shift <= next) {
+        let mut taken = std::mem::take(&mut self.current);
+        std::mem::swap(self.slot_mut(next), &mut taken);
+        self.near_count -= taken.len();
+        self.current = taken;
+        while self.far.peek().is_some_and(|Reverse(entry)| entry.at >> self.shift <= next) {
             self.current.extend(self.far.pop().map(|Reverse(entry)| entry));
         }
         self.current.sort_unstable_by(|a, b| b.cmp(a));
         true
+    }
+}
+
+impl Rank {
+    /// The rank that an order begins with.
+    const fn of(order: u64) -> Self {
+        match order >> 62 {
+            0 => Self::Fault,
+            1 => Self::Arrival,
+            2 => Self::Send,
+            _ => Self::Deadline,
+        }
     }
 }
 
@@ -147,12 +169,12 @@ mod tests {
             moments in prop::collection::vec(0_u64..1_000_000, 1..200),
             later in prop::collection::vec(0_u64..200_000, 1..200),
         ) {
-            let mut wheel = Wheel::new(700, 16);
+            let mut wheel = Wheel::new(700, 11_200);
             for at in &moments {
                 wheel.push(*at, Rank::Send, *at);
             }
             let (mut now, mut seen, mut more) = (0, 0, later.iter());
-            while let Some((at, event)) = wheel.pop(u64::MAX) {
+            while let Some((at, _, event)) = wheel.pop(u64::MAX) {
                 prop_assert!(at >= now && event == at);
                 now = at;
                 seen += 1;
@@ -166,19 +188,19 @@ mod tests {
 
     #[test]
     fn at_one_moment_arrivals_come_before_deadlines_and_else_as_planned() {
-        let mut wheel = Wheel::new(1, 4);
+        let mut wheel = Wheel::new(1, 3);
         for (rank, event) in [(Rank::Deadline, 'd'), (Rank::Send, 's'), (Rank::Arrival, 'a'), (Rank::Arrival, 'b')] {
             wheel.push(9, rank, event);
         }
-        let order: String = std::iter::from_fn(|| wheel.pop(9)).map(|(_, event)| event).collect();
+        let order: String = std::iter::from_fn(|| wheel.pop(9)).map(|(_, _, event)| event).collect();
         assert_eq!(order, "absd");
     }
 
     #[test]
     fn what_is_later_than_asked_for_stays() {
-        let mut wheel = Wheel::new(1000, 4);
+        let mut wheel = Wheel::new(1000, 4_000);
         wheel.push(5_000_000, Rank::Send, 'x');
         assert_eq!(wheel.pop(4_999_999), None);
-        assert_eq!(wheel.pop(5_000_000), Some((5_000_000, 'x')));
+        assert_eq!(wheel.pop(5_000_000), Some((5_000_000, Rank::Send, 'x')));
     }
 }

@@ -14,7 +14,10 @@ use super::wheel::{Rank, Wheel};
 use crate::detect::{Beat, Detector};
 use crate::model::Stamp;
 
-/// Slots of the wheel for one interval; the wheel reaches two intervals ahead.
+/// Heartbeats of one slot of the wheel, about: fewer, and the wheel turns through empty slots; more, and they are sorted.
+const BEATS_PER_SLOT: u64 = 4;
+
+/// Most slots of one interval: beyond it, the slots themselves no longer fit the cache.
 const SLOTS_PER_INTERVAL: u64 = 4096;
 
 /// A world as it is meant.
@@ -102,6 +105,8 @@ pub struct World {
     random: ChaCha8Rng,
     events: Wheel<Event>,
     nodes: Vec<Node>,
+    /// Planned faults, which are few: an event names its place here.
+    faults: Vec<Fault>,
     sent_count: u64,
 }
 
@@ -123,18 +128,12 @@ struct Node {
     is_suspected: bool,
 }
 
+/// Small, because events are what the simulation moves about; its rank says what happens.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     node: u32,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Send,
-    Arrive(u64),
-    Deadline,
-    Fault(Fault),
+    /// The low half of the number of the heartbeat that arrives, or the place of the fault.
+    value: u32,
 }
 
 impl Retry {
@@ -150,13 +149,15 @@ impl World {
     #[must_use]
     pub fn new(spec: WorldSpec, nodes: Vec<NodeSpec>) -> Self {
         let interval_ns = u64::try_from(spec.interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let slots = (nodes.len() as u64 / BEATS_PER_SLOT).clamp(1, SLOTS_PER_INTERVAL);
         let mut world = Self {
             interval_ns,
             link: spec.link,
             retry: spec.retry,
             random: ChaCha8Rng::seed_from_u64(spec.seed),
-            events: Wheel::new(interval_ns / SLOTS_PER_INTERVAL, 2 * SLOTS_PER_INTERVAL as usize),
+            events: Wheel::new(interval_ns / slots, interval_ns.saturating_mul(2)),
             nodes: Vec::with_capacity(nodes.len()),
+            faults: Vec::new(),
             sent_count: 0,
         };
         nodes.into_iter().for_each(|node| world.add(node));
@@ -165,13 +166,15 @@ impl World {
 
     /// Plans a fault.
     pub fn plan(&mut self, at: Stamp, node: usize, fault: Fault) {
-        self.push(at.as_nanos(), Rank::Fault, node, Kind::Fault(fault));
+        let value = self.faults.len() as u32;
+        self.faults.push(fault);
+        self.events.push(at.as_nanos(), Rank::Fault, Event { node: node as u32, value });
     }
 
     /// Lets everything happen up to and including a moment, and tells of it.
     pub fn run(&mut self, until: Stamp, tell: &mut impl FnMut(Notice)) {
-        while let Some((at, event)) = self.events.pop(until.as_nanos()) {
-            self.happen(at, event, tell);
+        while let Some((at, rank, event)) = self.events.pop(until.as_nanos()) {
+            self.happen(at, rank, event, tell);
         }
     }
 
@@ -201,22 +204,27 @@ impl World {
             is_crashed: false,
             is_suspected: false,
         });
-        self.push(first, Rank::Send, at, Kind::Send);
-        self.push(deadline, Rank::Deadline, at, Kind::Deadline);
+        self.push(first, Rank::Send, at);
+        self.push(deadline, Rank::Deadline, at);
     }
 
-    fn push(&mut self, at: u64, rank: Rank, node: usize, kind: Kind) {
-        self.events.push(at, rank, Event { node: node as u32, kind });
+    fn push(&mut self, at: u64, rank: Rank, node: usize) {
+        self.events.push(at, rank, Event { node: node as u32, value: 0 });
     }
 
-    fn happen(&mut self, at: u64, event: Event, tell: &mut impl FnMut(Notice)) {
+    fn happen(&mut self, at: u64, rank: Rank, event: Event, tell: &mut impl FnMut(Notice)) {
         let node = event.node as usize;
         let mut tell = |what| tell(Notice { at: Stamp::from_nanos(at), node, what });
-        match event.kind {
-            Kind::Send => self.send(at, node, &mut tell),
-            Kind::Arrive(sequence) => self.arrive(at, node, sequence, &mut tell),
-            Kind::Deadline => self.pass(at, node, &mut tell),
-            Kind::Fault(fault) => {
+        match rank {
+            Rank::Send => self.send(at, node, &mut tell),
+            Rank::Arrival => {
+                let next = self.nodes[node].sequence;
+                let sequence = next - u64::from((next as u32).wrapping_sub(event.value));
+                self.arrive(at, node, sequence, &mut tell);
+            }
+            Rank::Deadline => self.pass(at, node, &mut tell),
+            Rank::Fault => {
+                let fault = self.faults[event.value as usize];
                 tell(What::Faulted(fault));
                 self.fault(at, node, fault);
             }
@@ -231,7 +239,7 @@ impl World {
         if at < node.frozen_until {
             node.next_send = node.frozen_until;
             let thaw = node.frozen_until;
-            return self.push(thaw, Rank::Send, index, Kind::Send);
+            return self.push(thaw, Rank::Send, index);
         }
         let sequence = node.sequence;
         node.sequence += 1;
@@ -249,9 +257,9 @@ impl World {
         node.next_send = at + wait.unwrap_or(self.interval_ns).min(self.interval_ns);
         let next = node.next_send;
         for arrival in [once, again].into_iter().flatten() {
-            self.push(arrival, Rank::Arrival, index, Kind::Arrive(sequence));
+            self.events.push(arrival, Rank::Arrival, Event { node: index as u32, value: sequence as u32 });
         }
-        self.push(next, Rank::Send, index, Kind::Send);
+        self.push(next, Rank::Send, index);
     }
 
     fn arrive(&mut self, at: u64, index: usize, sequence: u64, tell: &mut impl FnMut(What)) {
@@ -268,7 +276,7 @@ impl World {
             node.is_suspected = false;
             node.planned_deadline = deadline;
             tell(What::Trusted);
-            self.push(deadline, Rank::Deadline, index, Kind::Deadline);
+            self.push(deadline, Rank::Deadline, index);
         }
     }
 
@@ -284,7 +292,7 @@ impl World {
         }
         node.planned_deadline = deadline;
         tell(What::Moved);
-        self.push(deadline, Rank::Deadline, index, Kind::Deadline);
+        self.push(deadline, Rank::Deadline, index);
     }
 
     fn fault(&mut self, at: u64, index: usize, fault: Fault) {
@@ -303,7 +311,7 @@ impl World {
     /// The next heartbeat is sent at another moment than was planned.
     fn resend(&mut self, index: usize, at: u64) {
         self.nodes[index].next_send = at;
-        self.push(at, Rank::Send, index, Kind::Send);
+        self.push(at, Rank::Send, index);
     }
 }
 
