@@ -1,7 +1,7 @@
 //! The store in one file of the data folder, on redb: what it has acknowledged survives a crash and a power cut.
 //!
 //! The only room that knows redb. Each commit is one transaction and one flush; redb tells by checksums whether the newest
-//! state was written to its end, and otherwise goes back to the state before. [`mark`] tells whether that one was lost or
+//! state was written to its end, and otherwise goes back to the state before. `mark` tells whether that one was lost or
 //! never acknowledged. Opening reads every page and its checksum, and writes nothing to a file that it refuses.
 
 mod hold;
