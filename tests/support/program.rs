@@ -99,6 +99,7 @@ impl Started {
     }
 
     /// What it has written to stderr so far.
+    #[allow(dead_code, reason = "not every ring that starts programs listens to them")]
     pub fn stderr(&self) -> String {
         text_of(&self.stderr)
     }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use offset::Offset;
-pub use read::{NodeView, TaskView, View};
+pub use read::{Counts, NodeView, TaskView, View};
 
 use super::refusal::{Code, Refusal};
 use crate::detect::{Detector, DetectorSpec};
