@@ -159,7 +159,7 @@ fn told(estimate: &Estimate) -> String {
     let span = duration_text(u64::try_from(estimate.span.as_nanos()).unwrap_or(u64::MAX));
     let settings = if estimate.settings == 1 { "setting" } else { "settings" };
     format!(
-        "about {span} for {} {settings}: {:.3} billion heartbeats, {:.1} million a second on each core; Ctrl-C ends it and keeps what is done",
+        "about {span} for {} {settings}: {:.3} billion heartbeats, {:.1} million/s on each core; Ctrl-C keeps what is done",
         estimate.settings,
         estimate.beats as f64 / 1e9,
         estimate.beats_per_s / 1e6
