@@ -16,9 +16,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use offset::Offset;
+pub use super::refusal::Refusal;
 pub use read::{Counts, NodeView, TaskView, View};
 
-use super::refusal::{Code, Refusal};
+use super::refusal::Code;
 use crate::detect::{Detector, DetectorSpec};
 use crate::model::{Stamp, WallTime};
 use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport, TaskState};
