@@ -89,9 +89,7 @@ async fn tell(service: Arc<Service>, position: Position) -> (Option<Bytes>, Posi
             let text: String = changes.iter().map(event).collect();
             (Some(text.into()), Position { after: last, ..position })
         }
-        Err(first) => {
-            (Some(gap(after, first)), Position { after: first - 1, ..position })
-        }
+        Err(first) => (Some(gap(after, first)), Position { after: first - 1, ..position }),
     }
 }
 
