@@ -34,7 +34,7 @@ use queue::{Plan, Queue};
 const BEGINNING_NS: i128 = 1_767_225_600_000_000_000;
 
 /// Intervals within which everything has to heal once the trouble is over.
-const HEALED_WITHIN: u32 = 30;
+const HEALED_WITHIN: u32 = 60;
 
 /// How long an attempt to connect to nobody takes.
 const DIALED_WITHIN: Duration = Duration::from_secs(1);
@@ -205,8 +205,10 @@ impl System {
                 }
             }
             Plan::Tick(at) => {
-                self.nodes[at].planned = None;
-                self.tell_agent(at, Input::Tick);
+                // One that was planned for later was overtaken by an earlier one.
+                if self.nodes[at].planned.take_if(|planned| *planned <= self.now).is_some() {
+                    self.tell_agent(at, Input::Tick);
+                }
             }
             Plan::Poll => self.far_end.poll(moment(self.now, 0)),
             Plan::Committed(generation) => self.far_end.committed(generation),

@@ -194,7 +194,8 @@ impl Witness {
             let at = Duration::from_nanos(now);
             return if is_false { Err(Violation::Accused { node: node_id.to_owned(), at }) } else { Ok(()) };
         };
-        if !node.was_hushed {
+        // One that died again before it was heard is missed for its first death.
+        if !node.was_hushed && died > node.lives_since + self.patience_ns {
             self.detections.push(Duration::from_nanos(now - died));
         }
         let from = died.max(self.set_back);

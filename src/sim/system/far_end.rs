@@ -126,6 +126,7 @@ impl FarEnd {
     pub fn take(&mut self, now: Moment, number: u64, frame: FromAgent) {
         let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.is_open) else { return };
         let Some(machine) = self.machine.as_mut() else { return };
+        let epoch = frame.epoch();
         let answered = match frame {
             FromAgent::Heartbeat(heartbeat) => machine.heartbeat(now, &heartbeat).map(|resync| {
                 connection.epoch = Some(heartbeat.epoch);
@@ -153,7 +154,7 @@ impl FarEnd {
             Ok((_, None)) => self.close(now, number),
             Err(refusal) => {
                 let error = refusal.text();
-                let is_superseded = error.code == "old_epoch" && connection.epoch.is_some();
+                let is_superseded = error.code == "old_epoch" && epoch.is_some() && epoch == connection.epoch;
                 let code = if is_superseded { "superseded".to_owned() } else { error.code.clone() };
                 self.answers.push((number, FromGateway::Error(ErrorText { code, ..error })));
                 if is_superseded {
