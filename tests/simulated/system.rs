@@ -44,7 +44,7 @@ fn all(seeds: std::ops::Range<u64>, link: &LinkSpec, troubles: Troubles) -> Vec<
 
 #[test]
 fn on_clean_links_nobody_is_accused_and_every_death_is_noticed_in_time() {
-    let outcomes = all(0..300, &clean(), Troubles { silence: false, ..ALL });
+    let outcomes = all(0..500, &clean(), Troubles { silence: false, ..ALL });
     let detections: Vec<Duration> = outcomes.iter().flat_map(|outcome| outcome.detections.clone()).collect();
     assert!(detections.len() > 300 && outcomes.iter().map(|outcome| outcome.setbacks).sum::<u64>() > 300);
     // Three intervals and the margin after a heartbeat that was sent up to an interval before the death.
@@ -60,7 +60,7 @@ fn without_any_trouble_nothing_but_work_is_written() {
 
 #[test]
 fn under_loss_disorder_repetition_silence_and_death_nothing_goes_back_and_nothing_is_lost() {
-    let outcomes = all(0..700, &lossy(), ALL);
+    let outcomes = all(0..1_500, &lossy(), ALL);
     assert!(outcomes.iter().map(|outcome| outcome.acknowledged).sum::<u64>() > 50_000);
 }
 

@@ -114,7 +114,9 @@ impl FarEnd {
 
     /// A connection is gone.
     pub fn hung_up(&mut self, now: Moment, number: u64) {
-        let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.is_open) else { return };
+        let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.is_open) else {
+            return;
+        };
         connection.is_open = false;
         if let Some(machine) = self.machine.as_mut() {
             machine.disconnect(now, &connection.node_id);
@@ -124,7 +126,9 @@ impl FarEnd {
 
     /// A frame arrives.
     pub fn take(&mut self, now: Moment, number: u64, frame: FromAgent) {
-        let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.is_open) else { return };
+        let Some(connection) = self.connections.get_mut(&number).filter(|connection| connection.is_open) else {
+            return;
+        };
         let Some(machine) = self.machine.as_mut() else { return };
         let epoch = frame.epoch();
         let answered = match frame {
@@ -135,14 +139,18 @@ impl FarEnd {
             }),
             FromAgent::Reports(batch) => {
                 let told = batch.reports.into_iter().map(|report| machine.report(now, report));
-                let answers = told.map(|told| told.map_or_else(|refusal| Answer::Refused(refusal.body()), Answer::Receipt)).collect();
+                let answers = told
+                    .map(|told| told.map_or_else(|refusal| Answer::Refused(refusal.body()), Answer::Receipt))
+                    .collect();
                 Ok((machine.revision(), Some(FromGateway::Answers(Answers { id: batch.id, answers }))))
             }
             FromAgent::State(state) => {
                 let (id, epoch) = (state.id, state.epoch);
                 machine.state(now, state).map(|told| {
                     connection.epoch = Some(epoch);
-                    let answer = |told: Result<_, crate::sync::gateway::machine::Refusal>| told.map_or_else(|refusal| Answer::Refused(refusal.body()), Answer::Receipt);
+                    let answer = |told: Result<_, crate::sync::gateway::machine::Refusal>| {
+                        told.map_or_else(|refusal| Answer::Refused(refusal.body()), Answer::Receipt)
+                    };
                     let answers = told.into_iter().map(answer).collect();
                     (machine.revision(), Some(FromGateway::Answers(Answers { id, answers })))
                 })

@@ -15,8 +15,8 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-pub use offset::Offset;
 pub use super::refusal::Refusal;
+pub use offset::Offset;
 pub use read::{Counts, NodeView, TaskView, View};
 
 use super::refusal::Code;
