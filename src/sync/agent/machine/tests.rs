@@ -1,3 +1,5 @@
+//! The rules of the agent, one by one.
+
 use super::*;
 use crate::detect::Bounds;
 use crate::model::WallTime;
