@@ -6,6 +6,8 @@
 //!
 //! `gateway_load ADDRESS CA_FILE TOKEN_FILE heartbeat|report|idle CONNECTIONS SECONDS [PER_SECOND]`
 
+#![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout, reason = "a program of its own")]
+
 use std::cell::RefCell;
 use std::error::Error;
 use std::rc::Rc;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt as _, StreamExt as _};
 use offloadctl::wire::{TlsSpec, Trust};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
@@ -67,15 +69,12 @@ fn main() -> Result<(), Failure> {
     });
     let count = nodes.len();
     LocalSet::new().block_on(&runtime, async {
-        let lanes: Vec<_> = nodes
-            .into_iter()
-            .enumerate()
-            .map(|(at, (node, token))| {
-                tokio::task::spawn_local(lane(Rc::clone(&load), at as f64 / count as f64, node, token))
-            })
-            .collect();
-        for lane in lanes {
-            lane.await?.map_err(|error| error.to_string())?;
+        let mut lanes = JoinSet::new();
+        for (at, (node, token)) in nodes.into_iter().enumerate() {
+            lanes.spawn_local(lane(Rc::clone(&load), at as f64 / count as f64, node, token));
+        }
+        while let Some(ended) = lanes.join_next().await {
+            ended?.map_err(|error| error.to_string())?;
         }
         Ok::<(), Failure>(())
     })?;

@@ -81,27 +81,27 @@ impl Progress {
     }
 }
 
-/// The live line of work that goes in steps; silent where stderr is not a terminal. Dropping it removes the line.
+/// The live line of work whose amount is known; silent where stderr is not a terminal. Dropping it removes the line.
 pub struct Steps {
     bar: ProgressBar,
 }
 
 impl Steps {
-    /// Begins to draw, unless quiet or without a terminal.
+    /// Begins to draw, unless quiet or without a terminal. `count` is all of the work, in whatever it is counted in.
     #[must_use]
     pub fn start(command: &'static str, count: u64, quiet: bool) -> Self {
         let visible = !quiet && io::stderr().is_terminal();
         let bar = if visible { ProgressBar::new(count) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos} of {len}, {eta} left");
+        let style = ProgressStyle::with_template("{prefix} [{wide_bar}] {percent} %, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(command);
         bar.enable_steady_tick(DRAW_EVERY);
         Self { bar }
     }
 
-    /// One step is done.
-    pub fn advance(&self) {
-        self.bar.inc(1);
+    /// So much more is done.
+    pub fn advance(&self, more: u64) {
+        self.bar.inc(more);
     }
 }
 

@@ -16,6 +16,7 @@ package_of() {
         nginx) echo nginx-light ;;
         openssl) echo openssl ;;
         ping) echo iputils-ping ;;
+        pip3) echo python3-pip ;;
         python3) echo python3 ;;
         redis-server) echo redis-server ;;
         setpriv) echo util-linux ;;

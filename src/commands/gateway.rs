@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,9 +18,11 @@ use crate::sync::gateway::listen::{SharedConfig, listen};
 use crate::sync::gateway::machine::Settings;
 use crate::sync::gateway::service::{OpenStore, Service, ServiceError};
 use crate::sync::gateway::tls::{Identity, TlsFiles};
+use crate::sync::store::backup::{self, Summary};
 use crate::sync::store::embedded::EmbeddedStore;
 use crate::sync::store::memory::MemoryStore;
 use crate::sync::store::{HISTORY, MetadataStore};
+use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 
@@ -33,6 +35,10 @@ const EXAMPLES: &str = "Examples:
   Ask it (the token is that of the `*` line; the certificate it made is in the data folder):
     curl --cacert ./state/certificate.pem -H \"Authorization: Bearer $TOKEN\" https://localhost:7443/v1/nodes
     curl -N --cacert ./state/certificate.pem -H \"Authorization: Bearer $TOKEN\" https://localhost:7443/v1/watch?from=0
+
+  Carry what it keeps elsewhere, and make a gateway of it there:
+    offloadctl gateway backup --data-dir ./state state.backup
+    offloadctl gateway restore --data-dir ./other state.backup
 
 Every request is described at /openapi.json. SIGHUP reads tokens and certificates again.";
 
@@ -47,9 +53,30 @@ enum StoreKind {
     Memory,
 }
 
+/// What can be done with a store that no gateway uses.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write everything that a store keeps to a file
+    Backup(CopyArgs),
+    /// Make a store of such a file
+    Restore(CopyArgs),
+}
+
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+struct CopyArgs {
+    /// Folder of the store
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The file; one that is there is not replaced
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct GatewayArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Address and port; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7443")]
     listen: SocketAddr,
@@ -102,6 +129,9 @@ pub struct GatewayArgs {
 /// # Errors
 /// When the address cannot be bound, a file cannot be read, or the store cannot be opened.
 pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
+    if let Some(action) = &args.action {
+        return copy(action);
+    }
     raise_file_limit();
     let (access, identity) = (args.access()?, args.identity()?);
     let open = args.open_store()?;
@@ -116,6 +146,17 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
     runtime.shutdown_background();
     service.close();
     served.map(|()| Exit::Fine)
+}
+
+fn copy(action: &Action) -> Result<Exit, Failure> {
+    let (done, copied) = match action {
+        Action::Backup(args) => ("written", backup::save(&args.data_dir, &args.file, clock::wall_now())),
+        Action::Restore(args) => ("restored", backup::restore(&args.file, &args.data_dir)),
+    };
+    let Summary { revision, tasks, nodes, created_at } =
+        copied.map_err(|error| error.hint().into_iter().fold(Failure::unable(&error), Failure::hint))?;
+    console::say(format!("{done}: {tasks} tasks and {nodes} nodes at revision {revision}, as of {created_at}"));
+    Ok(Exit::Fine)
 }
 
 fn cannot_start(error: &ServiceError) -> Failure {

@@ -1,10 +1,13 @@
 //! Detection of each setting beside its formula, its mistakes, its cost and the published figures, and the choice as a plot.
 //!
-//! Separate because a matrix of settings is read across and not down: what a setting gives stands in one line.
+//! Separate because a matrix of settings is read across and not down: what a setting gives stands in one line, or where the
+//! terminal is too narrow for that, in one line of each of several tables.
+
+use serde_json::Value;
 
 use super::grid;
-use super::text::{clean, length};
-use super::unit::{self, maybe, significant};
+use super::text::{clean, length, wrap};
+use super::unit::{self, count, maybe, significant};
 use crate::model::{Labels, Run, Series};
 
 /// The series that the table is about.
@@ -13,22 +16,43 @@ const DETECTION: &str = "heartbeat.detection";
 /// What a setting is called, and how many columns that takes.
 const NAMES: [&str; 3] = ["", "interval", "detector"];
 
-/// What it gives.
-const FIGURES: [&str; 6] = ["mean", "p50", "p99", "worst", "mistakes/day", "KB/h"];
+/// What it gives and what that is compared with: the head, and what a setting has below it. The reference figures are named
+/// by the law that they follow.
+const FIGURES: [(&str, Figure); 8] = [
+    ("mean", |_, series| maybe(series.summary.mean_ns)),
+    ("p50", |_, series| unit::quantile(&series.summary, "p50", None)),
+    ("p99", |_, series| unit::quantile(&series.summary, "p99", None)),
+    ("worst", |_, series| maybe(series.summary.max_ns)),
+    ("KB/h", |run, series| kilobytes(figure(run, &series.labels, "network_bytes_per_h"))),
+    ("mistakes/day", |run, series| mistakes(run, &series.labels)),
+    ("formula: mean / worst", formula),
+    ("reference: 1.5 I / 200 B", |run, series| reference(run, &series.labels)),
+];
 
-/// What it is compared with.
-const COMPARED: [&str; 2] = ["formula mean / worst", "reference mean / KB"];
+/// What it asks of the monitor and its store.
+const LOAD: [(&str, Figure); 3] = [
+    ("received", |run, series| per_second(figure(run, &series.labels, "received"))),
+    ("writes as leases", |run, series| per_second(figure(run, &series.labels, "lease_writes"))),
+    ("writes of a gateway", |run, series| at_most(figure(run, &series.labels, "gateway_writes"))),
+];
+
+/// A cell of a setting.
+type Figure = fn(&Run, &Series) -> String;
 
 /// Letters that settings are called by in the plot; what comes after has none.
 const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
 
-/// Size of the plot in characters.
+/// Size of the plot in characters, without its labels, and the columns that these take.
 const PLOT_WIDTH: usize = 72;
 const PLOT_HEIGHT: usize = 12;
+const LABEL_WIDTH: usize = 14;
+
+/// Longer lines are not readable.
+const PROSE_WIDTH: usize = 120;
 
 /// Tables and plots, one of each a network; `None` for a run of something else.
 pub fn text(run: &Run, width: usize) -> Option<String> {
-    let all: Vec<&Series> = run.series.iter().filter(|series| series.name == DETECTION).collect();
+    let all = shown(run);
     let mut networks: Vec<&str> = Vec::new();
     for series in &all {
         let network = series.labels.value("network").unwrap_or_default();
@@ -42,28 +66,75 @@ pub fn text(run: &Run, width: usize) -> Option<String> {
             .copied()
             .filter(|series| series.labels.value("network").unwrap_or_default() == *network)
             .collect();
-        format!("network {}\n\n{}\n{}", clean(network), tables(run, &here, width), plot(run, &here))
+        let blocks = [figures(run, &here, width), load(run, &here, width), plot(run, &here, width)];
+        let blocks: Vec<String> = blocks.into_iter().filter(|block| !block.is_empty()).collect();
+        format!("{}\n{}", paragraph(&head(run, network), width), blocks.join("\n"))
     });
     (!all.is_empty()).then(|| parts.collect::<Vec<_>>().join("\n"))
 }
 
-/// One table where the terminal is wide enough, else one of what the settings give and one of what that is compared with.
-fn tables(run: &Run, here: &[&Series], width: usize) -> String {
-    let whole = table(run, here, true, true);
-    if whole.lines().all(|line| length(line) <= width) {
-        return whole;
-    }
-    format!("{}\n{}", table(run, here, true, false), table(run, here, false, true))
+/// `network hybrid, loss 1.0 % in bursts of 5: 100,000 crashes and 1,000,000 watched heartbeats of each setting`.
+fn head(run: &Run, network: &str) -> String {
+    let is_it = |one: &&Value| one.get("name").is_some_and(|name| name == network);
+    let spec = run.spec.get("networks").and_then(Value::as_array).and_then(|all| all.iter().find(is_it));
+    let of = |key| spec?.get(key)?.as_f64().filter(|figure| *figure > 0.0);
+    let bursts = of("loss_burst_count").map_or_else(String::new, |length| format!(" in bursts of {length}"));
+    let loss = of("loss_ratio").map_or_else(String::new, |share| format!(", loss {}{bursts}", unit::ratio(share)));
+    let twice = of("duplicate_ratio").map_or_else(String::new, |share| format!(", {} twice", unit::ratio(share)));
+    let disorder = spec.and_then(|spec| spec.get("in_order")).is_some_and(|in_order| in_order == false);
+    let disorder = if disorder { ", in any order" } else { "" };
+    let planned = |key| run.spec.get(key).and_then(Value::as_u64).map(count);
+    let work = planned("trials").zip(planned("mistake_beats")).map_or_else(String::new, |(crashes, beats)| {
+        format!(": {crashes} crashes and {beats} watched heartbeats of each setting")
+    });
+    format!("network {}{loss}{twice}{disorder}{work}", clean(network))
 }
 
-fn table(run: &Run, here: &[&Series], has_figures: bool, has_compared: bool) -> String {
-    let parts = [(true, NAMES.as_slice()), (has_figures, &FIGURES), (has_compared, &COMPARED)];
-    let heads = parts.into_iter().filter(|(shown, _)| *shown).flat_map(|(_, heads)| heads.iter());
+/// The series that the tables are about.
+pub fn shown(run: &Run) -> Vec<&Series> {
+    run.series.iter().filter(|series| series.name == DETECTION).collect()
+}
+
+/// What the settings give, and how to read what they are compared with.
+fn figures(run: &Run, here: &[&Series], width: usize) -> String {
+    let has = |name| here.iter().any(|series| figure(run, &series.labels, name).is_some());
+    let lacks = here.iter().any(|series| figure(run, &series.labels, "formula_mean").is_none());
+    let loss = has("formula_mean")
+        .then_some("formula: of a network that loses nothing, with the simulation's difference to it");
+    let none = lacks.then_some("– where the detector learns from silences that no formula knows");
+    let notes: Vec<&str> = loss.into_iter().chain(none).collect();
+    format!("{}\n{}", tables(run, here, &FIGURES, width), paragraph(&notes.join("; "), width))
+}
+
+/// What the monitor and its store must bear, where it was asked for.
+fn load(run: &Run, here: &[&Series], width: usize) -> String {
+    let Some(nodes) = run.spec.get("nodes").and_then(Value::as_u64) else { return String::new() };
+    let head = format!(
+        "{} nodes: what the monitor receives, and what its store writes where every heartbeat renews a Kubernetes lease, and \
+         where a gateway writes transitions only",
+        count(nodes)
+    );
+    format!("{}\n{}", paragraph(&head, width), tables(run, here, &LOAD, width))
+}
+
+/// As many columns beside the names as the terminal is wide enough for, and the rest in tables below.
+fn tables(run: &Run, here: &[&Series], columns: &[(&str, Figure)], width: usize) -> String {
+    let fits = |columns: &[(&str, Figure)]| table(run, here, columns).lines().all(|line| length(line) <= width);
+    let (mut parts, mut left) = (Vec::new(), columns);
+    while !left.is_empty() {
+        // One column is shown in any case.
+        let most = (2..=left.len()).take_while(|most| fits(&left[..*most])).last().unwrap_or(1);
+        parts.push(table(run, here, &left[..most]));
+        left = &left[most..];
+    }
+    parts.join("\n")
+}
+
+fn table(run: &Run, here: &[&Series], columns: &[(&str, Figure)]) -> String {
+    let heads = NAMES.iter().chain(columns.iter().map(|(head, _)| head));
     let rows = here.iter().enumerate().map(|(at, series)| {
         let mut cells = names(run, series, at);
-        cells.extend(has_figures.then(|| figures(run, series)).into_iter().flatten());
-        cells
-            .extend(has_compared.then(|| [formula(run, series), reference(run, &series.labels)]).into_iter().flatten());
+        cells.extend(columns.iter().map(|(_, figure)| figure(run, series)));
         cells
     });
     grid::left_then_right(heads.map(|head| (*head).to_owned()).collect(), rows, NAMES.len())
@@ -74,17 +145,24 @@ fn names(run: &Run, series: &Series, at: usize) -> Vec<String> {
     vec![letter(at, is_unbeaten(run, &series.labels)).to_string(), label("interval"), label("detector")]
 }
 
-fn figures(run: &Run, series: &Series) -> [String; 6] {
-    let (labels, summary) = (&series.labels, &series.summary);
-    let quantile = |name| unit::quantile(summary, name, None);
-    [
-        maybe(summary.mean_ns),
-        quantile("p50"),
-        quantile("p99"),
-        maybe(summary.max_ns),
-        mistakes(run, labels),
-        figure(run, labels, "network_bytes_per_h").map_or_else(absent, |bytes| significant(bytes / 1000.0)),
-    ]
+/// Lines of a sentence.
+fn paragraph(text: &str, width: usize) -> String {
+    wrap(text, width.min(PROSE_WIDTH)).iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn kilobytes(bytes: Option<f64>) -> String {
+    bytes.map_or_else(absent, |bytes| significant(bytes / 1000.0))
+}
+
+fn per_second(rate: Option<f64>) -> String {
+    rate.map_or_else(absent, |rate| unit::quantity(rate, "per_s"))
+}
+
+fn at_most(rate: Option<f64>) -> String {
+    rate.map_or_else(absent, |rate| match rate {
+        x if x < 0.01 => "< 0.01 /s".to_owned(),
+        x => format!("≤ {}", unit::quantity(x, "per_s")),
+    })
 }
 
 fn absent() -> String {
@@ -110,17 +188,22 @@ fn mistakes(run: &Run, labels: &Labels) -> String {
     let of = |name| figure(run, labels, name);
     match (of("mistakes_per_day"), of("mistakes_per_day_low"), of("mistakes_per_day_high")) {
         (Some(seen), Some(low), Some(high)) => {
-            format!("{} ({} to {})", significant(seen), significant(low), significant(high))
+            format!("{} ({} to {})", rare(seen), rare(low), rare(high))
         }
-        (_, _, Some(high)) => format!("< {}", significant(high)),
+        (_, _, Some(high)) => format!("< {}", rare(high)),
         _ => absent(),
     }
+}
+
+/// A rate that may be far below one, and is not nothing for that.
+fn rare(rate: f64) -> String {
+    if rate < 0.01 { format!("{rate:.1e}") } else { significant(rate) }
 }
 
 fn reference(run: &Run, labels: &Labels) -> String {
     match (figure(run, labels, "reference_mean"), figure(run, labels, "reference_bytes_per_h")) {
         (Some(mean), Some(bytes)) => {
-            format!("{} / {}", unit::duration(mean.round() as u64), significant(bytes / 1000.0))
+            format!("{} / {} KB/h", unit::duration(mean.round() as u64), significant(bytes / 1000.0))
         }
         _ => String::new(),
     }
@@ -146,7 +229,7 @@ fn letter(at: usize, is_unbeaten: bool) -> char {
 }
 
 /// Detection against cost on logarithmic axes.
-fn plot(run: &Run, here: &[&Series]) -> String {
+fn plot(run: &Run, here: &[&Series], width: usize) -> String {
     let points: Vec<(f64, f64, char)> = here
         .iter()
         .enumerate()
@@ -158,17 +241,19 @@ fn plot(run: &Run, here: &[&Series]) -> String {
     if points.len() < 2 {
         return String::new();
     }
-    let (x, y) =
-        (Axis::over(points.iter().map(|p| p.0), PLOT_WIDTH), Axis::over(points.iter().map(|p| p.1), PLOT_HEIGHT));
-    let mut sheet = vec![vec![' '; PLOT_WIDTH]; PLOT_HEIGHT];
+    let columns = PLOT_WIDTH.min(width.saturating_sub(LABEL_WIDTH)).max(2);
+    let (x, y) = (Axis::over(points.iter().map(|p| p.0), columns), Axis::over(points.iter().map(|p| p.1), PLOT_HEIGHT));
+    // Settings that all cost the same need no axis for it.
+    let height = if y.high > y.low { PLOT_HEIGHT } else { 1 };
+    let mut sheet = vec![vec![' '; columns]; height];
     for (detection, cost, letter) in &points {
-        let place = &mut sheet[PLOT_HEIGHT - 1 - y.place(*cost)][x.place(*detection)];
+        let place = &mut sheet[height - 1 - y.place(*cost)][x.place(*detection)];
         // Where several fall on one place, a setting that nothing beats is seen.
         if !place.is_uppercase() {
             *place = *letter;
         }
     }
-    let last = PLOT_HEIGHT - 1;
+    let last = height - 1;
     let lines = sheet.iter().enumerate().map(|(at, line)| {
         let label = match at {
             0 => format!("{} KB/h", significant(y.high / 1000.0)),
@@ -178,10 +263,11 @@ fn plot(run: &Run, here: &[&Series]) -> String {
         format!("{label:>12} │{}\n", line.iter().collect::<String>().trim_end())
     });
     let (low, high) = (unit::duration(x.low as u64), unit::duration(x.high as u64));
-    let ends = format!("{low}{high:>width$}", width = PLOT_WIDTH - low.chars().count());
-    let foot = format!("{:>12} └{}\n{:>14}{ends}\n", "", "─".repeat(PLOT_WIDTH), "");
+    let ends = format!("{low}{high:>rest$}", rest = columns.saturating_sub(length(&low)));
+    let foot = format!("{:>12} └{}\n{:>LABEL_WIDTH$}{ends}\n", "", "─".repeat(columns), "");
     let head =
-        "cost against mean detection; capital letters: no other setting is better in detection, mistakes and cost\n";
+        "cost against mean detection; capital letters: no other setting is better in detection, mistakes and cost";
+    let head = paragraph(head, width);
     format!("{head}{}{foot}", lines.collect::<String>())
 }
 

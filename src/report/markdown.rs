@@ -23,11 +23,13 @@ impl Reporter for Markdown {
 
 fn run(run: &Run) -> String {
     let alarms: String = title::alarms(run).iter().map(|alarm| format!("> **{}**\n\n", escape(alarm))).collect();
-    let notes: String = note::notes(run).iter().map(|note| item(&note.label, &note.text)).collect();
+    let items = |notes: Vec<note::Note>| notes.iter().map(|note| item(&note.label, &note.text)).collect::<String>();
     if let Some(settings) = detection::text(run, usize::MAX) {
+        let notes = items(note::notes_beside(run, &detection::shown(run)));
         return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
     }
     let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(run)), scalars(run));
+    let notes = items(note::notes(run));
     format!("{alarms}### {title}\n\n{rows}\n{scalars}{notes}")
 }
 

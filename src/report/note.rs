@@ -33,12 +33,16 @@ fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
 
 /// All notes of a run.
 pub fn notes(run: &Run) -> Vec<Note> {
-    let shown = shown(run);
-    let mut notes = legend(run, &shown);
-    notes.extend(addresses(&shown));
+    notes_beside(run, &shown(run))
+}
+
+/// All notes of a run of which these series are shown.
+pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
+    let mut notes = legend(run, shown);
+    notes.extend(addresses(shown));
     notes.extend(floors(run));
     notes.extend(slip(run));
-    notes.extend(shortfalls(&shown));
+    notes.extend(shortfalls(shown));
     notes.extend(scalar::noted(run).iter().map(|one| note(format!("{}{}", one.name, one.labels), scalar::value(one))));
     notes.extend(run.findings.iter().map(finding));
     notes.extend(run.warnings.iter().map(|warning| note("warning", &warning.text)));

@@ -5,8 +5,8 @@
 use serde_json::json;
 
 use crate::model::{
-    Counts, Environment, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Run, SelfCost, Series, Summary, Validity,
-    Variation, WallTime,
+    Counts, Environment, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Run, Scalar, SelfCost, Series, Summary,
+    Validity, Variation, WallTime,
 };
 
 const MS: u64 = 1_000_000;
@@ -48,6 +48,15 @@ pub fn series(name: &str, target: &str, values: &[u64], lost: u64) -> Series {
         histogram,
         ..Series::default()
     }
+}
+
+fn spans(name: &str, labels: &Labels, values: &[u64]) -> Series {
+    let (mut histogram, mut moments) = (Histogram::new(), Moments::default());
+    for value in values {
+        histogram.record(*value);
+        moments.push(*value);
+    }
+    Series::of_spans(name, labels.clone(), histogram, &moments)
 }
 
 /// A run of these series as `probe rtt` makes it.
@@ -103,4 +112,47 @@ pub fn topologies() -> Run {
     }
     all.push(Series { floor: true, ..series("rtt.echo", "loopback", &delays(38 * US, 1_250, 4), 0) });
     run(all)
+}
+
+/// Four settings on a bursty network as `bench heartbeat` simulates them: one without mistakes, one without a formula, one
+/// of an interval that nothing was published for.
+pub fn heartbeats() -> Run {
+    let settings = [
+        ("2s", "missed:2", 3_033, Some(3_060), Some(90.7), 360_000.0, true),
+        ("2s", "phi:8", 6_450, None, Some(0.64), 360_000.0, false),
+        ("10s", "k8s-lease", 47_500, Some(47_520), None, 72_700.0, true),
+        ("1m", "phi-exp:8", 1_081_000, Some(1_075_000), Some(0.000_21), 12_000.0, true),
+    ];
+    let (mut all, mut scalars) = (Vec::new(), Vec::new());
+    for (interval, detector, mean, formula, mistakes, bytes, is_unbeaten) in settings {
+        let labels = Labels::new().with("interval", interval).with("detector", detector).with("network", "hybrid");
+        all.push(spans("heartbeat.detection", &labels, &delays(mean * MS, 2_000, 3)));
+        all.push(spans("heartbeat.mistake_duration", &labels, &[]));
+        let published = (interval != "1m").then_some((mean as f64 * 1e6, bytes));
+        let figures = [
+            ("network_bytes_per_h", Some(bytes)),
+            ("mistakes_per_day", mistakes),
+            ("mistakes_per_day_low", mistakes.map(|rate: f64| rate * 0.8)),
+            ("mistakes_per_day_high", Some(mistakes.map_or(1.29, |rate| rate * 1.3))),
+            ("formula_mean", formula.map(|ms| f64::from(ms) * 1e6)),
+            ("formula_worst", formula.map(|ms| f64::from(ms) * 1.2e6)),
+            ("reference_mean", published.map(|(mean, _)| mean)),
+            ("reference_bytes_per_h", published.map(|(_, bytes)| bytes)),
+            ("received", Some(bytes / 72.0)),
+            ("lease_writes", Some(bytes / 72.0)),
+            ("gateway_writes", Some(mistakes.unwrap_or(0.01) * 0.3)),
+            ("unbeaten", Some(f64::from(u8::from(is_unbeaten)))),
+        ];
+        scalars.extend(figures.map(|(name, value)| Scalar {
+            name: format!("heartbeat.{name}"),
+            labels: labels.clone(),
+            unit: String::new(),
+            value,
+        }));
+    }
+    let network = json!({"name": "hybrid", "loss_ratio": 0.01, "loss_burst_count": 5.0, "in_order": true});
+    let spec = json!({
+        "mode": "simulated", "networks": [network], "trials": 2000, "mistake_beats": 1_000_000, "nodes": 10_000,
+    });
+    Run { command: "bench heartbeat".to_owned(), spec, scalars, ..run(all) }
 }

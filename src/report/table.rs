@@ -2,7 +2,7 @@
 //!
 //! Separate from the pieces so that the order of a report is read in one place.
 
-use super::note::{Note, notes};
+use super::note::{Note, notes, notes_beside};
 use super::row::rows;
 use super::text::{hang, length};
 use super::{Report, Reporter, bars, detection, grid, scalar, title, verdict};
@@ -35,7 +35,8 @@ fn run(run: &Run, width: usize) -> String {
     let alarms: String = title::alarms(run).iter().map(|alarm| hang("", alarm, prose)).collect();
     let title = hang("", &title::title(run), prose);
     if let Some(settings) = detection::text(run, width) {
-        return [format!("{alarms}{title}"), settings, definitions(&notes(run), prose)].join("\n");
+        let notes = notes_beside(run, &detection::shown(run));
+        return [format!("{alarms}{title}"), settings, definitions(&notes, prose)].join("\n");
     }
     let rows = rows(run);
     let table = match rows.is_empty() {

@@ -1,7 +1,10 @@
 //! What happens to a heartbeat on its way: delay, loss, duplication.
 //!
-//! Losses are independent, or in bursts after Gilbert and Elliott: a good and a bad state, each with its own loss, left
-//! with a probability per message. Order is not kept, as datagrams do not keep it, unless the link says so: then nothing
+//! Losses are independent, or in bursts after Gilbert and Elliott (Gilbert, "Capacity of a burst-noise channel", Bell
+//! System Technical Journal 39, 1960; Elliott, ibid. 42, 1963): a good and a bad state, each with its own loss, left with a
+//! probability per message. In the long run a message finds the bad state with `worsen / (worsen + recover)`, and a stay in
+//! it lasts `1 / recover` messages in the mean. So where all is lost in the bad state and nothing in the good one, a loss `q`
+//! in bursts of mean length `b` is `recover = 1 / b` and `worsen = recover * q / (1 - q)`. Order is not kept, as datagrams do not keep it, unless the link says so: then nothing
 //! arrives before what was sent earlier, as on one TCP connection.
 
 use rand::Rng as _;
@@ -63,6 +66,24 @@ pub struct Burst {
     pub loss_bad: f64,
 }
 
+impl Burst {
+    /// Bursts of this mean length, in which all is lost, and this share of all messages in them; `None` where there is no
+    /// such link: bursts are one message long at least, and what is between two of them is too.
+    #[must_use]
+    pub fn of_mean(loss: f64, length: f64) -> Option<Self> {
+        let recover = 1.0 / length;
+        let worsen = recover * loss / (1.0 - loss);
+        let is_possible = length >= 1.0 && loss > 0.0 && loss < 1.0 && worsen <= 1.0;
+        is_possible.then_some(Self { worsen, recover, loss_good: 0.0, loss_bad: 1.0 })
+    }
+
+    /// How much of a state is left after one more message: how far two messages are of one fate falls with this power.
+    #[must_use]
+    pub fn memory(&self) -> f64 {
+        1.0 - self.worsen - self.recover
+    }
+}
+
 /// A link as it is meant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkSpec {
@@ -93,6 +114,15 @@ pub struct LinkState {
 }
 
 impl LinkState {
+    /// A link as somebody finds it who comes at any time: in the bad state as often as it is in the long run.
+    pub fn found(loss: Loss, random: &mut ChaCha8Rng) -> Self {
+        let is_bad = match loss {
+            Loss::Never | Loss::Independent(_) => false,
+            Loss::Burst(burst) => random.random::<f64>() * (burst.worsen + burst.recover) < burst.worsen,
+        };
+        Self { is_bad, ..Self::default() }
+    }
+
     /// When a message that is sent now arrives: never, once, or twice.
     pub fn send(&mut self, spec: &LinkSpec, now: u64, random: &mut ChaCha8Rng) -> (Option<u64>, Option<u64>) {
         if self.loses(spec.loss, random) {
@@ -162,6 +192,25 @@ mod tests {
             lost_share(Loss::Burst(Burst { worsen: 0.002, recover: 0.1, loss_good: 0.0, loss_bad: 1.0 }));
         assert!((independent - 0.02).abs() < 0.001 && (bursty - 0.0196).abs() < 0.002, "{independent} {bursty}");
         assert!(short < 6 && long > 30, "{short} {long}");
+    }
+
+    #[test]
+    fn a_mean_loss_in_bursts_of_a_mean_length() {
+        for (loss, length) in [(0.01, 5.0), (0.2, 2.0), (0.6, 30.0), (0.05, 1.0)] {
+            let burst = Burst::of_mean(loss, length).unwrap();
+            let spec = LinkSpec { loss: Loss::Burst(burst), ..LinkSpec::ideal() };
+            let (mut state, mut random) = (LinkState::default(), ChaCha8Rng::seed_from_u64(5));
+            let lost: Vec<bool> = (0..1_000_000).map(|n| state.send(&spec, n, &mut random).0.is_none()).collect();
+            let count = lost.iter().filter(|lost| **lost).count() as f64;
+            let bursts = lost.split(|lost| !lost).filter(|burst| !burst.is_empty()).count() as f64;
+            let (seen_loss, seen_length) = (count / lost.len() as f64, count / bursts);
+            assert!((seen_loss / loss - 1.0).abs() < 0.08, "{loss}: {seen_loss}");
+            assert!((seen_length / length - 1.0).abs() < 0.08, "{length}: {seen_length}");
+            let found = (0..100_000).filter(|_| LinkState::found(spec.loss, &mut random).is_bad).count() as f64;
+            assert!((found / 1e5 / loss - 1.0).abs() < 0.1, "{loss}: {found} found bad");
+        }
+        let impossible = [(0.01, 0.5), (0.0, 5.0), (1.0, 5.0), (0.9, 5.0), (f64::NAN, 5.0), (0.1, f64::NAN)];
+        assert_eq!(impossible.map(|(loss, length)| Burst::of_mean(loss, length)), [None; 6]);
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl World {
         let at = self.nodes.len();
         self.nodes.push(Node {
             detector: spec.detector,
-            link: LinkState::default(),
+            link: LinkState::found(self.link.loss, &mut self.random),
             sequence: 1,
             next_send: first,
             losses: 0,

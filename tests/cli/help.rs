@@ -3,13 +3,14 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 13] = [
+const CASES: [(&str, &str); 14] = [
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
     ("help-completions", "completions --help"),
     ("help-echo", "echo --help"),
+    ("help-gateway", "gateway --help"),
     ("help-man", "man --help"),
     ("help-probe", "probe --help"),
     ("help-probe-api", "probe api --help"),

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod document;
+mod heartbeat;
 mod help;
 mod interrupt;
 mod pipe;

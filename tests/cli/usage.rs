@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 50] = [
+const CASES: [(&str, &str); 63] = [
     ("usage-api-context", "probe api https://127.0.0.1:1/ --context a"),
     ("usage-api-gate", "probe api https://127.0.0.1:1/ --fail-if api.connect.p95>10ms"),
     ("usage-api-half-identity", "probe api https://127.0.0.1:1/ --client-cert a.pem"),
@@ -27,14 +27,30 @@ const CASES: [(&str, &str); 50] = [
     ("usage-bench-etcd-spawn", "bench etcd --spawn name=a,b"),
     ("usage-bench-etcd-key-size", "bench etcd --key-size 12"),
     ("usage-bench-etcd-watch", "bench etcd --workload watch --value-size 4"),
+    ("usage-bench-heartbeat-burst", "bench heartbeat --loss 1%/bursts=5"),
+    ("usage-bench-heartbeat-burst-length", "bench heartbeat --loss 1%/burst=0.5"),
+    ("usage-bench-heartbeat-burst-short", "bench heartbeat --loss 90%/burst=5"),
     ("usage-bench-heartbeat-cost", "bench heartbeat --max-cost 200"),
     ("usage-bench-heartbeat-detector", "bench heartbeat --detector missed:3,ping:3"),
+    ("usage-bench-heartbeat-dump", "bench heartbeat --interval 2s,5s --detector missed:3 --dump-trial 1 a.csv"),
+    ("usage-bench-heartbeat-dump-number", "bench heartbeat --interval 2s --detector missed:3 --dump-trial 0 a.csv"),
+    ("usage-bench-heartbeat-dump-suffix", "bench heartbeat --interval 2s --detector missed:3 --dump-trial 1 a.json"),
+    (
+        "usage-bench-heartbeat-dump-trial",
+        "bench heartbeat --interval 2s --detector missed:3 --trials 9 --dump-trial 10 a.csv",
+    ),
+    ("usage-bench-heartbeat-for-ever", "bench heartbeat --interval 24h --mistake-beats 1000000000"),
     ("usage-bench-heartbeat-gate", "bench heartbeat --fail-if heartbeat.delay.p95>10ms"),
     ("usage-bench-heartbeat-interval", "bench heartbeat --interval 5"),
     ("usage-bench-heartbeat-interval-zero", "bench heartbeat --interval 0s"),
+    ("usage-bench-heartbeat-interval-short", "bench heartbeat --interval 1us"),
     ("usage-bench-heartbeat-lease", "bench heartbeat --interval 1m --detector k8s-lease"),
     ("usage-bench-heartbeat-loss", "bench heartbeat --loss 100%"),
+    ("usage-bench-heartbeat-loss-share", "bench heartbeat --loss 0.01"),
     ("usage-bench-heartbeat-network", "bench heartbeat --network nowhere"),
+    ("usage-bench-heartbeat-phi", "bench heartbeat --detector phi-exp:0.4"),
+    ("usage-bench-heartbeat-phi-normal", "bench heartbeat --detector phi:0.3/pause=0s"),
+    ("usage-bench-heartbeat-silence", "bench heartbeat --detector missed:4000000000"),
     ("usage-bench-heartbeat-twice", "bench heartbeat --interval 5s,5s"),
     ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),
     ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),

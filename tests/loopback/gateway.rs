@@ -57,7 +57,7 @@ impl Gateway {
         let line = format!("gateway --listen {address} --data-dir data --token-file tokens {arguments}");
         let running = scene.start(&line);
         let address = poll("the address of the gateway", Duration::from_secs(20), || {
-            let said = running.stderr();
+            let said = running.said();
             Some(said.lines().next()?.split_once("https://")?.1.split_once(',')?.0.to_owned())
         });
         Self { scene, address, running: Some(running) }
@@ -70,7 +70,7 @@ impl Gateway {
 
     /// What it has said so far.
     pub fn said(&self) -> String {
-        self.running.as_ref().unwrap().stderr()
+        self.running.as_ref().unwrap().said()
     }
 
     /// Ends it with a signal, and gives its folder back.

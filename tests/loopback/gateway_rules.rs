@@ -54,9 +54,8 @@ fn a_silent_node_is_unreachable_when_its_detector_says_so_and_not_before() {
     let gateway = Gateway::start("--detector missed:3/margin=100ms");
     let _ = gateway.report("one", "t", "running", 1);
     let before = clock::now();
-    let sent = (1..=3).map(|seq| gateway.heartbeat("one", seq, 200)).last().unwrap();
+    assert!((1..=3).all(|seq| gateway.heartbeat("one", seq, 200).status == 200));
     let heard = clock::now();
-    assert_eq!(sent.status, 200);
     let events = gateway.watch(1, 3);
     let told = clock::now();
     assert_eq!((&events[0].1["state"], &events[1].1["state"]), (&json!("alive"), &json!("unreachable")));

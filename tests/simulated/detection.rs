@@ -1,11 +1,18 @@
 //! Detection times against the closed formulas, which the simulation does not know.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use offloadctl::bench::heartbeat::{Goal, HeartbeatSpec, Measured, Network, simulate};
+use offloadctl::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Lost, Measured, Network, planned_beats, simulate};
 use offloadctl::model::{Labels, Series};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// No delay, but so much loss, in bursts of this mean length.
+fn losing(ratio: f64, burst: Option<f64>) -> Network {
+    let lost = Lost::new(ratio, burst).unwrap();
+    Network::ideal().under(&Condition { lost: Some(lost), ..Condition::default() })
+}
 
 fn spec(detectors: &[&str], network: Network) -> HeartbeatSpec {
     HeartbeatSpec {
@@ -13,6 +20,7 @@ fn spec(detectors: &[&str], network: Network) -> HeartbeatSpec {
         intervals: vec![SECOND * 10],
         detectors: detectors.iter().map(|detector| detector.parse().unwrap()).collect(),
         networks: vec![network],
+        condition: Condition::default(),
         trials: 20_000,
         mistake_beats: 20_000,
         heartbeat_bytes: 200,
@@ -23,7 +31,7 @@ fn spec(detectors: &[&str], network: Network) -> HeartbeatSpec {
 }
 
 fn run(spec: &HeartbeatSpec) -> Measured {
-    simulate(spec, 2, &|| {}, &|| false)
+    simulate(spec, 2, &|_| {}, &|| false)
 }
 
 fn detections(measured: &Measured) -> impl Iterator<Item = &Series> {
@@ -50,7 +58,7 @@ fn mean_and_worst_are_those_of_the_closed_formulas() {
         "k8s-lease",
         "k8s-lease/grace=40s",
     ];
-    let measured = run(&spec(&all, Network::ideal(None)));
+    let measured = run(&spec(&all, Network::ideal()));
     assert_eq!(detections(&measured).count(), all.len());
     for series in detections(&measured) {
         let of = |name| scalar(&measured, &series.labels, name).unwrap();
@@ -67,7 +75,7 @@ fn mean_and_worst_are_those_of_the_closed_formulas() {
 
 #[test]
 fn kubernetes_takes_40_to_55_seconds_at_a_grace_of_50() {
-    let measured = run(&spec(&["k8s-lease"], Network::ideal(None)));
+    let measured = run(&spec(&["k8s-lease"], Network::ideal()));
     let summary = &detections(&measured).next().unwrap().summary;
     let seconds = |ns: Option<u64>| ns.unwrap() as f64 / 1e9;
     assert!((seconds(summary.mean_ns) - 47.5).abs() < 0.1);
@@ -76,7 +84,7 @@ fn kubernetes_takes_40_to_55_seconds_at_a_grace_of_50() {
 
 #[test]
 fn a_rate_that_was_not_seen_has_an_upper_bound_and_no_value() {
-    let measured = run(&spec(&["missed:3"], Network::ideal(None)));
+    let measured = run(&spec(&["missed:3"], Network::ideal()));
     let labels = &detections(&measured).next().unwrap().labels;
     assert_eq!(scalar(&measured, labels, "heartbeat.mistakes_per_day"), None);
     assert_eq!(scalar(&measured, labels, "heartbeat.mistakes_per_day_low"), None);
@@ -87,7 +95,7 @@ fn a_rate_that_was_not_seen_has_an_upper_bound_and_no_value() {
 
 #[test]
 fn losses_make_mistakes_and_cost_nothing() {
-    let measured = run(&spec(&["missed:1/margin=1s"], Network::ideal(Some(0.05))));
+    let measured = run(&spec(&["missed:1/margin=1s"], losing(0.05, None)));
     let labels = &detections(&measured).next().unwrap().labels;
     let per_day = scalar(&measured, labels, "heartbeat.mistakes_per_day").unwrap();
     // Each loss after an arrival begins one: 8,640 beats a day, q (1 - q) of them.
@@ -100,10 +108,10 @@ fn losses_make_mistakes_and_cost_nothing() {
 
 #[test]
 fn one_seed_gives_one_document_on_any_number_of_threads() {
-    let mut spec = spec(&["missed:2", "phi:3/pause=0s"], Network::ideal(Some(0.02)));
+    let mut spec = spec(&["missed:2", "phi:3/pause=0s"], losing(0.02, None));
     spec.trials = 2_000;
     let text = |threads, seed| {
-        let measured = simulate(&HeartbeatSpec { seed, ..spec.clone() }, threads, &|| {}, &|| false);
+        let measured = simulate(&HeartbeatSpec { seed, ..spec.clone() }, threads, &|_| {}, &|| false);
         serde_json::to_string(&(measured.series, measured.scalars, measured.findings)).unwrap()
     };
     assert_eq!(text(1, 3), text(2, 3));
@@ -112,13 +120,84 @@ fn one_seed_gives_one_document_on_any_number_of_threads() {
 
 #[test]
 fn what_is_stopped_says_so_and_keeps_what_was_done() {
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    let spec = spec(&["missed:1", "missed:2"], Network::ideal(None));
-    let count = || done.load(std::sync::atomic::Ordering::Relaxed);
-    let advance = || {
-        done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let done = AtomicU64::new(0);
+    let spec = spec(&["missed:1", "missed:2"], Network::ideal());
+    let one_and_a_half = planned_beats(&spec) * 3 / 4;
+    let advance = |beats| {
+        done.fetch_add(beats, Ordering::Relaxed);
     };
-    let measured = simulate(&spec, 1, &advance, &|| count() == 1);
+    let measured = simulate(&spec, 1, &advance, &|| done.load(Ordering::Relaxed) > one_and_a_half);
     assert!(measured.interrupted);
-    assert_eq!(detections(&measured).count(), 1);
+    let counts: Vec<u64> = detections(&measured).map(|series| series.counts.attempt_count).collect();
+    assert!(counts[0] == 20_000 && (1..20_000).contains(&counts[1]), "{counts:?}");
+    let warning = measured.warnings.iter().find(|warning| warning.id == "interrupted").unwrap();
+    assert!(warning.text.contains("1 of 2 settings are whole, of 1 there is"), "{}", warning.text);
+}
+
+#[test]
+fn what_is_planned_is_what_is_told_as_done() {
+    let done = AtomicU64::new(0);
+    let spec = spec(&["missed:1", "phi:8", "k8s-lease"], losing(0.05, Some(4.0)));
+    let advance = |beats| {
+        done.fetch_add(beats, Ordering::Relaxed);
+    };
+    let measured = simulate(&spec, 2, &advance, &|| false);
+    assert_eq!(done.load(Ordering::Relaxed), planned_beats(&spec));
+    let ratio = measured.beat_count as f64 / planned_beats(&spec) as f64;
+    assert!((0.9..1.2).contains(&ratio), "{ratio} of the plan were sent");
+}
+
+/// With bursts of mean length b, a loss begins q / b of all heartbeats, and goes on for one more with 1 - 1/b: a mistake
+/// of k missed in a row begins with the k-th of a burst.
+#[test]
+fn losses_in_bursts_make_the_mistakes_that_bursts_make() {
+    let per_day = |burst| {
+        let mut spec = spec(&["missed:3/margin=1s"], losing(0.05, burst));
+        spec.mistake_beats = 2_000_000;
+        let measured = run(&spec);
+        let labels = &detections(&measured).next().unwrap().labels;
+        scalar(&measured, labels, "heartbeat.mistakes_per_day").unwrap()
+    };
+    let (independent, bursty) = (8_640.0 * 0.05_f64.powi(3) * 0.95, 8_640.0 * 0.05 / 5.0 * 0.8 * 0.8);
+    assert!((per_day(None) / independent - 1.0).abs() < 0.15, "{} of {independent}", per_day(None));
+    assert!((per_day(Some(5.0)) / bursty - 1.0).abs() < 0.05, "{} of {bursty}", per_day(Some(5.0)));
+}
+
+/// A crash finds the link in a burst as often as it is in one, although all batches begin with the same thousand links:
+/// the last heartbeat before the crash is lost with q, and then the one before it with 1 - 1/b.
+#[test]
+fn a_crash_comes_into_a_burst_as_often_as_there_are_bursts() {
+    let measured = run(&HeartbeatSpec { trials: 100_000, ..spec(&["missed:3/margin=1s"], losing(0.1, Some(5.0))) });
+    let series = detections(&measured).next().unwrap();
+    // Each heartbeat lost before the crash brings the detection one interval nearer: q (1 + s + s^2 ...), s = 0.8, of
+    // which what falls below zero was suspected already.
+    let lost = |n: i32| 0.1 * 0.8_f64.powi(n - 1);
+    // Detection without loss is uniform from 21 s to 31 s, with n lost 10 n less, and at least zero; 1 s of that is cut off
+    // at n = 3, where it is from -9 s to 1 s.
+    let uniform = |n: i32| {
+        if n == 3 {
+            0.05
+        } else if n > 3 {
+            0.0
+        } else {
+            26.0 - 10.0 * f64::from(n)
+        }
+    };
+    let exactly = |n: i32| if n == 0 { 0.9 } else { lost(n) - lost(n + 1) };
+    let expected: f64 = (0..100).map(|n| exactly(n) * uniform(n)).sum();
+    let mean = series.summary.mean_ns.unwrap() as f64 / 1e9;
+    assert!((mean / expected - 1.0).abs() < 0.005, "{mean} of {expected}");
+}
+
+#[test]
+fn duplicates_and_disorder_accuse_nobody() {
+    let condition = Condition { lost: None, duplicate_ratio: 0.3, is_reordered: true };
+    let network = Network::profile("hybrid", &offloadctl::topo::built_in("hybrid").unwrap().link()).unwrap();
+    let lossless = Condition { lost: Lost::new(0.0, None).ok(), ..condition };
+    let mut spec = spec(&["missed:2/margin=1s", "phi:8", "chen:1s"], network.under(&lossless));
+    spec.intervals = vec![Duration::from_millis(20)];
+    let measured = run(&spec);
+    for series in detections(&measured) {
+        assert_eq!(scalar(&measured, &series.labels, "heartbeat.mistakes_per_day"), None, "{}", series.labels);
+    }
 }

@@ -79,7 +79,7 @@ impl Scene {
     pub fn echo(&self) -> (Started, String) {
         let echo = self.start("echo --listen 127.0.0.1:0");
         let address = poll("the address of the echo", DEADLINE, || {
-            let said = text_of(&echo.stderr);
+            let said = echo.said();
             Some(said.strip_suffix(" (TCP and UDP)\n")?.rsplit_once(' ')?.1.to_owned())
         });
         (echo, address)
@@ -94,13 +94,18 @@ impl Scene {
 impl Started {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).expect("a process id");
+        let id = i32::try_from(self.id()).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("the program is there to be signalled");
     }
 
     /// What it has written to stderr so far.
-    pub fn stderr(&self) -> String {
+    pub fn said(&self) -> String {
         text_of(&self.stderr)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end.

@@ -1,6 +1,6 @@
 //! From the outcomes of the trials to series, scalars and findings.
 
-use super::choice::{Goal, Loosen, Offer, is_unbeaten};
+use super::choice::{Loosen, Offer, is_unbeaten};
 use super::spec::{Cell, HeartbeatSpec};
 use super::trial::{Outcome, Spans};
 use super::{Measured, formula, poisson};
@@ -79,11 +79,12 @@ fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels
     }
     if let Some(nodes) = spec.nodes {
         let per_s = messages_per_h(outcome).map(|per_h| per_h / 3600.0 * nodes as f64);
-        let is_lease = matches!(cell.detector.rule, Rule::Lease { .. });
-        // A lease is an object of the store, written with every renewal; our gateway writes a transition only.
+        // A lease is an object of the store, written with every renewal; our gateway writes a transition only, of which
+        // each mistake makes two.
         let gateway = rate.high.map(|high| 2.0 * high * nodes as f64 / 86_400.0);
-        all.push(scalar("store_writes", "per_s", if is_lease { per_s } else { gateway }));
         all.push(scalar("received", "per_s", per_s));
+        all.push(scalar("lease_writes", "per_s", per_s));
+        all.push(scalar("gateway_writes", "per_s", gateway));
     }
     all
 }
@@ -159,7 +160,7 @@ fn findings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Finding> 
         let offers: Vec<Offer> = here.iter().map(|(_, offer)| *offer).collect();
         all.extend(unbeaten(network, &here, &offers));
         if spec.goal.is_set() && !here.is_empty() {
-            all.push(chosen(&spec.goal, network, &here, &offers));
+            all.push(chosen(spec, network, &here, &offers));
         }
     }
     all.push(law());
@@ -183,7 +184,8 @@ fn unbeaten(network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Option<
     })
 }
 
-fn chosen(goal: &Goal, network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Finding {
+fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Finding {
+    let HeartbeatSpec { goal, condition, .. } = spec;
     match goal.cheapest(offers) {
         Some(at) => {
             let (cell, _) = &here[at];
@@ -193,7 +195,7 @@ fn chosen(goal: &Goal, network: &str, here: &[(&Cell, Offer)], offers: &[Offer])
                 cell.detector
             );
             let verify = format!(
-                "offloadctl bench heartbeat --interval {interval} --detector {} --network {network}",
+                "offloadctl bench heartbeat --interval {interval} --detector {} --network {network}{condition}",
                 cell.detector
             );
             let advice = Some(Advice {
@@ -225,7 +227,9 @@ fn loosen_text(loosen: &Loosen) -> String {
     match loosen {
         Loosen::Detection(span) => format!("loosen --target-detection to {:.2}s", span.as_secs_f64()),
         Loosen::Mistakes(rate) => format!(
-            "loosen --max-mistakes to {rate:.3}/day (or watch longer with --mistake-beats: it is an upper bound)"
+            "loosen --max-mistakes to {}/day (or watch longer with --mistake-beats: it is an upper bound)",
+            // Rounded up: the bound that is named must do.
+            rare(if *rate < 0.01 { rate * 1.05 } else { rate + 0.0005 })
         ),
         Loosen::Cost(bytes) => format!("loosen --max-cost to {:.0}KB/h", bytes / 1000.0),
     }
@@ -233,12 +237,17 @@ fn loosen_text(loosen: &Loosen) -> String {
 
 fn describe((cell, offer): &(&Cell, Offer)) -> String {
     let mistakes = match offer.mistakes_per_day {
-        0.0 => format!("below {:.3} mistakes a day", offer.mistakes_upper),
-        rate => format!("{rate:.3} mistakes a day"),
+        0.0 => format!("below {} mistakes a day", rare(offer.mistakes_upper)),
+        rate => format!("{} mistakes a day", rare(rate)),
     };
     let interval = humantime::format_duration(cell.interval);
     let (detection, cost) = (offer.detection_ns / 1e9, offer.bytes_per_h / 1000.0);
     format!("{interval} {}: detected after {detection:.2} s, {mistakes}, {cost:.0} KB/h", cell.detector)
+}
+
+/// A rate that may be far below one, and is not nothing for that.
+fn rare(rate: f64) -> String {
+    if rate < 0.01 { format!("{rate:.1e}") } else { format!("{rate:.3}") }
 }
 
 fn law() -> Finding {
@@ -250,6 +259,7 @@ fn warnings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Warning> 
     let assumed =
         format!("a heartbeat is assumed to be {} bytes on the wire; it was not measured", spec.heartbeat_bytes);
     let mut all = vec![Warning::new("assumed_bytes", assumed)];
+    all.extend(unfinished(spec, results));
     let margins: Vec<String> = spec
         .networks
         .iter()
@@ -270,4 +280,15 @@ fn warnings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Warning> 
         all.push(Warning::new("rate_not_seen", text));
     }
     all
+}
+
+/// What is missing of a run that was stopped.
+fn unfinished(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Option<Warning> {
+    let (planned, partial) = (spec.cells().len(), results.iter().filter(|(_, outcome)| outcome.is_partial).count());
+    let whole = results.len() - partial;
+    let text = format!(
+        "interrupted: {whole} of {planned} settings are whole, of {partial} there is what was simulated until then, and {} are missing",
+        planned - results.len()
+    );
+    (whole < planned).then(|| Warning::new("interrupted", text))
 }

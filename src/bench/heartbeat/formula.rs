@@ -1,12 +1,12 @@
 //! The closed formulas of detection time, from measurement.md section 6: what the simulation is compared with.
 //!
-//! Pure, and used by nothing that simulates. `I` is the interval, `D` the one-way delay, `C` the check period, and the age
+//! Used by nothing that simulates, only by what stands beside the result and by what refuses a detector beforehand. `I` is the interval, `D` the one-way delay, `C` the check period, and the age
 //! of the last heartbeat at the crash is uniform over the interval.
 
 use std::time::Duration;
 
 use super::spec::Cell;
-use crate::detect::{Model, Rule, reach};
+use crate::detect::{DetectorSpec, Model, Rule, reach};
 
 /// Mean and worst detection time, where no heartbeat is lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,28 +21,38 @@ pub struct Formula {
 #[must_use]
 pub fn of(cell: &Cell) -> Option<Formula> {
     let interval = nanos(cell.interval);
-    let check = nanos(cell.detector.check);
     let delay = nanos(cell.network.delay_mean);
     let spread = nanos(cell.network.margin);
-    // Silence after the last receipt at which the node is suspected.
-    let silence = match cell.detector.rule {
-        Rule::Missed { count, margin } => f64::from(count) * interval + nanos(margin),
-        Rule::Overdue { timeout } => interval + nanos(timeout),
-        Rule::Lease { grace, period } => {
-            let period = nanos(period);
-            let (mean, worst) = (nanos(grace) + period / 2.0 - interval / 2.0, nanos(grace) + period);
-            return Some(Formula { mean_ns: mean + delay, worst_ns: worst + delay + spread });
+    let check = match cell.detector.rule {
+        Rule::Lease { period, .. } => nanos(period),
+        // The deviation is the floor where the network's own is below it; above it no closed form is exact, nor is one
+        // where silences after losses are among the samples.
+        Rule::Phi { model: Model::Normal | Model::Akka, settings, .. }
+            if spread >= nanos(settings.floor) || cell.network.loss_ratio > 0.0 =>
+        {
+            return None;
         }
-        Rule::Chen { margin, .. } => interval + nanos(margin),
-        Rule::Phi { model: Model::Exponential, threshold, .. } => reach(Model::Exponential, threshold) * interval,
-        // The deviation is the floor where the network's own is below it; above it no closed form is exact.
-        Rule::Phi { model, threshold, settings } if spread < nanos(settings.floor) => {
-            interval + nanos(settings.pause) + reach(model, threshold) * nanos(settings.floor)
-        }
-        Rule::Phi { .. } => return None,
+        _ => nanos(cell.detector.check),
     };
+    let silence = silence_ns(&cell.detector, cell.interval);
     let mean_ns = delay + silence - interval / 2.0 + check / 2.0;
     Some(Formula { mean_ns, worst_ns: delay + spread + silence + check })
+}
+
+/// The silence after the last receipt at which a node is suspected, where heartbeats come as regularly as they are sent.
+#[must_use]
+pub fn silence_ns(detector: &DetectorSpec, interval: Duration) -> f64 {
+    let interval = nanos(interval);
+    match detector.rule {
+        Rule::Missed { count, margin } => f64::from(count) * interval + nanos(margin),
+        Rule::Overdue { timeout } => interval + nanos(timeout),
+        Rule::Lease { grace, .. } => nanos(grace),
+        Rule::Chen { margin, .. } => interval + nanos(margin),
+        Rule::Phi { model: Model::Exponential, threshold, .. } => reach(Model::Exponential, threshold) * interval,
+        Rule::Phi { model, threshold, settings } => {
+            interval + nanos(settings.pause) + reach(model, threshold) * nanos(settings.floor)
+        }
+    }
 }
 
 fn nanos(span: Duration) -> f64 {

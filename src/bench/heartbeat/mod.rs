@@ -13,14 +13,18 @@
 //! Nothing: it is a simulation, and its first line says so.
 //!
 //! ## Blind spots
-//! It knows what the network profile says and no more: losses are independent unless the profile has bursts, the monitor
+//! It knows what the network profile says and no more: losses are independent unless bursts are asked for, the monitor
 //! itself never stalls, and the size of a heartbeat is assumed. Rare mistakes are extrapolated from a bounded number of
 //! heartbeats: where none was seen there is an upper bound and no rate.
 
 mod assemble;
 mod choice;
+mod condition;
+mod dump;
+mod estimate;
 mod formula;
 mod network;
+mod plan;
 mod poisson;
 mod spec;
 mod trial;
@@ -30,11 +34,15 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use choice::Goal;
+pub use condition::{Condition, LossError, Lost};
+pub use dump::{Dump, dump};
+pub use estimate::{Estimate, estimate, planned_beats};
 pub use network::{Network, NetworkError};
 pub use spec::{Cell, HeartbeatSpec, SpecError};
 
 use crate::model::{Finding, Scalar, Series, Warning};
-use trial::Outcome;
+use plan::Plan;
+use trial::{Hooks, Outcome};
 
 /// What was simulated.
 #[derive(Debug, Default)]
@@ -53,22 +61,25 @@ pub struct Measured {
     pub interrupted: bool,
 }
 
-/// Simulates every cell of the matrix on `threads` threads; `advance` hears of each cell that is done.
+/// Simulates every cell of the matrix on `threads` threads; `advance` hears of heartbeats that are done, which in the end
+/// are those of [`planned_beats`].
 #[must_use]
 pub fn simulate(
     spec: &HeartbeatSpec,
     threads: usize,
-    advance: &(impl Fn() + Sync),
-    is_over: &(impl Fn() -> bool + Sync),
+    advance: &(dyn Fn(u64) + Sync),
+    is_over: &(dyn Fn() -> bool + Sync),
 ) -> Measured {
     let cells = spec.cells();
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let hooks = Hooks { advance, is_over };
     let work = || {
-        while let Some((at, cell)) = take(&next, &cells) {
+        while let Some((at, cell)) = take(&next, &cells).filter(|_| !is_over()) {
             // The seed of a cell depends on its place alone, so the number of threads changes nothing.
-            let Some(outcome) = trial::run(spec, cell, at, is_over) else { return };
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
-            advance();
+            let outcome = trial::run(spec, cell, at, &Plan::of(spec, cell), hooks);
+            if !outcome.is_empty() {
+                done.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -78,7 +89,7 @@ pub fn simulate(
     });
     let mut outcomes: Vec<(usize, Outcome)> = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_unstable_by_key(|(at, _)| *at);
-    let interrupted = outcomes.len() < cells.len();
+    let interrupted = outcomes.len() < cells.len() || outcomes.iter().any(|(_, outcome)| outcome.is_partial);
     let results: Vec<(&Cell, Outcome)> = outcomes.into_iter().map(|(at, outcome)| (&cells[at], outcome)).collect();
     Measured { interrupted, ..assemble::measured(spec, &results) }
 }

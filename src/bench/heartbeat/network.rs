@@ -9,8 +9,9 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::condition::{Condition, LossError, Lost};
 use crate::model::{LinkProfile, Series};
-use crate::sim::{Delay, LinkSpec, Loss};
+use crate::sim::{Delay, LinkSpec};
 use crate::topo::{FitError, log_normal_of};
 
 /// Draws by which a network's own spread is worked out.
@@ -26,13 +27,18 @@ const LEAST_ANSWERS: u64 = 10_000;
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum NetworkError {
     /// Too few answers for the tail.
-    #[error("{series} has {answered} answers; its tail needs {LEAST_ANSWERS} at least")]
+    #[error("`{network}`: {series} has {answered} answers; its tail needs {LEAST_ANSWERS} at least")]
     TooFew {
+        /// Which network.
+        network: String,
         /// Which series.
         series: String,
         /// What it has.
         answered: u64,
     },
+    /// No heartbeat would arrive.
+    #[error(transparent)]
+    Lost(#[from] LossError),
     /// No delays of this kind exist.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -54,34 +60,41 @@ pub struct Network {
     pub delay_mean: Duration,
     /// Share of messages that are lost.
     pub loss_ratio: f64,
+    /// Mean length of a burst of losses in messages; `None` where each is lost for itself.
+    pub loss_burst_count: Option<f64>,
+    /// Share of messages that arrive twice.
+    pub duplicate_ratio: f64,
+    /// Whether messages arrive in the order in which they were sent.
+    pub in_order: bool,
 }
 
 impl Network {
-    /// No delay and no loss, or that one.
+    /// No delay and no loss.
     #[must_use]
-    pub fn ideal(loss_ratio: Option<f64>) -> Self {
-        Self::of("ideal", Delay::Constant { ns: 0 }, loss_ratio.unwrap_or(0.0))
+    pub fn ideal() -> Self {
+        Self::of("ideal", Delay::Constant { ns: 0 })
     }
 
-    /// Half the round trips of a profile, with its loss or another.
+    /// Half the round trips of a profile, with its loss.
     ///
     /// # Errors
-    /// When no log-normal delay has the profile's figures.
-    pub fn profile(name: &str, profile: &LinkProfile, loss_ratio: Option<f64>) -> Result<Self, NetworkError> {
+    /// When no log-normal delay has the profile's figures, or it loses everything.
+    pub fn profile(name: &str, profile: &LinkProfile) -> Result<Self, NetworkError> {
         let (mu, sigma) = log_normal_of(profile)?;
         // Half of a log-normal is a log-normal.
         let delay = Delay::LogNormal { mu: mu - std::f64::consts::LN_2, sigma };
-        Ok(Self::of(name, delay, loss_ratio.unwrap_or(profile.loss_ratio)))
+        Ok(Self::of(name, delay).losing(Lost::new(profile.loss_ratio, None)?))
     }
 
-    /// Half the round trips of a measured series, with its loss or another.
+    /// Half the round trips of a measured series, with its loss.
     ///
     /// # Errors
     /// When it has too few answers for its tail.
-    pub fn measured(name: &str, series: &Series, loss_ratio: Option<f64>) -> Result<Self, NetworkError> {
+    pub fn measured(name: &str, series: &Series) -> Result<Self, NetworkError> {
         let answered = series.histogram.len();
         if answered < LEAST_ANSWERS {
-            return Err(NetworkError::TooFew { series: series.full_name(), answered });
+            let (network, series) = (name.to_owned(), series.full_name());
+            return Err(NetworkError::TooFew { network, series, answered });
         }
         // The middle of each ten-thousandth of the distribution, both ends of it included.
         let rank = |at: u64| (at * answered / VALUES + answered / (2 * VALUES)).clamp(1, answered);
@@ -89,22 +102,41 @@ impl Network {
         let ns = values.map(|round_trip| round_trip / 2).collect();
         // What is lost of round trips is lost on one of two ways: 1 - l = (1 - q)^2.
         let lost = series.counts.lost_count as f64 / series.counts.attempt_count as f64;
-        Ok(Self::of(name, Delay::Drawn { ns }, loss_ratio.unwrap_or(1.0 - (1.0 - lost).sqrt())))
+        Ok(Self::of(name, Delay::Drawn { ns }).losing(Lost::new(1.0 - (1.0 - lost).sqrt(), None)?))
     }
 
-    fn of(name: &str, delay: Delay, loss_ratio: f64) -> Self {
+    /// The same under conditions that were asked for.
+    #[must_use]
+    pub fn under(self, condition: &Condition) -> Self {
+        let mut network = match condition.lost {
+            Some(lost) => self.losing(lost),
+            None => self,
+        };
+        (network.duplicate_ratio, network.in_order) = (condition.duplicate_ratio, !condition.is_reordered);
+        (network.link.duplicate, network.link.in_order) = (network.duplicate_ratio, network.in_order);
+        network
+    }
+
+    fn losing(mut self, lost: Lost) -> Self {
+        (self.loss_ratio, self.loss_burst_count, self.link.loss) = (lost.ratio(), lost.burst(), lost.loss());
+        self
+    }
+
+    fn of(name: &str, delay: Delay) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let mut draws: Vec<u64> = (0..DRAWS).map(|_| delay.draw(&mut random)).collect();
         draws.sort_unstable();
         let spread = draws[DRAWS * 999 / 1000] - draws[0];
         let mean = draws.iter().map(|ns| u128::from(*ns)).sum::<u128>() / DRAWS as u128;
-        let loss = if loss_ratio > 0.0 { Loss::Independent(loss_ratio) } else { Loss::Never };
         Self {
             name: name.to_owned(),
-            link: LinkSpec { delay, loss, duplicate: 0.0, in_order: true },
+            link: LinkSpec { delay, ..LinkSpec::ideal() },
             margin: Duration::from_nanos(spread),
             delay_mean: Duration::from_nanos(mean as u64),
-            loss_ratio,
+            loss_ratio: 0.0,
+            loss_burst_count: None,
+            duplicate_ratio: 0.0,
+            in_order: true,
         }
     }
 }

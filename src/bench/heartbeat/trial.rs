@@ -9,17 +9,11 @@ use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::plan::{NODES, Plan};
 use super::spec::{Cell, HeartbeatSpec};
 use crate::detect::{Detector, Rule};
 use crate::model::{Histogram, Moments, Stamp};
 use crate::sim::{Fault, NodeSpec, Notice, Retry, What, World, WorldSpec};
-
-/// Nodes of one world, which are the trials of one batch.
-const NODES: usize = 1000;
-
-/// Heartbeats of the history: a whole window for detectors that learn, and a few for those that do not.
-const HISTORY_LEARNING: u64 = 1_000;
-const HISTORY_FIXED: u64 = 3;
 
 /// Heartbeats of a node between two looks at whether to stop.
 const BEATS_BETWEEN_LOOKS: u64 = 100;
@@ -29,6 +23,15 @@ const LEASE_RETRY: Retry = Retry { first: Duration::from_millis(200), longest: D
 
 /// A moment that no trial reaches: all nodes have crashed, and the events run out.
 const END: u64 = u64::MAX >> 2;
+
+/// Who is told how far it is, and asked whether to stop.
+#[derive(Clone, Copy)]
+pub struct Hooks<'a> {
+    /// Hears of heartbeats that were planned and are done.
+    pub advance: &'a (dyn Fn(u64) + Sync),
+    /// Whether to stop.
+    pub is_over: &'a (dyn Fn() -> bool + Sync),
+}
 
 /// What the trials of one cell gave.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,8 @@ pub struct Outcome {
     pub beat_count: u64,
     /// Heartbeats that were sent while watching for mistakes.
     pub watched_beats: u64,
+    /// Whether it was stopped before its end.
+    pub is_partial: bool,
 }
 
 /// A distribution of spans.
@@ -66,112 +71,174 @@ impl Spans {
     }
 }
 
+/// All that happened to the node of one trial, from the beginning of its history.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Its detector before anything happened.
+    pub detector: Detector,
+    /// What happened, in order.
+    pub notices: Vec<Notice>,
+}
+
 /// A cell with its world as far as the history goes.
 struct Warmed<'a> {
     cell: &'a Cell,
+    plan: &'a Plan,
     world: World,
     now: Stamp,
 }
 
-/// Runs the trials of a cell; `None` if it was stopped.
-pub fn run(spec: &HeartbeatSpec, cell: &Cell, at: usize, is_over: &impl Fn() -> bool) -> Option<Outcome> {
-    let mut seeds = ChaCha8Rng::seed_from_u64(spec.seed);
-    seeds.set_stream(at as u64);
-    let warmed = warm(cell, &mut seeds);
+/// The chances of one batch: what everything random in it is drawn from, and when each node crashes.
+struct Batch {
+    seed: u64,
+    crashes: Vec<u64>,
+}
+
+/// Runs the trials of a cell; when it is stopped, the outcome is of what was done until then.
+pub fn run(spec: &HeartbeatSpec, cell: &Cell, at: usize, plan: &Plan, hooks: Hooks) -> Outcome {
+    let mut seeds = seeds(spec, at);
+    let warmed = warm(cell, plan, nodes(cell, &mut seeds), &mut seeds, &mut |_| {});
+    (hooks.advance)(plan.history_beats());
     let mut outcome = Outcome { beat_count: warmed.world.sent_count(), ..Outcome::default() };
     let mut left = spec.trials;
     while left > 0 {
-        if is_over() {
-            return None;
+        if (hooks.is_over)() {
+            return Outcome { is_partial: true, ..outcome };
         }
         let count = left.min(NODES as u64);
-        warmed.crash(count as usize, &mut seeds, &mut outcome);
+        let batch = warmed.draw(&mut seeds);
+        warmed.crash(&batch, count as usize, &mut outcome);
+        (hooks.advance)(plan.batch_beats());
         left -= count;
     }
-    warmed.watch(spec.mistake_beats / NODES as u64, &mut seeds, &mut outcome, is_over)?;
-    Some(outcome)
+    warmed.watch(&mut seeds, &mut outcome, hooks);
+    outcome
 }
 
-/// A world whose detectors have a history, and the moment it has come to.
-fn warm<'a>(cell: &'a Cell, seeds: &mut ChaCha8Rng) -> Warmed<'a> {
+/// One trial of a run once more, told in full: the same seeds give the same history and the same batch. The first is 1.
+pub fn trace(spec: &HeartbeatSpec, cell: &Cell, at: usize, number: u64) -> Trace {
+    let before = number.saturating_sub(1);
+    let node = (before % NODES as u64) as usize;
+    let plan = Plan::of(spec, cell);
+    let mut seeds = seeds(spec, at);
+    let nodes = nodes(cell, &mut seeds);
+    let detector = nodes[node].detector.clone();
+    let mut notices = Vec::new();
+    let mut tell = |notice: Notice| notices.extend((notice.node == node).then_some(notice));
+    let warmed = warm(cell, &plan, nodes, &mut seeds, &mut tell);
+    for _ in 0..before / NODES as u64 {
+        warmed.draw(&mut seeds);
+    }
+    warmed.future(&warmed.draw(&mut seeds), &mut tell);
+    Trace { detector, notices }
+}
+
+/// What everything random of a cell is drawn from; it depends on the place of the cell alone.
+fn seeds(spec: &HeartbeatSpec, at: usize) -> ChaCha8Rng {
+    let mut seeds = ChaCha8Rng::seed_from_u64(spec.seed);
+    seeds.set_stream(at as u64);
+    seeds
+}
+
+fn nodes(cell: &Cell, seeds: &mut ChaCha8Rng) -> Vec<NodeSpec> {
     let interval = nanos(cell.interval);
-    let rule = cell.detector.rule;
-    let period = match rule {
+    let period = match cell.detector.rule {
         Rule::Lease { period, .. } => nanos(period),
         _ => nanos(cell.detector.check),
     };
-    let nodes = (0..NODES).map(|_| {
+    let node = |_| {
         let first = Stamp::from_nanos(seeds.random_range(0..interval));
         let phase = Stamp::from_nanos(seeds.random_range(0..period.max(1)));
         NodeSpec { first, detector: Detector::new(&cell.detector, first, cell.interval, phase) }
-    });
-    let nodes = nodes.collect();
-    let retry = matches!(rule, Rule::Lease { .. }).then_some(LEASE_RETRY);
+    };
+    (0..NODES).map(node).collect()
+}
+
+/// A world whose detectors have a history, and the moment it has come to.
+fn warm<'a>(
+    cell: &'a Cell,
+    plan: &'a Plan,
+    nodes: Vec<NodeSpec>,
+    seeds: &mut ChaCha8Rng,
+    tell: &mut impl FnMut(Notice),
+) -> Warmed<'a> {
+    let retry = matches!(cell.detector.rule, Rule::Lease { .. }).then_some(LEASE_RETRY);
     let link = cell.network.link.clone();
     let mut world = World::new(WorldSpec { interval: cell.interval, link, retry, seed: seeds.random() }, nodes);
-    let history = if matches!(rule, Rule::Phi { .. } | Rule::Chen { .. }) { HISTORY_LEARNING } else { HISTORY_FIXED };
-    let now = Stamp::from_nanos(interval.saturating_mul(history));
-    world.run(now, &mut |_| {});
-    Warmed { cell, world, now }
+    let now = Stamp::from_nanos(nanos(cell.interval).saturating_mul(plan.history));
+    world.run(now, tell);
+    Warmed { cell, plan, world, now }
 }
 
 impl Warmed<'_> {
-    /// One batch: each node crashes within the interval after next.
-    fn crash(&self, count: usize, seeds: &mut ChaCha8Rng, outcome: &mut Outcome) {
-        let mut world = self.world.clone();
-        world.reseed(seeds.random());
+    /// The chances of the next batch: each node crashes within one interval.
+    fn draw(&self, seeds: &mut ChaCha8Rng) -> Batch {
+        let seed = seeds.random();
         let interval = nanos(self.cell.interval);
-        let from = self.now.as_nanos() + interval;
-        let crashes: Vec<u64> = (0..NODES).map(|_| from + seeds.random_range(0..interval)).collect();
-        for (node, at) in crashes.iter().enumerate() {
+        let from = self.now.as_nanos() + interval * self.plan.settle;
+        Batch { seed, crashes: (0..NODES).map(|_| from + seeds.random_range(0..interval)).collect() }
+    }
+
+    /// One batch to its end; returns the heartbeats that it took.
+    fn future(&self, batch: &Batch, tell: &mut impl FnMut(Notice)) -> u64 {
+        let mut world = self.world.clone();
+        world.reseed(batch.seed);
+        for (node, at) in batch.crashes.iter().enumerate() {
             world.plan(Stamp::from_nanos(*at), node, Fault::Crash);
         }
+        world.run(Stamp::from_nanos(END), tell);
+        world.sent_count() - self.world.sent_count()
+    }
+
+    /// One batch, of which so many trials count.
+    fn crash(&self, batch: &Batch, count: usize, outcome: &mut Outcome) {
         let mut suspected = vec![None; NODES];
-        world.run(Stamp::from_nanos(END), &mut |notice: Notice| match notice.what {
+        outcome.beat_count += self.future(batch, &mut |notice: Notice| match notice.what {
             What::Suspected => suspected[notice.node] = Some(notice.at.as_nanos()),
             What::Trusted => suspected[notice.node] = None,
             _ => {}
         });
-        for (crash, suspected) in crashes.iter().zip(suspected).take(count) {
+        for (crash, suspected) in batch.crashes.iter().zip(suspected).take(count) {
             // A node that was suspected before this history was copied, and stayed so, has no notice: it was known.
             let suspected = suspected.unwrap_or(*crash);
             outcome.already_count += u64::from(suspected <= *crash);
             outcome.detection.push(suspected.saturating_sub(*crash));
         }
-        outcome.beat_count += world.sent_count() - self.world.sent_count();
     }
 
     /// A future without a crash: every suspicion is a mistake.
-    fn watch(
-        mut self,
-        beats: u64,
-        seeds: &mut ChaCha8Rng,
-        outcome: &mut Outcome,
-        is_over: &impl Fn() -> bool,
-    ) -> Option<()> {
+    fn watch(mut self, seeds: &mut ChaCha8Rng, outcome: &mut Outcome, hooks: Hooks) {
         self.world.reseed(seeds.random());
         let before = self.world.sent_count();
         let (from, interval) = (self.now.as_nanos(), nanos(self.cell.interval));
-        let end = from + interval.saturating_mul(beats);
         let mut since: Vec<Option<u64>> = vec![None; NODES];
-        let mut until = from;
-        while until < end {
-            if is_over() {
-                return None;
+        let mut watched = 0;
+        while watched < self.plan.watched {
+            if (hooks.is_over)() {
+                outcome.is_partial = true;
+                break;
             }
-            until = until.saturating_add(interval * BEATS_BETWEEN_LOOKS).min(end);
-            self.world.run(Stamp::from_nanos(until), &mut |notice| outcome.take(notice, &mut since));
+            let more = BEATS_BETWEEN_LOOKS.min(self.plan.watched - watched);
+            watched += more;
+            let until = Stamp::from_nanos(from + interval * watched);
+            self.world.run(until, &mut |notice| outcome.take(notice, &mut since));
+            (hooks.advance)(more * NODES as u64);
         }
         // Mistakes that are still going on count as mistaken time; how long they will last is not known.
+        let end = from + interval * watched;
         outcome.mistaken_ns += since.iter().flatten().map(|from| u128::from(end - from)).sum::<u128>();
         outcome.watched_ns = u128::from(end - from) * NODES as u128;
         outcome.watched_beats = self.world.sent_count() - before;
         outcome.beat_count += outcome.watched_beats;
-        Some(())
     }
 }
 
 impl Outcome {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.detection.histogram.is_empty()
+    }
+
     /// Takes what happened to a node that lives: `since` is when it was accused.
     fn take(&mut self, notice: Notice, since: &mut [Option<u64>]) {
         match notice.what {

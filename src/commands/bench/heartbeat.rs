@@ -1,19 +1,23 @@
 //! `offloadctl bench heartbeat`: arguments to spec, and the run around the simulation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::bench::heartbeat::{Goal, HeartbeatSpec, Measured, Network, simulate};
+use crate::bench::heartbeat::{
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Measured, Network, dump, estimate, planned_beats,
+    simulate,
+};
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_share, parse_whole};
-use crate::console::Steps;
-use crate::context::{Header, Parts, read_run};
+use crate::console::{self, Steps};
+use crate::context::{Header, OutputFile, Parts, read_run};
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
+use crate::report::duration_text;
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
 use crate::topo::{BUILT_IN, built_in};
@@ -25,6 +29,8 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench heartbeat --interval 1s,2s,5s --network hybrid --loss 1% --target-detection 10s --max-mistakes 1/day
   Over the network that a stored `probe rtt` measured, and what 10,000 nodes ask of the store:
     offloadctl bench heartbeat --network rtt.json --nodes 10000
+  Losses in bursts of 5, and the seventh crash told in full:
+    offloadctl bench heartbeat --interval 2s --detector missed:3 --loss 1%/burst=5 --dump-trial 7 crash.csv
 
 Detectors: missed:K, overdue:TIME, phi:P, phi-akka:P, phi-exp:P, chen:TIME, k8s-lease; options follow slashes, as in
 missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.";
@@ -32,13 +38,19 @@ missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40
 /// The measurements of this command.
 const SERIES: [&str; 2] = ["heartbeat.detection", "heartbeat.mistake_duration"];
 
+/// Runs that are estimated to take less are not announced.
+const WORTH_SAYING: Duration = Duration::from_secs(60);
+
 /// The single numbers that a gate may name.
-const SCALARS: [&str; 5] = [
+const SCALARS: [&str; 8] = [
     "heartbeat.messages_per_h",
     "heartbeat.network_bytes_per_h",
     "heartbeat.mistakes_per_day",
     "heartbeat.mistakes_per_day_high",
     "heartbeat.query_accuracy",
+    "heartbeat.received",
+    "heartbeat.lease_writes",
+    "heartbeat.gateway_writes",
 ];
 
 #[derive(Debug, Args)]
@@ -58,9 +70,15 @@ pub struct HeartbeatArgs {
     /// Networks: ideal, local-dc, cross-region, hybrid, or a stored run of `probe rtt`
     #[arg(long, value_name = "NETWORK,...", value_delimiter = ',', default_value = "local-dc")]
     network: Vec<String>,
-    /// Share of heartbeats that every network loses, instead of its own
-    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
-    loss: Option<f64>,
+    /// Share of heartbeats that every network loses, instead of its own; 1%/burst=5 loses them in bursts of 5 in the mean
+    #[arg(long, value_name = "SHARE[/burst=N]", value_parser = parse_loss)]
+    loss: Option<LossArg>,
+    /// Share of heartbeats that arrive twice
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = parse_share)]
+    duplicate: f64,
+    /// Heartbeats may overtake each other, as datagrams do
+    #[arg(long)]
+    reorder: bool,
     /// Crashes simulated for each setting
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_whole::<u64>)]
     trials: u64,
@@ -85,6 +103,9 @@ pub struct HeartbeatArgs {
     /// Seed of everything random, to repeat a run; drawn and printed otherwise
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Write every send, receipt, loss, deadline and suspicion of the Nth crash of one setting to a .csv file
+    #[arg(long, num_args = 2, value_names = ["N", "FILE"], help_heading = "Output")]
+    dump_trial: Option<Vec<String>>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -95,27 +116,79 @@ pub struct HeartbeatArgs {
 /// When the arguments cannot be meant, a network cannot be read, or the run cannot be written.
 pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
+    let dumping = args.dumping(&spec)?;
     let header = Header::new("bench heartbeat", &spec, spec.seed, args.output.labels())?;
     let measuring = Measuring::open(&args.output, header, None)?;
-    let steps = Steps::start("bench heartbeat", spec.cells().len() as u64, args.output.quiet);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let began = clock::now();
+    let measured = until_told(|is_over| simulated(&spec, args.output.quiet, is_over))?;
+    let elapsed = clock::now().since(began);
+    if let Some(dumping) = dumping {
+        dumping.write(&spec, &measured, args.output.quiet)?;
+    }
+    let run = measuring.run(parts(measured, elapsed));
+    measuring.conclude(run, &[])
+}
+
+/// Works on a thread of its own, which asks whether the user wishes to stop; this one only listens to the signals meanwhile.
+fn until_told<T: Send>(work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send) -> Result<T, Failure> {
     let is_over = AtomicBool::new(false);
-    let measured = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let (done, mut all_done) = tokio::sync::oneshot::channel();
-        scope.spawn(|| done.send(simulate(&spec, threads, &|| steps.advance(), &|| is_over.load(Ordering::Relaxed))));
-        // This thread only listens to the signals meanwhile.
+        scope.spawn(|| done.send(work(&|| is_over.load(Ordering::Relaxed))));
         on_event_loop(async |shutdown: &Shutdown| {
             tokio::select! {
                 () = shutdown.requested() => is_over.store(true, Ordering::Relaxed),
-                measured = &mut all_done => return measured.map_err(|_| ended_early()),
+                done = &mut all_done => return done.map_err(|_| ended_early()),
             }
             all_done.await.map_err(|_| ended_early())
         })
-    })?;
-    drop(steps);
-    let run = measuring.run(parts(measured, clock::now().since(began)));
-    measuring.conclude(run, &[])
+    })
+}
+
+/// The whole simulation, with a word on how long it will take where that is worth one.
+fn simulated(spec: &HeartbeatSpec, quiet: bool, is_over: &(dyn Fn() -> bool + Sync)) -> Measured {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if let Some(estimate) = estimate(spec, threads).filter(|estimate| !quiet && estimate.span >= WORTH_SAYING) {
+        console::say(told(&estimate));
+    }
+    let steps = Steps::start("bench heartbeat", planned_beats(spec), quiet);
+    simulate(spec, threads, &|beats| steps.advance(beats), is_over)
+}
+
+fn told(estimate: &Estimate) -> String {
+    let span = duration_text(u64::try_from(estimate.span.as_nanos()).unwrap_or(u64::MAX));
+    let settings = if estimate.settings == 1 { "setting" } else { "settings" };
+    format!(
+        "about {span} for {} {settings}: {:.3} billion heartbeats, {:.1} million/s on each core; Ctrl-C keeps what is done",
+        estimate.settings,
+        estimate.beats as f64 / 1e9,
+        estimate.beats_per_s / 1e6
+    )
+}
+
+/// A trial to be told in full, and the place for it.
+struct Dumping {
+    number: u64,
+    file: OutputFile,
+    path: PathBuf,
+}
+
+impl Dumping {
+    /// Tells the trial where it was counted: of a run that was stopped it may not have been.
+    fn write(self, spec: &HeartbeatSpec, measured: &Measured, quiet: bool) -> Result<(), Failure> {
+        let dumped = if measured.interrupted { None } else { dump(spec, self.number) };
+        let Some(Dump { text, detection }) = dumped else {
+            console::say(format_args!("trial {} was not written: the run was interrupted", self.number));
+            return Ok(());
+        };
+        self.file.write(&text)?;
+        if !quiet {
+            let (number, path) = (self.number, self.path.display());
+            let detection = duration_text(u64::try_from(detection.as_nanos()).unwrap_or(u64::MAX));
+            console::say(format_args!("trial {number}, a detection of {detection}, written to {path}"));
+        }
+        Ok(())
+    }
 }
 
 fn ended_early() -> Failure {
@@ -136,19 +209,15 @@ fn parts(measured: Measured, elapsed: Duration) -> Parts {
 impl HeartbeatArgs {
     fn spec(&self) -> Result<HeartbeatSpec, Failure> {
         check_gates("bench heartbeat", &self.output.show.fail_if, &SERIES, &SCALARS)?;
-        if self.loss.is_some_and(|loss| loss >= 1.0) {
-            return Err(Failure::plain(
-                Exit::Usage,
-                "at a loss of 100 % no heartbeat ever arrives: there is nothing to detect",
-            )
-            .hint("give a --loss below 100 %"));
-        }
-        let networks = self.network.iter().map(|name| self.network_of(name)).collect::<Result<_, _>>()?;
+        let condition = self.condition()?;
+        let networks = self.network.iter().map(|name| Ok(network_of(name)?.under(&condition)));
+        let networks = networks.collect::<Result<_, Failure>>()?;
         let spec = HeartbeatSpec {
             mode: "simulated",
             intervals: self.interval.clone(),
             detectors: self.detector.clone(),
             networks,
+            condition,
             trials: self.trials,
             mistake_beats: self.mistake_beats,
             heartbeat_bytes: self.heartbeat_bytes,
@@ -164,34 +233,81 @@ impl HeartbeatArgs {
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench heartbeat --help`"))
     }
 
-    fn network_of(&self, name: &str) -> Result<Network, Failure> {
-        if name == "ideal" {
-            return Ok(Network::ideal(self.loss));
-        }
-        if let Some(profile) = built_in(name) {
-            return Network::profile(name, &profile.link(), self.loss).map_err(Failure::usage);
-        }
-        let path = Path::new(name);
-        if !path.exists() {
-            let known: Vec<&str> = BUILT_IN.iter().map(|profile| profile.name).collect();
-            return Err(Failure::plain(Exit::Usage, format!("`{name}` is neither a network nor a file"))
-                .hint(format!("write ideal, {}, or the file of a stored `probe rtt`", known.join(", "))));
-        }
-        let run = read_run(path)?;
-        let measured: Vec<_> = run.responses().filter(|series| series.name.starts_with("rtt.")).collect();
-        // The echo is what a heartbeat is like; without one, whatever has most answers.
-        let best = measured.iter().max_by_key(|series| (series.name == "rtt.echo", series.histogram.len()));
-        match best {
-            None => Err(Failure::plain(
-                Exit::Usage,
-                format!("`{name}` is a run of `{}`, which has no round trips", run.command),
-            )
-            .hint("give a run of `offloadctl probe rtt`")),
-            Some(series) => Network::measured(name, series, self.loss).map_err(|error| {
-                Failure::usage(error).hint("measure longer: `offloadctl probe rtt ... --rate 50/s --duration 5m`")
-            }),
-        }
+    fn condition(&self) -> Result<Condition, Failure> {
+        let lost = self.loss.map(|LossArg { share, burst }| Lost::new(share, burst)).transpose();
+        let lost = lost.map_err(|error| {
+            let hint = match error {
+                LossError::All => "give a --loss below 100 %",
+                LossError::Length(_) | LossError::TooShort { .. } => "write, for example, --loss 1%/burst=5",
+            };
+            Failure::usage(error).hint(hint)
+        })?;
+        Ok(Condition { lost, duplicate_ratio: self.duplicate, is_reordered: self.reorder })
     }
+
+    /// The trial to dump, with its place opened.
+    fn dumping(&self, spec: &HeartbeatSpec) -> Result<Option<Dumping>, Failure> {
+        let Some([number, path]) = self.dump_trial.as_deref() else { return Ok(None) };
+        let refused = |what: String| Failure::plain(Exit::Usage, what).hint("write --dump-trial 7 crash.csv");
+        let number = parse_whole(number).map_err(|why| refused(format!("`--dump-trial {number}`: {why}")))?;
+        spec.check_trial(number).map_err(|error| {
+            Failure::usage(error)
+                .hint("give --dump-trial one --interval, one --detector, one --network, and a number up to --trials")
+        })?;
+        let path = PathBuf::from(path);
+        if path.extension().is_none_or(|suffix| suffix != "csv") {
+            return Err(refused(format!(
+                "`{}`: a trial is written as comma-separated values, to a .csv file",
+                path.display()
+            )));
+        }
+        Ok(Some(Dumping { number, file: OutputFile::open(&path)?, path }))
+    }
+}
+
+fn network_of(name: &str) -> Result<Network, Failure> {
+    if name == "ideal" {
+        return Ok(Network::ideal());
+    }
+    if let Some(profile) = built_in(name) {
+        return Network::profile(name, &profile.link()).map_err(Failure::usage);
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let known: Vec<&str> = BUILT_IN.iter().map(|profile| profile.name).collect();
+        return Err(Failure::plain(Exit::Usage, format!("`{name}` is neither a network nor a file"))
+            .hint(format!("write ideal, {}, or the file of a stored `probe rtt`", known.join(", "))));
+    }
+    let run = read_run(path)?;
+    let measured: Vec<_> = run.responses().filter(|series| series.name.starts_with("rtt.")).collect();
+    // The echo is what a heartbeat is like; without one, whatever has most answers.
+    let best = measured.iter().max_by_key(|series| (series.name == "rtt.echo", series.histogram.len()));
+    match best {
+        None => Err(Failure::plain(
+            Exit::Usage,
+            format!("`{name}` is a run of `{}`, which has no round trips", run.command),
+        )
+        .hint("give a run of `offloadctl probe rtt`")),
+        Some(series) => Network::measured(name, series).map_err(|error| {
+            Failure::usage(error).hint("measure longer: `offloadctl probe rtt ... --rate 50/s --duration 5m`")
+        }),
+    }
+}
+
+/// A loss as typed; whether a link can have it is checked later.
+#[derive(Clone, Copy, Debug)]
+struct LossArg {
+    share: f64,
+    burst: Option<f64>,
+}
+
+fn parse_loss(text: &str) -> Result<LossArg, String> {
+    let Some((share, burst)) = text.split_once('/') else {
+        return Ok(LossArg { share: parse_share(text)?, burst: None });
+    };
+    let length = burst.strip_prefix("burst=").and_then(|length| length.parse().ok());
+    let length = length.ok_or_else(|| "after the slash it is not burst=N, a mean number of messages".to_owned())?;
+    Ok(LossArg { share: parse_share(share)?, burst: Some(length) })
 }
 
 fn parse_mistakes(text: &str) -> Result<f64, String> {

@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::machine::Machine;
+use super::machine::{Counts, Machine};
 use super::refusal::Code;
 use crate::sync::message::Outcome;
 use crate::sync::store::StoreError;
@@ -126,7 +126,7 @@ impl Counters {
             family(&mut text, name, "gauge", help);
             sample(&mut text, name, &[], value);
         }
-        let (tasks, nodes) = machine.counts();
+        let Counts { tasks, nodes } = machine.counts();
         family(&mut text, "tasks", "gauge", "Tasks, by status as shown.");
         for (status, count) in tasks {
             sample(&mut text, "tasks", &[("status", status.name())], count);

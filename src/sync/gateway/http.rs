@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::body::Answer;
+use super::machine::Counts;
 use super::refusal::{Code, Refusal};
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
@@ -308,11 +309,9 @@ fn last_event_id(request: &Request<Incoming>) -> Option<u64> {
     request.headers().get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
-type Counts = (Vec<(crate::sync::record::Status, usize)>, Vec<(crate::sync::record::NodeState, usize)>);
-
-fn view(lineage: &str, revision: u64, (tasks, nodes): &Counts) -> serde_json::Value {
-    let tasks: serde_json::Map<_, _> = tasks.iter().map(|(status, n)| (status.name().to_owned(), json!(n))).collect();
-    let nodes: serde_json::Map<_, _> = nodes.iter().map(|(state, n)| (state.name().to_owned(), json!(n))).collect();
+fn view(lineage: &str, revision: u64, counts: &Counts) -> serde_json::Value {
+    let tasks: serde_json::Map<_, _> = counts.tasks.iter().map(|(of, n)| (of.name().to_owned(), json!(n))).collect();
+    let nodes: serde_json::Map<_, _> = counts.nodes.iter().map(|(of, n)| (of.name().to_owned(), json!(n))).collect();
     json!({ "lineage": lineage, "revision": revision, "task_count": tasks, "node_count": nodes })
 }
 

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use offset::Offset;
-pub use read::{NodeView, TaskView, View};
+pub use read::{Counts, NodeView, TaskView, View};
 
 use super::refusal::{Code, Refusal};
 use crate::detect::{Detector, DetectorSpec};
@@ -244,7 +244,7 @@ impl Machine {
     /// # Errors
     /// When an agent that started later speaks for the node.
     pub fn leave(&mut self, now: Moment, leave: &Leave) -> Result<(), Refusal> {
-        validate::id("node_id", &leave.node_id)?;
+        validate::leave(leave)?;
         self.enter(&leave.node_id, leave.epoch)?;
         if let Some(node) = self.nodes.get_mut(&leave.node_id) {
             (node.detector, node.last) = (None, None);
@@ -304,8 +304,11 @@ impl Machine {
 
     /// The node as of this epoch; a later epoch begins it anew.
     fn enter(&mut self, node_id: &str, epoch: u64) -> Result<(), Refusal> {
-        self.make_room(node_id)?;
-        let node = self.nodes.entry(node_id.to_owned()).or_insert_with(|| Node::new(epoch));
+        if !self.nodes.contains_key(node_id) {
+            self.make_room(node_id)?;
+            self.nodes.insert(node_id.to_owned(), Node::new(epoch));
+        }
+        let Some(node) = self.nodes.get_mut(node_id) else { return Ok(()) };
         if epoch < node.epoch {
             let message =
                 format!("an agent of `{node_id}` with epoch {} is known, which is later than {epoch}", node.epoch);

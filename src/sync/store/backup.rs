@@ -74,7 +74,7 @@ impl BackupError {
     pub const fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Store(StoreError::Locked { .. }) => {
-                "a store in use is saved by the gateway that uses it: ask that one, or stop it first"
+                "stop the gateway that uses the store first: what it acknowledged is in there"
             }
             Self::Store(error) => return error.hint(),
             Self::Present { .. } => "give another name",

@@ -110,7 +110,7 @@ impl StoreError {
             Self::Conflict { .. } | Self::Encode { .. } => return None,
             Self::Absent { .. } => "give the folder that the gateway has as its --data-dir",
             Self::Present { .. } => "give a folder without a store, or move that file away",
-            Self::Locked { .. } => "stop the gateway that uses it, or ask that one",
+            Self::Locked { .. } => "stop the gateway that uses it, or give this one another folder",
             Self::Foreign { .. } => "give another --data-dir, or move that file away",
             Self::Format { .. } => "use the version that wrote it or a later one",
             Self::Damaged { .. } => {

@@ -79,6 +79,15 @@ pub struct View<T> {
     pub revision: u64,
 }
 
+/// How many there are of each kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks, by status as shown.
+    pub tasks: Vec<(Status, usize)>,
+    /// Nodes, by state.
+    pub nodes: Vec<(NodeState, usize)>,
+}
+
 impl Machine {
     /// One task.
     #[must_use]
@@ -128,15 +137,15 @@ impl Machine {
 
     /// How many tasks of each status and nodes of each state there are.
     #[must_use]
-    pub fn counts(&self) -> (Vec<(Status, usize)>, Vec<(NodeState, usize)>) {
+    pub fn counts(&self) -> Counts {
         let statuses = [Status::Pending, Status::Running, Status::Completed, Status::Failed, Status::Unknown];
         let states = [NodeState::Alive, NodeState::Suspect, NodeState::Unreachable, NodeState::Left];
         let shown: Vec<Status> = self.tasks.values().map(|record| self.shown(record)).collect();
         let of_nodes = || self.nodes.values().filter_map(|node| node.record.as_ref());
-        (
-            statuses.map(|status| (status, shown.iter().filter(|shown| **shown == status).count())).to_vec(),
-            states.map(|state| (state, of_nodes().filter(|record| record.state == state).count())).to_vec(),
-        )
+        Counts {
+            tasks: statuses.map(|status| (status, shown.iter().filter(|shown| **shown == status).count())).to_vec(),
+            nodes: states.map(|state| (state, of_nodes().filter(|record| record.state == state).count())).to_vec(),
+        }
     }
 
     /// Up to so many changes after a revision and up to another.

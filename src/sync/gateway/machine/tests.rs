@@ -282,6 +282,7 @@ fn what_means_nothing_is_refused_and_changes_nothing() {
     for next_interval_ms in [0, 9, 3_600_001] {
         assert!(machine.heartbeat(at(0), &Heartbeat { next_interval_ms, ..beat("n", 1, 1) }).is_err());
     }
+    assert!(machine.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 << 53 }).is_err());
     assert_eq!(machine.revision(), 0);
     for n in 0..100 {
         machine.report(at(0), report("n", &n.to_string(), Status::Running, 1)).unwrap();

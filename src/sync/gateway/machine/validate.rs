@@ -4,7 +4,7 @@
 
 use crate::model::WallTime;
 use crate::sync::gateway::refusal::{Code, Refusal};
-use crate::sync::message::{FullState, Heartbeat, LONGEST_ID, MOST_REPORTS, StatusReport};
+use crate::sync::message::{FullState, Heartbeat, LONGEST_ID, Leave, MOST_REPORTS, StatusReport};
 
 /// Longest payload in bytes: a status with some figures, not a log.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
@@ -36,6 +36,7 @@ pub fn report(report: &StatusReport, now: WallTime) -> Result<(), Refusal> {
 
 /// Checks what a whole state says of itself; its tasks are checked one by one.
 pub fn state(state: &FullState) -> Result<(), Refusal> {
+    id("node_id", &state.node_id)?;
     number("epoch", state.epoch)?;
     number("version", state.version)?;
     match state.tasks.len() {
@@ -49,6 +50,7 @@ const MOST_TASKS: usize = 10 * MOST_REPORTS;
 
 /// Checks a heartbeat.
 pub fn heartbeat(heartbeat: &Heartbeat) -> Result<(), Refusal> {
+    id("node_id", &heartbeat.node_id)?;
     number("epoch", heartbeat.epoch)?;
     number("seq", heartbeat.seq)?;
     if !INTERVAL_MS.contains(&heartbeat.next_interval_ms) {
@@ -56,6 +58,12 @@ pub fn heartbeat(heartbeat: &Heartbeat) -> Result<(), Refusal> {
         return Err(invalid(format!("`next_interval_ms` is {}, not {low} to {high}", heartbeat.next_interval_ms)));
     }
     Ok(())
+}
+
+/// Checks a goodbye.
+pub fn leave(leave: &Leave) -> Result<(), Refusal> {
+    id("node_id", &leave.node_id)?;
+    number("epoch", leave.epoch)
 }
 
 /// Checks a name.
