@@ -249,11 +249,8 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
         })?,
     };
     let trust = Trust::load(&config.tls).map_err(Failure::unable)?;
-    // Requests may share a connection; a WebSocket begins with HTTP/1.1.
-    let dialer = match config.mode {
-        Mode::Socket => trust.dialer(&["http/1.1"]),
-        Mode::Requests => trust.dialer(&["h2", "http/1.1"]),
-    };
+    // A WebSocket begins with HTTP/1.1, and requests in turn gain nothing by HTTP/2.
+    let dialer = trust.dialer(&["http/1.1"]);
     let names = match args.fleet {
         None => vec![own],
         Some(count) => (1..=count).map(|n| format!("{own}-{n}")).collect(),

@@ -1,3 +1,5 @@
+//! The rules of the agent, one by one.
+
 use super::*;
 use crate::detect::Bounds;
 use crate::model::WallTime;
@@ -271,8 +273,12 @@ fn a_disagreement_leads_to_a_whole_state_and_lasting_ones_to_rarer_digests() {
         world.accept(&resync);
     }
     assert_eq!(gaps, [0, 0, 1, 3, 7, 15, 31, 63]);
-    let actions = (0..64).map(|_| world.after(1_000)).find(|actions| beat(actions).digest.is_some()).unwrap();
-    world.accept(&actions);
+    let mut quiet = || {
+        let actions = world.after(1_000);
+        world.accept(&actions);
+        beat(&actions).digest.is_some()
+    };
+    assert!((0..65).any(|_| quiet()));
     assert!(beat(&world.after(1_000)).digest.is_some(), "once they agree, every heartbeat compares again");
 }
 
