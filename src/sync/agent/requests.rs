@@ -70,20 +70,18 @@ impl Requests {
     /// # Errors
     /// When a request cannot be sent, its answer is none of ours, or the goodbye was said.
     pub async fn next(&mut self) -> Result<FromGateway, LinkError> {
-        loop {
-            if self.asked.is_none()
-                && let Some(frame) = self.waiting.pop_front()
-            {
-                let (endpoint, idle) = (Arc::clone(&self.endpoint), self.idle.take());
-                self.asked = Some(Box::pin(async move { ask(&endpoint, idle, &frame).await }));
-            }
-            let Some(asked) = &mut self.asked else { return pending().await };
-            let answer = asked.await;
-            self.asked = None;
-            let (open, frame) = answer?;
-            self.idle = Some(open);
-            return frame.ok_or(LinkError::Closed);
+        if self.asked.is_none()
+            && let Some(frame) = self.waiting.pop_front()
+        {
+            let (endpoint, idle) = (Arc::clone(&self.endpoint), self.idle.take());
+            self.asked = Some(Box::pin(async move { ask(&endpoint, idle, &frame).await }));
         }
+        let Some(asked) = &mut self.asked else { return pending().await };
+        let answer = asked.await;
+        self.asked = None;
+        let (open, frame) = answer?;
+        self.idle = Some(open);
+        frame.ok_or(LinkError::Closed)
     }
 }
 
