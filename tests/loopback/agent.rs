@@ -63,7 +63,7 @@ fn until_node(gateway: &Gateway, id: &str, state: &str) -> Value {
 }
 
 fn said(agent: &Started, what: &str) {
-    poll(&format!("`{what}`"), PATIENCE, || agent.stderr().contains(what).then_some(()));
+    poll(&format!("`{what}`"), PATIENCE, || agent.said().contains(what).then_some(()));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_wrong_token_is_told_once_and_a_right_one_is_taken_at_sighup() {
     let agent = started(&gateway);
     said(&agent, "401: the token is not known");
     poll("three attempts that are refused", PATIENCE, || (refused(&gateway) >= 3).then_some(()));
-    assert_eq!(agent.stderr().matches("401").count(), 1, "{}", agent.stderr());
+    assert_eq!(agent.said().matches("401").count(), 1, "{}", agent.said());
     gateway.scene.write("own", "1111111111111111\n");
     agent.signal(Signal::SIGHUP);
     until_node(&gateway, "one", "alive");
@@ -186,7 +186,7 @@ fn a_gateway_that_is_not_who_it_should_be_gets_nothing() {
     gateway.scene.write("agent.conf", &text);
     let agent = started(&gateway);
     said(&agent, "trying again");
-    assert!(agent.stderr().contains("certificate"), "{}", agent.stderr());
+    assert!(agent.said().contains("certificate"), "{}", agent.said());
     let ended = ended(agent, Signal::SIGTERM);
     assert!(ended.code == Some(0) && ended.stderr.contains("could not be told"), "{ended:?}");
     assert_eq!(gateway.read("/v1/view")["revision"], 0);
