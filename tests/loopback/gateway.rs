@@ -149,13 +149,23 @@ impl Gateway {
         answer.body
     }
 
+    /// Reads something that is no JSON.
+    pub fn text(&self, path: &str) -> String {
+        let mut connection = self.connect(None);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        String::from_utf8(read_all(&mut connection)).unwrap()
+    }
+
     /// The changes after a revision, until the stream has told of this one; each as its event and its data.
     pub fn watch(&self, from: u64, until: u64) -> Vec<(String, Value)> {
         let mut connection = self.connect(None);
         let request = format!("GET /v1/watch?from={from} HTTP/1.1\r\nhost: gateway\r\nauthorization: {READER}\r\n\r\n");
         connection.write_all(request.as_bytes()).unwrap();
         let (mut text, mut piece) = (String::new(), [0; 4096]);
-        while !text.contains(&format!("id: {until}\n")) && !text.contains("event: gap") {
+        let last = format!("id: {until}\n");
+        let is_over = |text: &str, begin: &str| text.find(begin).is_some_and(|at| text[at..].contains("\n\n"));
+        while !is_over(&text, &last) && !is_over(&text, "event: gap") {
             let length = connection.read(&mut piece).unwrap();
             assert!(length > 0, "the stream ended: {text}");
             text.push_str(std::str::from_utf8(&piece[..length]).unwrap());

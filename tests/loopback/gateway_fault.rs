@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 use offloadctl::sys::clock;
 use serde_json::json;
 
-use crate::gateway::{Gateway, ONE, read_all};
+use crate::gateway::{Gateway, ONE, READER, read_all};
+use crate::support::program::poll;
 
 const GOOD: &str =
     r#"{"task_id":"t","status":"running","node_id":"one","timestamp":"2026-01-02T03:04:05Z","unknown":{"a":[1]}}"#;
@@ -110,6 +111,37 @@ fn a_slow_client_and_a_foreign_one_are_cut_off_and_delay_nobody() {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     }
     assert_eq!(gateway.report("one", "t", "completed", 2).status, 200);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_cut_off_and_delays_nobody() {
+    let gateway = Gateway::start("--node-rate 1000000");
+    let mut silent = gateway.connect(None);
+    let request = format!("GET /v1/watch?from=0 HTTP/1.1\r\nhost: gateway\r\nauthorization: {READER}\r\n\r\n");
+    silent.write_all(request.as_bytes()).unwrap();
+    let watchers = || {
+        let metrics = gateway.text("/metrics");
+        metrics.lines().find_map(|line| line.strip_prefix("offloadctl_gateway_watchers ")?.parse::<u32>().ok())
+    };
+    poll("the subscriber", Duration::from_secs(10), || (watchers() == Some(1)).then_some(()));
+    // More than both ends of a connection hold: 20 batches of some 900 KB.
+    let payload = "x".repeat(15_000);
+    let batch = |number: u64| {
+        let report = |task: u64| {
+            json!({ "task_id": format!("t{task}"), "status": "running", "node_id": "one", "version": number,
+                    "timestamp": "2026-01-02T03:04:05Z", "payload": payload })
+        };
+        json!({ "reports": (0..60).map(report).collect::<Vec<_>>() }).to_string()
+    };
+    for number in 1..=20 {
+        assert_eq!(gateway.ask("POST", "/v1/status/batch", ONE, &batch(number)).status, 200);
+    }
+    let began = clock::now();
+    let events = gateway.watch(1_100, 1_200);
+    assert_eq!(events.len(), 100);
+    assert!(clock::now().since(began) < Duration::from_secs(10));
+    poll("the end of the subscription", Duration::from_secs(80), || (watchers() == Some(0)).then_some(()));
+    assert_eq!(gateway.watch(0, 1).first().map(|(name, _)| name.as_str()), Some("task"));
 }
 
 #[test]

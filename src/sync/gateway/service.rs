@@ -31,6 +31,9 @@ const ROOM_FOR_ONE: u64 = 20_000;
 /// How often a store that failed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
+/// Pause after a poll that the store could not take.
+const AFTER_REFUSAL: Duration = Duration::from_millis(50);
+
 /// Longest time without a poll: what is forgotten is not urgent.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -131,6 +134,13 @@ impl Service {
         self.hand_over(&mut machine);
         self.plan(machine.next_deadline());
         Ok((answer, place))
+    }
+
+    /// A connection of an agent is closed: that is so whether the store can take word of it or not.
+    pub fn disconnect(&self, node_id: &str) {
+        let mut machine = self.machine();
+        machine.disconnect(now(), node_id);
+        self.hand_over(&mut machine);
     }
 
     /// Reads; the answer rests on the present revision.
@@ -250,8 +260,10 @@ impl Service {
                 () = tokio::time::sleep(wait) => {}
                 () = self.replan.notified() => continue,
             }
-            // What cannot be written now will be found again by the next poll.
-            let _ = self.decide(|machine, now| machine.poll(now));
+            if self.decide(|machine, now| machine.poll(now)).is_err() {
+                // What cannot be written now is found again by a later poll; the store needs the time until then.
+                tokio::time::sleep(AFTER_REFUSAL).await;
+            }
         }
     }
 

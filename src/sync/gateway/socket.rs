@@ -65,7 +65,7 @@ impl<'a> Socket<'a> {
         match connected.and_then(|(connected, _)| connected) {
             Ok(()) => {
                 let _ = self.frames(&mut stream).await;
-                let _ = self.service.decide(|machine, now| machine.disconnect(now, &self.node_id));
+                self.service.disconnect(&self.node_id);
             }
             Err(refusal) => {
                 let _ = send(&mut stream, &self.refuse(&refusal)).await;
