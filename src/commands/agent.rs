@@ -49,8 +49,12 @@ const COALESCING: Duration = Duration::from_millis(5);
 /// a gateway may stall for longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Waits between attempts to connect: soon after a restart of the gateway, and no load on one that is away for hours.
-const BACKOFF: BackoffBounds = BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+/// The longest wait after a first failed attempt to connect.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+
+/// The longest wait of all is an interval, but never above this: a gateway that was away begins its timers anew, and an agent that comes back
+/// later than three intervals would be taken for lost.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Tasks of one node: as many as a gateway takes in a whole state.
 const MOST_TASKS: usize = 10_000;
@@ -207,7 +211,7 @@ impl Plan {
                 phase,
                 coalescing: COALESCING,
                 answer_within: ANSWER_WITHIN,
-                backoff: BACKOFF,
+                backoff: backoff(rhythm),
                 most_tasks: MOST_TASKS,
                 sources: self.sources.len(),
                 carries_state: self.config.mode == Mode::Socket,
@@ -351,4 +355,12 @@ fn wrong(error: &ConfigError) -> Failure {
             Failure::usage(error).hint("docs/guide/agent.md lists the keys")
         }
     }
+}
+
+fn backoff(rhythm: Rhythm) -> BackoffBounds {
+    let interval = match rhythm {
+        Rhythm::Fixed(interval) => interval,
+        Rhythm::Adaptive(bounds) => bounds.shortest,
+    };
+    BackoffBounds { first: FIRST_BACKOFF, longest: interval.clamp(FIRST_BACKOFF, LONGEST_BACKOFF) }
 }

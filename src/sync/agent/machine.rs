@@ -281,7 +281,7 @@ impl Machine {
     fn refused(&mut self, now: Moment, error: ErrorText, actions: &mut Vec<Action>) {
         match error.code.as_str() {
             // It is about a frame that was sent before our epoch was raised.
-            "old_epoch" if error.known_epoch.is_some_and(|known| known < self.epoch) => return,
+            "old_epoch" if error.known_epoch.is_some_and(|known| known <= self.epoch) => return,
             "old_epoch" if !self.is_accepted => {
                 self.begin_epoch(error.known_epoch.unwrap_or(self.epoch) + 1, now);
                 return;
