@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hyper::header::HeaderValue;
+use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,7 +26,7 @@ use crate::sys::clock;
 use crate::sys::host::{environment, raise_file_limit};
 use crate::sys::notify::Manager;
 use crate::sys::shutdown::Shutdown;
-use crate::wire::Trust;
+use crate::wire::{Trust, TrustPem};
 
 const EXAMPLES: &str = "Examples:
   The agent of this host, which watches its Docker containers (the name of the host is the node's):
@@ -252,7 +253,8 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
             Failure::plain(Exit::Unable, "this host has no name").hint("give `node_id` in the configuration")
         })?,
     };
-    let trust = Trust::load(&config.tls).map_err(Failure::unable)?;
+    let pem = TrustPem::read(&config.tls).map_err(Failure::unable)?;
+    let trust = Trust::from_pem(&pem).map_err(Failure::unable)?;
     // A WebSocket begins with HTTP/1.1, and requests in turn gain nothing by HTTP/2.
     let dialer = trust.dialer(&["http/1.1"]);
     let names = match args.fleet {
@@ -261,14 +263,29 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
     };
     let node = |id: String| {
         check_node_id(&id).map_err(|error| wrong(&error))?;
-        let authorization =
-            config.token(&id).map_err(|error| wrong(&error))?.map(|token| bearer(&token)).transpose()?;
-        let endpoint =
-            Endpoint { url: config.server.clone(), mode: config.mode, dialer: dialer.clone(), authorization };
+        let token = config.token(&id).map_err(|error| wrong(&error))?;
+        let digest = digest_of(config, &pem, token.as_deref());
+        let authorization = token.map(|token| bearer(&token)).transpose()?;
+        let (url, mode, dialer) = (config.server.clone(), config.mode, dialer.clone());
+        let endpoint = Endpoint { url, mode, dialer, authorization, digest };
         let live = Live { endpoint: Arc::new(endpoint), rhythm: rhythm(config), metrics: config.metrics };
         Ok(Node { id, live })
     };
     names.into_iter().map(node).collect()
+}
+
+/// What a connection depends on, so that a reload without a change of it leaves the connection alone.
+fn digest_of(config: &AgentConfig, pem: &TrustPem, token: Option<&str>) -> [u8; 32] {
+    let server = format!("{:?} {}", config.mode, config.server);
+    let parts = [
+        Some(server.as_bytes()),
+        token.map(str::as_bytes),
+        pem.ca.as_deref(),
+        pem.client_cert.as_deref(),
+        pem.client_key.as_deref(),
+    ];
+    let part = |part: Option<&[u8]>| Sha256::digest(part.unwrap_or_default());
+    parts.into_iter().fold(Sha256::new(), |hash, bytes| hash.chain_update(part(bytes))).finalize().into()
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, Failure> {

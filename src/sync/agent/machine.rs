@@ -209,8 +209,10 @@ impl Machine {
     }
 
     fn leave(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        match &self.link {
-            Link::Up(_) => {
+        match &mut self.link {
+            Link::Up(session) => {
+                // Nobody waits for answers any more: what is new goes along, whatever is still on its way.
+                session.flight = None;
                 self.flush(now, actions);
                 let (node_id, epoch) = (self.settings.node_id.clone(), self.epoch);
                 actions.push(Action::Send(FromAgent::Leave(Leave { node_id, epoch })));
