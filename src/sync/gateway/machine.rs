@@ -181,7 +181,7 @@ impl Machine {
         let (node_id, epoch, version) = (state.node_id, state.epoch, state.version);
         let answers = state.tasks.into_iter().map(|task| self.report(now, report_of(task, &node_id, epoch))).collect();
         for task_id in self.nodes.get(&node_id).map_or_else(Vec::new, |node| node.vanished(&told)) {
-            let Some(known) = self.tasks.get(&task_id) else { continue };
+            let Some(known) = self.tasks.get(&task_id).filter(|known| known.status != Status::Unknown) else { continue };
             let version = version.max(known.version + 1);
             let (status, timestamp, payload) = (Status::Unknown, now.wall, None);
             self.write_task(now, TaskRecord { status, epoch, version, timestamp, payload, ..known.clone() });

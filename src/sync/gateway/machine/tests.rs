@@ -184,6 +184,10 @@ fn a_whole_state_ends_what_it_does_not_hold_and_both_sides_agree_afterwards() {
     let outcomes: Vec<Outcome> = answers.into_iter().map(|answer| answer.unwrap().outcome).collect();
     assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Stored]);
     assert_eq!(machine.task("a").unwrap().status, Status::Unknown);
+    // That is written once, also if a restart has forgotten who told it.
+    let mut after = Machine::new(settings(), snapshot(&machine), at(2));
+    after.state(at(3), state("n", 1, &[("b", Status::Running, 2), ("c", Status::Pending, 3)])).unwrap();
+    assert_eq!(after.revision(), machine.revision());
     assert!(!machine.heartbeat(at(3), &Heartbeat { digest, ..beat("n", 1, 2) }).unwrap());
 }
 
