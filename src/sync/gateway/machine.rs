@@ -8,6 +8,7 @@ mod judge;
 mod node;
 mod offset;
 mod read;
+mod room;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -28,6 +29,10 @@ use crate::sync::record::{Change, NodeRecord, NodeState, Status, TaskRecord};
 use crate::sync::store::Snapshot;
 use judge::{Judgement, judge};
 use node::Node;
+use room::{Room, weight_of};
+
+/// Most bytes of the history: a subscriber that is further behind reads the view anew.
+const HISTORY_BYTES: usize = 128 << 20;
 
 /// What the gateway was told to do.
 #[derive(Clone, Debug)]
@@ -55,6 +60,8 @@ pub struct Machine {
     revision: u64,
     /// The newest changes, contiguous, the last one last.
     history: VecDeque<Change>,
+    history_bytes: usize,
+    room: Room,
     /// How many of them were handed out to be written.
     handed_out: u64,
     /// The planned look at each node that is watched.
@@ -75,6 +82,8 @@ impl Machine {
             nodes: BTreeMap::new(),
             revision: 0,
             history: VecDeque::new(),
+            history_bytes: 0,
+            room: Room::default(),
             handed_out: 0,
             looks: BTreeSet::new(),
             over_tasks: BTreeMap::new(),
@@ -90,6 +99,9 @@ impl Machine {
             self.nodes.iter().map(|(id, node)| (id.clone(), node.connections)).collect();
         (self.revision, self.handed_out) = (snapshot.revision, snapshot.revision);
         self.history = snapshot.history.into();
+        self.history_bytes = self.history.iter().map(weight_of).sum();
+        self.trim_history();
+        self.room = Room::default();
         self.tasks.clear();
         self.nodes.clear();
         self.looks.clear();
@@ -102,6 +114,7 @@ impl Machine {
             let node = self.nodes.entry(record.node_id.clone()).or_insert_with(|| Node::new(0));
             node.replace(None, &record);
             self.remember_end(now, &record);
+            self.room.take(&record);
             self.tasks.insert(record.task_id.clone(), record);
         }
         for (id, count) in connections {
@@ -150,6 +163,8 @@ impl Machine {
             self.check_owner(known, &report.node_id)?;
         } else if self.tasks.len() >= self.settings.most_tasks {
             return Err(Refusal::new(Code::TooMany, format!("{} tasks are kept already", self.tasks.len())));
+        } else if let Some(shortage) = self.room.shortage(&report.node_id) {
+            return Err(Refusal::new(Code::TooMany, shortage));
         }
         let known_place = known.map(|known| (known.revision, known.version));
         let (outcome, (revision, version)) = match (judge(known, &report), known_place) {
@@ -181,7 +196,9 @@ impl Machine {
         let (node_id, epoch, version) = (state.node_id, state.epoch, state.version);
         let answers = state.tasks.into_iter().map(|task| self.report(now, report_of(task, &node_id, epoch))).collect();
         for task_id in self.nodes.get(&node_id).map_or_else(Vec::new, |node| node.vanished(&told)) {
-            let Some(known) = self.tasks.get(&task_id).filter(|known| known.status != Status::Unknown) else { continue };
+            let Some(known) = self.tasks.get(&task_id).filter(|known| known.status != Status::Unknown) else {
+                continue;
+            };
             let version = version.max(known.version + 1);
             let (status, timestamp, payload) = (Status::Unknown, now.wall, None);
             self.write_task(now, TaskRecord { status, epoch, version, timestamp, payload, ..known.clone() });
@@ -361,7 +378,9 @@ impl Machine {
     fn write_task(&mut self, now: Moment, record: TaskRecord) -> u64 {
         let record = TaskRecord { revision: self.revision + 1, ..record };
         let old = self.tasks.insert(record.task_id.clone(), record.clone());
+        self.room.take(&record);
         if let Some(old) = &old {
+            self.room.leave(old);
             if old.node_id != record.node_id
                 && let Some(node) = self.nodes.get_mut(&old.node_id)
             {
@@ -376,8 +395,9 @@ impl Machine {
         self.write(Change::Task(record))
     }
 
+    /// A task that is over, or of which nobody knows any more, is kept for a while only.
     fn remember_end(&mut self, now: Moment, record: &TaskRecord) {
-        if record.status.is_final() {
+        if record.status.is_final() || record.status == Status::Unknown {
             self.over_tasks.insert(record.revision, (now.at, record.task_id.clone()));
         }
     }
@@ -407,28 +427,48 @@ impl Machine {
 
     fn write(&mut self, change: Change) -> u64 {
         self.revision += 1;
+        self.history_bytes += weight_of(&change);
         self.history.push_back(change);
-        let unwritten = (self.revision - self.handed_out) as usize;
-        if self.history.len() > self.settings.history.max(unwritten) {
-            self.history.pop_front();
-        }
+        self.trim_history();
         self.revision
+    }
+
+    /// Keeps the history within its bounds; what is not handed out to be written yet stays.
+    fn trim_history(&mut self) {
+        let unwritten = (self.revision - self.handed_out) as usize;
+        while self.history.len() > unwritten
+            && (self.history.len() > self.settings.history || self.history_bytes > HISTORY_BYTES)
+        {
+            self.history_bytes -= self.history.pop_front().as_ref().map_or(0, weight_of);
+        }
     }
 
     /// Forgets tasks that were over and nodes that had left for long enough. By our own clock and since our start: that of
     /// a node may be wrong, and what is kept too long does no harm.
     fn forget(&mut self, now: Moment) {
         while let Some(id) = due(&mut self.over_tasks, now.at, self.settings.retain_completed) {
-            self.tasks.remove(&id);
-            self.write(Change::TaskForgotten { task_id: id, revision: self.revision + 1 });
+            self.forget_task(id);
         }
         while let Some(id) = due(&mut self.left_nodes, now.at, self.settings.retain_left) {
             // A node with an open connection is about to speak again.
             if self.nodes.get(&id).is_none_or(|node| node.connections == 0) {
+                let of_node = self.tasks.values().filter(|task| task.node_id == id && !task.status.is_final());
+                let open: Vec<String> = of_node.map(|task| task.task_id.clone()).collect();
+                open.into_iter().for_each(|task_id| self.forget_task(task_id));
                 self.nodes.remove(&id);
                 self.write(Change::NodeForgotten { node_id: id, revision: self.revision + 1 });
             }
         }
+    }
+
+    fn forget_task(&mut self, task_id: String) {
+        let Some(task) = self.tasks.remove(&task_id) else { return };
+        self.room.leave(&task);
+        self.over_tasks.remove(&task.revision);
+        if let Some(node) = self.nodes.get_mut(&task.node_id) {
+            node.drop_task(&task);
+        }
+        self.write(Change::TaskForgotten { task_id, revision: self.revision + 1 });
     }
 }
 

@@ -226,6 +226,7 @@ fn who_left_is_not_lost_and_is_forgotten_after_its_time_as_tasks_are_that_are_ov
     let mut machine = machine();
     machine.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
     machine.report(at(0), report("n", "t", Status::Completed, 1)).unwrap();
+    machine.report(at(0), report("n", "open", Status::Running, 2)).unwrap();
     machine.leave(at(500), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
     machine.poll(at(100_000));
     assert_eq!(state_of(&machine, "n"), NodeState::Left);
@@ -233,7 +234,7 @@ fn who_left_is_not_lost_and_is_forgotten_after_its_time_as_tasks_are_that_are_ov
     machine.poll(at(day));
     assert!(machine.task("t").is_none() && machine.node(at(0), "n").is_some());
     machine.poll(at(day + 500));
-    assert!(machine.node(at(0), "n").is_none());
+    assert!(machine.node(at(0), "n").is_none() && machine.task("open").is_none());
     assert!(matches!(machine.history.back(), Some(Change::NodeForgotten { .. })));
 }
 
@@ -304,4 +305,18 @@ fn lists_are_paged_by_name() {
     assert_eq!(names(machine.tasks(None, 3, None)), (vec!["a".into(), "b".into(), "c".into()], Some("c".into())));
     assert_eq!(names(machine.tasks(Some("c"), 3, None)), (vec!["d".into()], None));
     assert_eq!(names(machine.tasks(None, 3, Some("y"))), (vec!["c".into(), "d".into()], None));
+}
+
+#[test]
+fn one_node_cannot_use_up_what_all_have() {
+    let settings = Settings { most_tasks: 1_000_000, ..settings() };
+    let mut machine = Machine::new(settings, Snapshot::new(), at(0));
+    let mut add =
+        |node: &str, n: u32| machine.report(at(0), report(node, &format!("{node}-{n}"), Status::Completed, 1));
+    assert!((0..20_000).all(|n| add("greedy", n).is_ok()));
+    assert_eq!(add("greedy", 20_000).unwrap_err().code, Code::TooMany);
+    assert!(add("greedy", 7).is_ok() && add("other", 1).is_ok());
+    machine.poll(at(86_400_000));
+    assert_eq!(machine.tasks(None, 1, None).items, []);
+    assert!(machine.report(at(0), report("greedy", "again", Status::Running, 1)).is_ok());
 }

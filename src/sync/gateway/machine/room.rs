@@ -1,0 +1,63 @@
+//! How much is kept, altogether and of each node, and whether there is room for more.
+//!
+//! Separate because it is the gateway's bound on its memory: whatever agents send, it keeps no more than this.
+
+use std::collections::HashMap;
+
+use crate::sync::record::{Change, TaskRecord};
+
+/// What a record takes beside its texts, about: numbers, the places in the maps that hold it, and the allocator's share.
+const BESIDE: usize = 512;
+
+/// Most tasks of one node: one node cannot use up what all have. Twice a whole state, as those that are over count too.
+const MOST_OF_NODE: usize = 20_000;
+
+/// Most bytes of all tasks together.
+const MOST_BYTES: usize = 1 << 30;
+
+/// The tasks that are kept, counted and weighed.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    bytes: usize,
+    of_nodes: HashMap<String, usize>,
+}
+
+impl Room {
+    /// A task is kept.
+    pub fn take(&mut self, task: &TaskRecord) {
+        self.bytes += weight(task);
+        *self.of_nodes.entry(task.node_id.clone()).or_default() += 1;
+    }
+
+    /// A task is no longer kept.
+    pub fn leave(&mut self, task: &TaskRecord) {
+        self.bytes = self.bytes.saturating_sub(weight(task));
+        if let Some(count) = self.of_nodes.get_mut(&task.node_id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_nodes.remove(&task.node_id);
+            }
+        }
+    }
+
+    /// Why there is no room for one more task of a node, if so.
+    pub fn shortage(&self, node_id: &str) -> Option<String> {
+        if self.bytes >= MOST_BYTES {
+            return Some(format!("{} MiB of tasks are kept already", self.bytes >> 20));
+        }
+        let count = self.of_nodes.get(node_id).copied().unwrap_or(0);
+        (count >= MOST_OF_NODE).then(|| format!("{count} tasks of node `{node_id}` are kept already"))
+    }
+}
+
+/// About how many bytes a change takes in the history.
+pub fn weight_of(change: &Change) -> usize {
+    match change {
+        Change::Task(task) => weight(task),
+        Change::Node(_) | Change::TaskForgotten { .. } | Change::NodeForgotten { .. } => BESIDE,
+    }
+}
+
+fn weight(task: &TaskRecord) -> usize {
+    BESIDE + task.task_id.len() + task.node_id.len() + task.payload.as_ref().map_or(0, |payload| payload.text().len())
+}
