@@ -214,7 +214,6 @@ impl Plan {
                 backoff: backoff(rhythm),
                 most_tasks: MOST_TASKS,
                 sources: self.sources.len(),
-                carries_state: self.config.mode == Mode::Socket,
             };
             let sources = self.sources.iter().map(|source| source.start(&node.id)).collect();
             let voice = voice(&node.id, args, &said);

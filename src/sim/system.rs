@@ -259,7 +259,6 @@ impl System {
             backoff: BackoffBounds { first: Duration::from_millis(200), longest: self.spec.interval },
             most_tasks: 1_000,
             sources: 1,
-            carries_state: true,
         };
         let seed = self.random.random();
         node.agent = Some(Agent::new(settings, moment(self.now, node.ahead_ns), seed));

@@ -353,8 +353,7 @@ impl Machine {
         let (mut frame, mut flight) = (None, Sent::default());
         if session.wants_all && is_known {
             session.wants_all = false;
-            let state = if self.settings.carries_state { self.ledger.take_state() } else { None };
-            match state {
+            match self.ledger.take_state() {
                 Some((tasks, digest, sent)) => {
                     let (version, checksum) = (digest.version, digest.checksum);
                     flight = sent;

@@ -142,8 +142,7 @@ fn request(endpoint: &Endpoint, frame: &FromAgent) -> Result<Request<Full<Bytes>
         FromAgent::Heartbeat(heartbeat) => ("/v1/heartbeat", serde_json::to_vec(heartbeat)),
         FromAgent::Reports(batch) => ("/v1/status/batch", serde_json::to_vec(batch)),
         FromAgent::Leave(leave) => ("/v1/leave", serde_json::to_vec(leave)),
-        // Invariant: a machine that was told so sends no whole states.
-        FromAgent::State(_) => return Err(LinkError::Closed),
+        FromAgent::State(state) => ("/v1/state", serde_json::to_vec(state)),
     };
     let mut request = Request::post(path)
         .header(header::HOST, endpoint.url.authority())
@@ -161,8 +160,8 @@ fn frame_of(frame: &FromAgent, status: u16, body: &[u8]) -> Result<Option<FromGa
     if status == 200 {
         return Ok(match frame {
             FromAgent::Heartbeat(_) => Some(FromGateway::Pulse(parse(body)?)),
-            FromAgent::Reports(_) => Some(FromGateway::Answers(parse(body)?)),
-            FromAgent::Leave(_) | FromAgent::State(_) => None,
+            FromAgent::Reports(_) | FromAgent::State(_) => Some(FromGateway::Answers(parse(body)?)),
+            FromAgent::Leave(_) => None,
         });
     }
     match serde_json::from_slice::<ErrorBody>(body) {

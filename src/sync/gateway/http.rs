@@ -24,7 +24,7 @@ use super::refusal::{Code, Refusal};
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
 use super::watch::Changes;
-use crate::sync::message::{self, Answers, Batch, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
+use crate::sync::message::{self, Answers, Batch, FullState, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
 
 /// Longest body of a request: a thousand reports with payloads of a kilobyte.
 pub const LONGEST_BODY: usize = 1 << 20;
@@ -45,6 +45,7 @@ enum Route {
     Status,
     StatusBatch,
     Heartbeat,
+    FullState,
     Leave,
     Tasks,
     Task(String),
@@ -102,7 +103,7 @@ impl Context {
             route => {
                 let caller = self.caller(&request)?;
                 match route {
-                    Route::Status | Route::StatusBatch | Route::Heartbeat | Route::Leave => {
+                    Route::Status | Route::StatusBatch | Route::Heartbeat | Route::FullState | Route::Leave => {
                         self.write(route, &caller, request).await
                     }
                     Route::State => upgrade::accept(&self.upgrade, &caller, request),
@@ -142,6 +143,13 @@ impl Context {
             Route::StatusBatch => {
                 let batch: Batch = parse(&body)?;
                 let (id, answers) = (batch.id, self.batch(caller, batch).await?);
+                Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
+            }
+            Route::FullState => {
+                let state: FullState = parse(&body)?;
+                caller.speaks_for(&state.node_id)?;
+                let (id, answers, place) = self.service.state(state)?;
+                self.service.settled(place).await?;
                 Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
             }
             Route::Leave => {
@@ -250,6 +258,7 @@ impl Route {
             "/v1/status/batch" => Self::StatusBatch,
             "/v1/heartbeat" => Self::Heartbeat,
             "/v1/leave" => Self::Leave,
+            "/v1/state" => Self::FullState,
             "/v1/tasks" => Self::Tasks,
             "/v1/nodes" => Self::Nodes,
             "/v1/view" => Self::View,
@@ -275,7 +284,7 @@ impl Route {
 
     const fn method(&self) -> Method {
         match self {
-            Self::Status | Self::StatusBatch | Self::Heartbeat | Self::Leave => Method::POST,
+            Self::Status | Self::StatusBatch | Self::Heartbeat | Self::FullState | Self::Leave => Method::POST,
             _ => Method::GET,
         }
     }

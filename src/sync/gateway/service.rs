@@ -17,7 +17,7 @@ use super::machine::{Machine, Moment, Settings};
 use super::rate::Bucket;
 use super::refusal::{Code, Refusal};
 use crate::model::{Stamp, WallTime};
-use crate::sync::message::{Answer, Heartbeat, Pulse, StatusReport};
+use crate::sync::message::{Answer, FullState, Heartbeat, Pulse, StatusReport};
 use crate::sync::store::committer::Committer;
 use crate::sync::store::{MetadataStore, StoreError};
 use crate::sys::clock;
@@ -195,6 +195,17 @@ impl Service {
         };
         let (answers, place) = self.decide(take)?;
         Ok((answers, Place { revision: newest, ..place }))
+    }
+
+    /// Takes everything that a node knows; with the number of the frame and one answer for each task.
+    ///
+    /// # Errors
+    /// When the machine refuses it as a whole.
+    pub fn state(&self, state: FullState) -> Result<(u64, Vec<Answer>, Place), Refusal> {
+        self.allow(&state.node_id, state.tasks.len() as u64)?;
+        let id = state.id;
+        let (answers, place) = self.decide(|machine, now| machine.state(now, state))?;
+        Ok((id, answers?.into_iter().map(|answer| self.told(answer)).collect(), place))
     }
 
     /// Whether a node may send so many messages now.

@@ -175,11 +175,9 @@ impl<'a> Socket<'a> {
             }
             FromAgent::State(state) => {
                 self.caller.speaks_for(&state.node_id)?;
-                self.service.allow(&self.node_id, state.tasks.len() as u64)?;
-                let (id, epoch) = (state.id, state.epoch);
-                let (answers, place) = self.service.decide(|machine, now| machine.state(now, state))?;
+                let epoch = state.epoch;
+                let (id, answers, place) = self.service.state(state)?;
                 self.epoch = Some(epoch);
-                let answers = answers?.into_iter().map(|answer| self.service.told(answer)).collect();
                 self.pending.push_back((place, FromGateway::Answers(Answers { id, answers })));
                 Ok(Then::Nothing)
             }

@@ -28,8 +28,6 @@ pub struct Settings {
     pub most_tasks: usize,
     /// Sources whose first word is waited for before the gateway is told everything.
     pub sources: usize,
-    /// Whether the connection carries whole states; plain requests do not.
-    pub carries_state: bool,
 }
 
 /// Something that happened.

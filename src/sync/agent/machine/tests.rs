@@ -336,18 +336,6 @@ fn too_many_tasks_drop_the_oldest_end_first_and_then_refuse() {
 }
 
 #[test]
-fn without_whole_states_everything_is_reported() {
-    let (mut world, actions) =
-        World::connected(Settings { carries_state: false, ..settings() }, vec![seen("a", Running), seen("b", Running)]);
-    assert_eq!(said(batch(&actions)).len(), 2);
-    world.accept(&actions);
-    world.input(Input::Disconnected);
-    world.ms = world.machine.next_deadline().unwrap().as_nanos().div_ceil(1_000_000);
-    world.input(Input::Tick);
-    assert_eq!(said(batch(&world.input(Input::Connected))).len(), 2);
-}
-
-#[test]
 fn a_state_beyond_one_frame_goes_in_batches() {
     let tasks = (0..5_000).map(|n| seen(&format!("task-{n}"), Running)).collect();
     let (mut world, mut actions) = World::connected(Settings { most_tasks: 10_000, ..settings() }, tasks);

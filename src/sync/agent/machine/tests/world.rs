@@ -25,7 +25,6 @@ pub fn settings() -> Settings {
         backoff: BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) },
         most_tasks: 10,
         sources: 1,
-        carries_state: true,
     }
 }
 
