@@ -16,7 +16,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use offloadctl::wire::{TlsSpec, Trust};
@@ -33,6 +33,8 @@ struct Load {
     address: String,
     dialer: offloadctl::wire::Dialer,
     kind: String,
+    /// The start of these agents: what an earlier run sent to the same gateway is older.
+    epoch: u64,
     /// Pause between two frames of a connection; none in a closed loop.
     gap: Option<Duration>,
     from: Instant,
@@ -72,6 +74,7 @@ fn main() -> Result<(), Failure> {
         address: address.clone(),
         dialer: trust.dialer(&["http/1.1"]),
         kind: kind.clone(),
+        epoch: SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as u64,
         gap,
         from,
         until: from + span,
@@ -119,6 +122,8 @@ async fn lane(load: Rc<Load>, phase: f64, node: String, token: String) -> Result
     let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(1 << 20);
     let (mut socket, _) = client_async_with_config(request, tls, Some(config)).await?;
     tokio::time::sleep_until((load.from + load.gap.unwrap_or_default().mul_f64(phase)).into()).await;
+    // A repetition or an older report would be answered without any work.
+    let answer = if load.kind == "report" { "\"stored\"" } else { "\"pulse\"" };
     let mut next = Instant::now();
     for number in 1_u64.. {
         if load.kind == "idle" {
@@ -132,9 +137,9 @@ async fn lane(load: Rc<Load>, phase: f64, node: String, token: String) -> Result
         if sent >= load.until {
             break;
         }
-        socket.send(Message::text(frame(&load.kind, &node, number))).await?;
+        socket.send(Message::text(frame(&load, &node, number))).await?;
         match socket.next().await {
-            Some(Ok(Message::Text(text))) if !text.contains("\"error\"") => {}
+            Some(Ok(Message::Text(text))) if text.contains(answer) => {}
             other => return Err(format!("{node} {number}: {other:?}").into()),
         }
         // From the plan, where there is one: a gateway that stalls delays what was to be sent meanwhile.
@@ -144,14 +149,15 @@ async fn lane(load: Rc<Load>, phase: f64, node: String, token: String) -> Result
     Ok(())
 }
 
-fn frame(kind: &str, node: &str, number: u64) -> String {
-    if kind == "heartbeat" {
+fn frame(load: &Load, node: &str, number: u64) -> String {
+    let epoch = load.epoch;
+    if load.kind == "heartbeat" {
         return format!(
-            "{{\"heartbeat\":{{\"node_id\":\"{node}\",\"epoch\":1,\"seq\":{number},\"next_interval_ms\":60000}}}}"
+            "{{\"heartbeat\":{{\"node_id\":\"{node}\",\"epoch\":{epoch},\"seq\":{number},\"next_interval_ms\":60000}}}}"
         );
     }
     let status = if number.is_multiple_of(2) { "running" } else { "pending" };
     format!(
-        "{{\"reports\":{{\"id\":{number},\"reports\":[{{\"task_id\":\"{node}-task\",\"node_id\":\"{node}\",\"status\":\"{status}\",\"timestamp\":\"2026-01-02T03:04:05Z\",\"epoch\":1,\"version\":{number}}}]}}}}"
+        "{{\"reports\":{{\"id\":{number},\"reports\":[{{\"task_id\":\"{node}-task\",\"node_id\":\"{node}\",\"status\":\"{status}\",\"timestamp\":\"2026-01-02T03:04:05Z\",\"epoch\":{epoch},\"version\":{number}}}]}}}}"
     )
 }

@@ -1,8 +1,9 @@
 //! `offloadctl gateway`: the gateway as a service, and copies of what it keeps.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,12 +17,12 @@ use crate::error::{Exit, Failure};
 use crate::sync::gateway::access::Access;
 use crate::sync::gateway::listen::{SharedConfig, listen};
 use crate::sync::gateway::machine::Settings;
-use crate::sync::gateway::service::{OpenStore, Service, ServiceError};
+use crate::sync::gateway::service::{OpenStore, Service, ServiceError, Voice};
 use crate::sync::gateway::tls::{Identity, TlsFiles};
 use crate::sync::store::backup::{self, Summary};
 use crate::sync::store::embedded::EmbeddedStore;
 use crate::sync::store::memory::MemoryStore;
-use crate::sync::store::{HISTORY, MetadataStore};
+use crate::sync::store::{HISTORY, MetadataStore, StoreError};
 use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
@@ -136,7 +137,7 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
     let (access, identity) = (args.access()?, args.identity()?);
     let open = args.open_store()?;
     let service =
-        Service::start(args.settings(), open, access, args.node_rate).map_err(|error| cannot_start(&error))?;
+        Service::start(args.settings(), open, access, args.node_rate, voice()).map_err(|error| cannot_start(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -157,6 +158,23 @@ fn copy(action: &Action) -> Result<Exit, Failure> {
         copied.map_err(|error| error.hint().into_iter().fold(Failure::unable(&error), Failure::hint))?;
     console::say(format!("{done}: {tasks} tasks and {nodes} nodes at revision {revision}, as of {created_at}"));
     Ok(Exit::Fine)
+}
+
+/// A store is made at the start only: later, a file that is gone is a fault and not a beginning.
+fn opened(folder: &Path, is_first: bool) -> Result<EmbeddedStore, StoreError> {
+    if is_first { EmbeddedStore::open_or_create(folder, HISTORY) } else { EmbeddedStore::open(folder, HISTORY) }
+}
+
+/// Says each thing once, until something else is said: a disk that stays full is no news every two seconds.
+fn voice() -> Voice {
+    let last = Mutex::new(String::new());
+    Arc::new(move |text: String| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != text {
+            console::say(format!("gateway: {text}"));
+            *last = text;
+        }
+    })
 }
 
 fn cannot_start(error: &ServiceError) -> Failure {
@@ -232,9 +250,9 @@ impl GatewayArgs {
                 Ok(Box::new(|| Ok(Box::new(MemoryStore::new(HISTORY)) as Box<dyn MetadataStore>)))
             }
             (StoreKind::Embedded, Some(folder)) => {
-                let folder: PathBuf = folder.clone();
+                let (folder, is_first) = (folder.clone(), AtomicBool::new(true));
                 Ok(Box::new(move || {
-                    Ok(Box::new(EmbeddedStore::open_or_create(&folder, HISTORY)?) as Box<dyn MetadataStore>)
+                    Ok(Box::new(opened(&folder, is_first.swap(false, Ordering::Relaxed))?) as Box<dyn MetadataStore>)
                 }))
             }
             (StoreKind::Embedded, None) => Err(Failure::plain(Exit::Usage, "the embedded store needs a folder")

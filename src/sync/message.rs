@@ -225,6 +225,22 @@ pub struct TaskState {
     pub payload: Option<Payload>,
 }
 
+impl TaskState {
+    /// The same as a report of its own.
+    #[must_use]
+    pub fn report(self, node_id: &str, epoch: u64) -> StatusReport {
+        StatusReport {
+            task_id: self.task_id,
+            status: self.status,
+            node_id: node_id.to_owned(),
+            timestamp: self.timestamp,
+            version: Some(self.version),
+            epoch: Some(epoch),
+            payload: self.payload,
+        }
+    }
+}
+
 /// A goodbye: the node has left, it is not lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leave {

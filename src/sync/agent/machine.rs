@@ -283,7 +283,7 @@ impl Machine {
             // It is about a frame that was sent before our epoch was raised.
             "old_epoch" if error.known_epoch.is_some_and(|known| known <= self.epoch) => return,
             "old_epoch" if !self.is_accepted => {
-                self.begin_epoch(error.known_epoch.unwrap_or(self.epoch) + 1, now);
+                self.begin_epoch(error.known_epoch.unwrap_or(self.epoch).saturating_add(1), now);
                 return;
             }
             "old_epoch" | "superseded" => {

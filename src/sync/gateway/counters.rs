@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::machine::{Counts, Machine};
 use super::refusal::Code;
 use crate::sync::message::Outcome;
-use crate::sync::store::StoreError;
 
 /// Counters since the start.
 #[derive(Debug, Default)]
@@ -64,7 +63,7 @@ impl Counters {
     }
 
     /// The store could not be opened again.
-    pub fn store_failed(&self, _error: &StoreError) {
+    pub fn store_failed(&self) {
         self.store_failures.fetch_add(1, Ordering::Relaxed);
     }
 

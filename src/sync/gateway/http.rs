@@ -155,6 +155,7 @@ impl Context {
             Route::Leave => {
                 let leave: Leave = parse(&body)?;
                 caller.speaks_for(&leave.node_id)?;
+                self.service.allow(&leave.node_id, 1)?;
                 let (left, place) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
                 left?;
                 self.service.settled(place).await?;
@@ -228,7 +229,7 @@ impl Context {
             }
             Route::Watch => {
                 caller.reads(None)?;
-                return Ok(self.watch(query.from.or_else(|| last_event_id(request))));
+                return Ok(self.watch(last_event_id(request)?.or(query.from)));
             }
             _ => {
                 caller.reads(None)?;
@@ -314,8 +315,11 @@ impl Query {
 }
 
 /// Where a subscriber that lost its connection goes on, by the rules of Server-Sent Events.
-fn last_event_id(request: &Request<Incoming>) -> Option<u64> {
-    request.headers().get("last-event-id")?.to_str().ok()?.parse().ok()
+fn last_event_id(request: &Request<Incoming>) -> Result<Option<u64>, Refusal> {
+    let Some(header) = request.headers().get("last-event-id") else { return Ok(None) };
+    let revision = header.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || Refusal::new(Code::InvalidReport, "`Last-Event-ID` is not a revision");
+    revision.map(Some).ok_or_else(wrong)
 }
 
 fn view(lineage: &str, revision: u64, counts: &Counts) -> serde_json::Value {

@@ -23,16 +23,19 @@ pub use read::{Counts, NodeView, TaskView, View};
 use super::refusal::Code;
 use crate::detect::{Detector, DetectorSpec};
 use crate::model::Stamp;
-use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport, TaskState};
+use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport};
 pub use crate::sync::moment::Moment;
 use crate::sync::record::{Change, NodeRecord, NodeState, Status, TaskRecord};
 use crate::sync::store::Snapshot;
 use judge::{Judgement, judge};
-use node::Node;
+use node::{Node, is_near};
 use room::{Room, weight_of};
 
 /// Most bytes of the history: a subscriber that is further behind reads the view anew.
 const HISTORY_BYTES: usize = 128 << 20;
+
+/// Changes of one poll, about: what the store's queue holds many times.
+const MOST_AT_ONCE: u64 = 10_000;
 
 /// What the gateway was told to do.
 #[derive(Clone, Debug)]
@@ -159,13 +162,9 @@ impl Machine {
     pub fn report(&mut self, now: Moment, report: StatusReport) -> Result<Receipt, Refusal> {
         validate::report(&report, now.wall)?;
         let known = self.tasks.get(&report.task_id);
-        if let Some(known) = known {
-            self.check_owner(known, &report.node_id)?;
-        } else if self.tasks.len() >= self.settings.most_tasks {
-            return Err(Refusal::new(Code::TooMany, format!("{} tasks are kept already", self.tasks.len())));
-        } else if let Some(shortage) = self.room.shortage(&report.node_id) {
-            return Err(Refusal::new(Code::TooMany, shortage));
-        }
+        report.epoch.map_or(Ok(()), |epoch| self.check_epoch(&report.node_id, epoch))?;
+        known.map_or(Ok(()), |known| self.check_owner(known, &report.node_id))?;
+        self.room.check(known, &report, self.settings.most_tasks)?;
         let known_place = known.map(|known| (known.revision, known.version));
         let (outcome, (revision, version)) = match (judge(known, &report), known_place) {
             (Judgement::Store { epoch, version }, _) => {
@@ -194,7 +193,7 @@ impl Machine {
         self.enter(&state.node_id, state.epoch)?;
         let told: BTreeSet<String> = state.tasks.iter().map(|task| task.task_id.clone()).collect();
         let (node_id, epoch, version) = (state.node_id, state.epoch, state.version);
-        let answers = state.tasks.into_iter().map(|task| self.report(now, report_of(task, &node_id, epoch))).collect();
+        let answers = state.tasks.into_iter().map(|task| self.report(now, task.report(&node_id, epoch))).collect();
         for task_id in self.nodes.get(&node_id).map_or_else(Vec::new, |node| node.vanished(&told)) {
             let Some(known) = self.tasks.get(&task_id).filter(|known| known.status != Status::Unknown) else {
                 continue;
@@ -226,7 +225,7 @@ impl Machine {
             let is_written = node.record.as_ref().is_some_and(|record| {
                 record.state == NodeState::Alive
                     && record.epoch == heartbeat.epoch
-                    && record.interval_ms >= heartbeat.next_interval_ms
+                    && is_near(record.interval_ms, heartbeat.next_interval_ms)
             });
             if is_believed && !is_written {
                 self.write_node(now, id, NodeState::Alive);
@@ -268,19 +267,25 @@ impl Machine {
             (node.detector, node.last) = (None, None);
             self.looks.remove(&(node.planned.take().unwrap_or(now.at), leave.node_id.clone()));
         }
-        self.write_node(now, &leave.node_id, NodeState::Left);
+        let node = self.nodes.get(&leave.node_id).and_then(|node| node.record.as_ref());
+        if node.is_none_or(|record| record.state != NodeState::Left || record.epoch != leave.epoch) {
+            self.write_node(now, &leave.node_id, NodeState::Left);
+        }
         Ok(())
     }
 
     /// Does what is due: suspicions, and the end of what is no longer kept.
     pub fn poll(&mut self, now: Moment) {
+        // The rest is due at once again; the store gets it in portions.
+        let most = self.revision + MOST_AT_ONCE;
         while let Some((at, _)) = self.looks.first()
             && *at <= now.at
+            && self.revision < most
         {
             let Some((_, id)) = self.looks.pop_first() else { break };
             self.look(now, &id);
         }
-        self.forget(now);
+        self.forget(now, most);
     }
 
     /// When to poll next, at the latest.
@@ -322,20 +327,25 @@ impl Machine {
 
     /// The node as of this epoch; a later epoch begins it anew.
     fn enter(&mut self, node_id: &str, epoch: u64) -> Result<(), Refusal> {
+        self.check_epoch(node_id, epoch)?;
         if !self.nodes.contains_key(node_id) {
             self.make_room(node_id)?;
             self.nodes.insert(node_id.to_owned(), Node::new(epoch));
         }
         let Some(node) = self.nodes.get_mut(node_id) else { return Ok(()) };
-        if epoch < node.epoch {
-            let message =
-                format!("an agent of `{node_id}` with epoch {} is known, which is later than {epoch}", node.epoch);
-            return Err(Refusal { known_epoch: Some(node.epoch), ..Refusal::new(Code::OldEpoch, message) });
-        }
         if epoch > node.epoch {
             node.restart(epoch);
         }
         Ok(())
+    }
+
+    fn check_epoch(&self, node_id: &str, epoch: u64) -> Result<(), Refusal> {
+        let known = self.nodes.get(node_id).map_or(0, |node| node.epoch);
+        if epoch >= known {
+            return Ok(());
+        }
+        let message = format!("an agent of `{node_id}` with epoch {known} is known, which is later than {epoch}");
+        Err(Refusal { known_epoch: Some(known), ..Refusal::new(Code::OldEpoch, message) })
     }
 
     fn make_room(&self, node_id: &str) -> Result<(), Refusal> {
@@ -404,10 +414,11 @@ impl Machine {
 
     fn write_node(&mut self, now: Moment, id: &str, state: NodeState) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let promised = node.last.map_or(0, |last| last.promised.as_millis() as u64);
-        // Rounded up, so that an interval that grows by and by is not written each time.
+        let promised = node.last.map(|last| last.promised.as_millis() as u64);
+        // Rounded up, and kept while it is near enough, so that an interval that changes by and by is not written each time.
         let before = node.record.as_ref().map_or(0, |record| record.interval_ms);
-        let interval_ms = if promised > before { promised.next_power_of_two() } else { before };
+        let far = promised.filter(|promised| !is_near(before, *promised));
+        let interval_ms = far.map_or(before, u64::next_power_of_two);
         let record = NodeRecord {
             node_id: id.to_owned(),
             state,
@@ -445,11 +456,15 @@ impl Machine {
 
     /// Forgets tasks that were over and nodes that had left for long enough. By our own clock and since our start: that of
     /// a node may be wrong, and what is kept too long does no harm.
-    fn forget(&mut self, now: Moment) {
-        while let Some(id) = due(&mut self.over_tasks, now.at, self.settings.retain_completed) {
+    fn forget(&mut self, now: Moment, most: u64) {
+        while self.revision < most
+            && let Some(id) = due(&mut self.over_tasks, now.at, self.settings.retain_completed)
+        {
             self.forget_task(id);
         }
-        while let Some(id) = due(&mut self.left_nodes, now.at, self.settings.retain_left) {
+        while self.revision < most
+            && let Some(id) = due(&mut self.left_nodes, now.at, self.settings.retain_left)
+        {
             // A node with an open connection is about to speak again.
             if self.nodes.get(&id).is_none_or(|node| node.connections == 0) {
                 let of_node = self.tasks.values().filter(|task| task.node_id == id && !task.status.is_final());
@@ -476,16 +491,4 @@ impl Machine {
 fn due(over: &mut BTreeMap<u64, (Stamp, String)>, now: Stamp, kept: Duration) -> Option<String> {
     let entry = over.first_entry().filter(|entry| now >= entry.get().0 + kept)?;
     Some(entry.remove().1)
-}
-
-fn report_of(task: TaskState, node_id: &str, epoch: u64) -> StatusReport {
-    StatusReport {
-        task_id: task.task_id,
-        status: task.status,
-        node_id: node_id.to_owned(),
-        timestamp: task.timestamp,
-        version: Some(task.version),
-        epoch: Some(epoch),
-        payload: task.payload,
-    }
 }

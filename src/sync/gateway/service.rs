@@ -51,6 +51,9 @@ pub enum ServiceError {
     Thread(#[from] std::io::Error),
 }
 
+/// Tells a person.
+pub type Voice = Arc<dyn Fn(String) + Send + Sync>;
+
 /// How far the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durable {
@@ -67,6 +70,7 @@ pub struct Service {
     machine: Mutex<Machine>,
     committer: RwLock<Option<Committer>>,
     open: OpenStore,
+    voice: Voice,
     durable: watch::Sender<Durable>,
     access: RwLock<Arc<Access>>,
     buckets: Mutex<HashMap<String, Bucket>>,
@@ -100,6 +104,7 @@ impl Service {
         open: OpenStore,
         access: Access,
         node_rate: u32,
+        voice: Voice,
     ) -> Result<Arc<Self>, ServiceError> {
         let mut store = open()?;
         let snapshot = store.load()?;
@@ -109,6 +114,7 @@ impl Service {
             machine: Mutex::new(Machine::new(settings, snapshot, now())),
             committer: RwLock::new(None),
             open,
+            voice,
             durable,
             access: RwLock::new(Arc::new(access)),
             buckets: Mutex::new(HashMap::new()),
@@ -169,7 +175,14 @@ impl Service {
     /// # Errors
     /// When the machine refuses it.
     pub fn heartbeat(&self, received: Moment, heartbeat: &Heartbeat) -> Result<Pulse, Refusal> {
-        let (resync, _) = self.decide(|machine, now| machine.heartbeat(now, heartbeat))?;
+        // Heard even while much waits for the store: a heartbeat writes one record at most, and nobody may be accused because
+        // others report more than a disk takes.
+        let mut machine = self.machine();
+        self.check_failed()?;
+        let resync = machine.heartbeat(now(), heartbeat);
+        self.hand_over(&mut machine);
+        self.plan(machine.next_deadline());
+        drop(machine);
         let (seq, t1, resync) = (heartbeat.seq, heartbeat.t1, resync?);
         self.counters.heartbeat();
         Ok(Pulse { seq, t1, t2: unix_nanos(received.wall), t3: unix_nanos(clock::wall_now()), resync })
@@ -181,7 +194,7 @@ impl Service {
     /// When none of them can be taken.
     pub fn reports(&self, caller: &Caller, reports: Vec<StatusReport>) -> Result<(Vec<Answer>, Place), Refusal> {
         if let Caller::Node(own) = caller {
-            self.allow(own, reports.len() as u64)?;
+            self.allow(own, reports.len().max(1) as u64)?;
         }
         let mut newest = 0;
         let take = |machine: &mut Machine, now: Moment| -> Vec<Answer> {
@@ -202,7 +215,7 @@ impl Service {
     /// # Errors
     /// When the machine refuses it as a whole.
     pub fn state(&self, state: FullState) -> Result<(u64, Vec<Answer>, Place), Refusal> {
-        self.allow(&state.node_id, state.tasks.len() as u64)?;
+        self.allow(&state.node_id, state.tasks.len().max(1) as u64)?;
         let id = state.id;
         let (answers, place) = self.decide(|machine, now| machine.state(now, state))?;
         Ok((id, answers?.into_iter().map(|answer| self.told(answer)).collect(), place))
@@ -229,8 +242,10 @@ impl Service {
     /// The counters as OpenMetrics text.
     pub fn metrics(&self) -> String {
         let durable = self.durable.borrow().revision;
-        let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
-        let figures = committer.as_ref().map(Committer::figures).unwrap_or_default();
+        let figures = {
+            let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
+            committer.as_ref().map(Committer::figures).unwrap_or_default()
+        };
         let machine = self.machine();
         let store = [
             ("store_batches", "Commits of the store since it was opened.", figures.batches as f64),
@@ -290,15 +305,20 @@ impl Service {
 
     /// The generation of the store, if it takes changes and keeps up.
     fn check_store(&self, revision: u64) -> Result<u64, Refusal> {
+        self.check_failed()?;
         let durable = *self.durable.borrow();
-        if durable.has_failed {
-            return Err(Refusal::new(Code::StoreUnavailable, "the store takes no changes at present"));
-        }
         let waiting = revision - durable.revision;
         if waiting + ROOM_FOR_ONE > MOST_WAITING as u64 {
             return Err(Refusal::new(Code::Overloaded, format!("{waiting} changes wait for the store")));
         }
         Ok(durable.generation)
+    }
+
+    fn check_failed(&self) -> Result<(), Refusal> {
+        if self.durable.borrow().has_failed {
+            return Err(Refusal::new(Code::StoreUnavailable, "the store takes no changes at present"));
+        }
+        Ok(())
     }
 
     /// In the order of their revisions, because the lock of the machine is held.
@@ -324,11 +344,14 @@ impl Service {
     }
 
     fn attach(&self, store: Box<dyn MetadataStore>) -> Result<(), ServiceError> {
-        let durable = self.durable.clone();
+        let (durable, voice) = (self.durable.clone(), Arc::clone(&self.voice));
         let listener = move |written: Result<u64, StoreError>| {
             durable.send_modify(|durable| match written {
                 Ok(revision) => durable.revision = revision,
-                Err(_) => durable.has_failed = true,
+                Err(error) => {
+                    voice(said("the store failed, and nothing is taken until it is open again", &error));
+                    durable.has_failed = true;
+                }
             });
         };
         let committer = Committer::start(store, MOST_WAITING, Box::new(listener))?;
@@ -336,23 +359,42 @@ impl Service {
         Ok(())
     }
 
-    /// Opens a store that failed, and sets the machine back to what it knows.
+    /// Opens a store that failed, and sets the machine back to what it knows. One that is not the store from before is not
+    /// taken: what was acknowledged is not in it.
     fn reopen(&self) {
-        self.close();
-        let opened = (self.open)().and_then(|mut store| Ok((store.load()?, store)));
+        let before = self.committer.write().unwrap_or_else(PoisonError::into_inner).take().and_then(Committer::close);
+        // One that was only too slow is still good; any other has to be opened anew, which its lock allows once it is gone.
+        let good = before.and_then(|mut store| Some((store.load().ok()?, store)));
+        let opened = match good {
+            Some(good) => Ok(good),
+            None => (self.open)().and_then(|mut store| Ok((store.load()?, store))),
+        };
         match opened {
+            Ok((snapshot, _)) if snapshot.lineage != self.lineage => {
+                (self.voice)("another store is in the place of the one that failed: bring that one back".to_owned());
+            }
             Ok((snapshot, store)) => {
                 let revision = snapshot.revision;
                 self.machine().restore(snapshot, now());
                 if self.attach(store).is_ok() {
+                    (self.voice)(format!("the store is open again, at revision {revision}"));
                     self.durable.send_modify(|durable| {
                         *durable = Durable { revision, generation: durable.generation + 1, has_failed: false };
                     });
                 }
             }
-            Err(error) => self.counters.store_failed(&error),
+            Err(error) => {
+                self.counters.store_failed();
+                (self.voice)(said("the store cannot be opened again", &error));
+            }
         }
     }
+}
+
+/// An error of the store with its next step.
+fn said(what: &str, error: &StoreError) -> String {
+    let hint = error.hint().map(|hint| format!("\n hint: {hint}")).unwrap_or_default();
+    format!("{what}: {error}{hint}")
 }
 
 /// Now, on both clocks.

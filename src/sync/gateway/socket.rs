@@ -183,6 +183,7 @@ impl<'a> Socket<'a> {
             }
             FromAgent::Leave(leave) => {
                 self.caller.speaks_for(&leave.node_id)?;
+                self.service.allow(&self.node_id, 1)?;
                 let (left, _) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
                 left.map(|()| Then::Close(None))
             }

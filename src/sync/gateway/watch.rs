@@ -1,8 +1,8 @@
 //! The stream of changes that a scheduler subscribes to, as Server-Sent Events.
 //!
 //! A subscriber holds nothing but its position: each time its connection has room, the changes after it are read from the
-//! history that all share. One that is slow falls behind and delays nobody. One that fell half of the history behind is
-//! told where to resume and cut off; one that comes back too late is told of the gap.
+//! history that all share. One that is slow falls behind and delays nobody; one whose connection takes
+//! nothing for 30 s is cut off by the kernel, and resumes after what it got. Who comes back too late is told of the gap.
 
 use std::pin::Pin;
 use std::sync::Arc;

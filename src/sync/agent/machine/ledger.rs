@@ -183,12 +183,12 @@ impl Ledger {
     /// Takes everything to be sent as one whole state; `None` if it does not fit into a frame. Tasks that vanished are not in
     /// it: that alone makes them unknown.
     pub fn take_state(&mut self) -> Option<(Vec<TaskState>, Digest, Sent)> {
-        let gone: Vec<String> = self.tasks.iter().filter(|(_, task)| task.is_gone).map(|(id, _)| id.clone()).collect();
-        gone.iter().for_each(|id| self.forget(id));
-        let bytes: usize = self.tasks.iter().map(|(id, task)| size(id, task)).sum();
-        if bytes > MOST_BYTES {
+        let told = self.tasks.iter().filter(|(_, task)| !task.is_gone);
+        if told.map(|(id, task)| size(id, task)).sum::<usize>() > MOST_BYTES {
             return None;
         }
+        let gone: Vec<String> = self.tasks.iter().filter(|(_, task)| task.is_gone).map(|(id, _)| id.clone()).collect();
+        gone.iter().for_each(|id| self.forget(id));
         self.unsent.clear();
         // From here on both sides agree on what this state tells, and on nothing else.
         self.sum = StateSum::zero();

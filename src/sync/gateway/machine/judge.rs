@@ -32,7 +32,11 @@ pub fn judge(known: Option<&TaskRecord>, report: &StatusReport) -> Judgement {
     };
     let epoch = report.epoch.unwrap_or(known.epoch);
     if known.node_id != report.node_id {
-        // The epochs of two agents cannot be compared; whether the other may have the task was decided before.
+        // The epochs of two agents cannot be compared; whether the other may have the task was decided before. An end is
+        // only undone by what began after it: a node that was away may still tell of its part.
+        if known.status.is_final() && report.timestamp <= known.timestamp {
+            return Judgement::Stale;
+        }
         return Judgement::Store {
             epoch: report.epoch.unwrap_or(0),
             version: report.version.unwrap_or(known.version + 1),
@@ -100,6 +104,15 @@ mod tests {
         let payload = StatusReport { payload: Payload::parse("{}").ok(), ..report(Some(2), Some(5)) };
         assert_eq!(judge(Some(&known(2, 5)), &payload), Judgement::Conflict);
         assert_eq!(judge(Some(&known(2, 5)), &report(Some(2), Some(5))), Judgement::Duplicate);
+    }
+
+    #[test]
+    fn a_node_that_was_away_does_not_undo_the_end_that_another_reported() {
+        let ended = TaskRecord { status: Completed, timestamp: WallTime::from_unix_nanos(5), ..known(9, 9) };
+        let late = StatusReport { node_id: "other".to_owned(), ..report(Some(1), Some(3)) };
+        assert_eq!(judge(Some(&ended), &late), Judgement::Stale);
+        let again = StatusReport { timestamp: WallTime::from_unix_nanos(6), ..late };
+        assert_eq!(judge(Some(&ended), &again), Judgement::Store { epoch: 1, version: 3 });
     }
 
     #[test]

@@ -155,3 +155,8 @@ impl Node {
         }
     }
 }
+
+/// Whether an interval that was written is that of a promise, or a little more.
+pub const fn is_near(written_ms: u64, promised_ms: u64) -> bool {
+    written_ms >= promised_ms && written_ms <= 4 * promised_ms.next_power_of_two()
+}

@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use crate::sync::gateway::refusal::{Code, Refusal};
+use crate::sync::message::StatusReport;
 use crate::sync::record::{Change, TaskRecord};
 
 /// What a record takes beside its texts, about: numbers, the places in the maps that hold it, and the allocator's share.
@@ -18,6 +20,7 @@ const MOST_BYTES: usize = 1 << 30;
 /// The tasks that are kept, counted and weighed.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
+    count: usize,
     bytes: usize,
     of_nodes: HashMap<String, usize>,
 }
@@ -25,12 +28,14 @@ pub struct Room {
 impl Room {
     /// A task is kept.
     pub fn take(&mut self, task: &TaskRecord) {
+        self.count += 1;
         self.bytes += weight(task);
         *self.of_nodes.entry(task.node_id.clone()).or_default() += 1;
     }
 
     /// A task is no longer kept.
     pub fn leave(&mut self, task: &TaskRecord) {
+        self.count = self.count.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(weight(task));
         if let Some(count) = self.of_nodes.get_mut(&task.node_id) {
             *count = count.saturating_sub(1);
@@ -40,13 +45,24 @@ impl Room {
         }
     }
 
-    /// Why there is no room for one more task of a node, if so.
-    pub fn shortage(&self, node_id: &str) -> Option<String> {
-        if self.bytes >= MOST_BYTES {
-            return Some(format!("{} MiB of tasks are kept already", self.bytes >> 20));
-        }
-        let count = self.of_nodes.get(node_id).copied().unwrap_or(0);
-        (count >= MOST_OF_NODE).then(|| format!("{count} tasks of node `{node_id}` are kept already"))
+    /// Whether there is room for a report, which replaces what is known of its task.
+    ///
+    /// # Errors
+    /// When it would take more, and as much is kept as may be.
+    pub fn check(&self, known: Option<&TaskRecord>, report: &StatusReport, most: usize) -> Result<(), Refusal> {
+        let is_new_to_node = known.is_none_or(|known| known.node_id != report.node_id);
+        let grows = known.is_none_or(|known| known.payload.is_none() && report.payload.is_some());
+        let of_node = self.of_nodes.get(&report.node_id).copied().unwrap_or(0);
+        let shortage = if known.is_none() && self.count >= most {
+            format!("{} tasks are kept already", self.count)
+        } else if is_new_to_node && of_node >= MOST_OF_NODE {
+            format!("{of_node} tasks of node `{}` are kept already", report.node_id)
+        } else if (is_new_to_node || grows) && self.bytes >= MOST_BYTES {
+            format!("{} MiB of tasks are kept already", self.bytes >> 20)
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(Code::TooMany, shortage))
     }
 }
 

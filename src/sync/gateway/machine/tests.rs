@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::WallTime;
 use crate::sync::checksum::StateSum;
-use crate::sync::message::Digest;
+use crate::sync::message::{Digest, TaskState};
 
 fn at(ms: u64) -> Moment {
     let nanos = 1_790_000_000_000_000_000 + i128::from(ms) * 1_000_000;
@@ -317,6 +317,9 @@ fn one_node_cannot_use_up_what_all_have() {
     assert_eq!(add("greedy", 20_000).unwrap_err().code, Code::TooMany);
     assert!(add("greedy", 7).is_ok() && add("other", 1).is_ok());
     machine.poll(at(86_400_000));
+    // In portions, so that the store's queue holds them.
+    assert!(machine.next_deadline().is_some_and(|next| next <= at(86_400_000).at));
+    (0..2).for_each(|_| machine.poll(at(86_400_000)));
     assert_eq!(machine.tasks(None, 1, None).items, []);
     assert!(machine.report(at(0), report("greedy", "again", Status::Running, 1)).is_ok());
 }
