@@ -25,7 +25,8 @@
 //! [`bench::heartbeat`] needs no driver: [`detect`] holds the failure detectors and [`sim`] the small world on a virtual
 //! clock in which they are tried.
 //!
-//! [`sync`] is the state-synchronisation system that a ruler must be tried on: its records, and the store that keeps them.
+//! [`sync`] is the state-synchronisation system that a ruler must be tried on: agent, gateway, and the store that keeps its
+//! records; [`source`] is where its agents learn what happens.
 //!
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.
@@ -42,6 +43,7 @@ pub mod model;
 pub mod probe;
 pub mod report;
 pub mod sim;
+pub mod source;
 pub mod stats;
 pub mod sync;
 pub mod sys;

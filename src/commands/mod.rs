@@ -1,6 +1,7 @@
 //! The command line: the enum of commands and one match. The only folder that knows clap.
 
 mod address_args;
+mod agent;
 mod bench;
 mod completions;
 mod echo;
@@ -50,6 +51,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Be the far end of `probe rtt`
     Echo(echo::EchoArgs),
+    /// Tell a gateway what happens to the containers of this node
+    Agent(agent::AgentArgs),
     /// Take reports and heartbeats of agents, keep the view of all nodes, wake schedulers
     Gateway(Box<gateway::GatewayArgs>),
     /// The link profiles that can be emulated
@@ -80,6 +83,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Bench(command) => bench::run(command),
         Command::Report(args) => report::run(args),
         Command::Echo(args) => echo::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Gateway(args) => gateway::run(&args),
         Command::Topology(command) => topology::run(command),
         Command::Completions(args) => completions::completions(&args, Cli::command()),

@@ -16,6 +16,12 @@ use super::record::Status;
 pub struct StateSum(u64);
 
 impl StateSum {
+    /// The checksum of no task at all.
+    #[must_use]
+    pub const fn zero() -> Self {
+        Self(0)
+    }
+
     /// Adds a task; one that is over does not count.
     pub fn add(&mut self, task_id: &str, status: Status, version: u64) {
         self.0 = self.0.wrapping_add(weight(task_id, status, version));

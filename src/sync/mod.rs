@@ -1,11 +1,14 @@
 //! The state-synchronisation system: what agents report, a gateway keeps, and schedulers subscribe to.
 //!
 //! [`message`] is what agents and gateway say to each other, [`record`] what is known, [`payload`] the opaque part of a report
-//! and [`checksum`] what both sides compare. [`gateway`] decides and serves; [`store`] keeps its records durable.
+//! and [`checksum`] what both sides compare. [`agent`] tells what happens on a node; [`gateway`] decides and serves; [`store`]
+//! keeps its records durable.
 
+pub mod agent;
 pub mod checksum;
 pub mod gateway;
 pub mod message;
+pub mod moment;
 pub mod payload;
 pub mod record;
 pub mod store;

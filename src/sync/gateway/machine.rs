@@ -20,21 +20,13 @@ pub use read::{Counts, NodeView, TaskView, View};
 
 use super::refusal::{Code, Refusal};
 use crate::detect::{Detector, DetectorSpec};
-use crate::model::{Stamp, WallTime};
+use crate::model::Stamp;
 use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport, TaskState};
+pub use crate::sync::moment::Moment;
 use crate::sync::record::{Change, NodeRecord, NodeState, Status, TaskRecord};
 use crate::sync::store::Snapshot;
 use judge::{Judgement, judge};
 use node::Node;
-
-/// A moment on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Monotonic: what silences are measured on.
-    pub at: Stamp,
-    /// Time of day: what records carry.
-    pub wall: WallTime,
-}
 
 /// What the gateway was told to do.
 #[derive(Clone, Debug)]

@@ -1,0 +1,335 @@
+//! `offloadctl agent`: the agent of a node as a service, or a fleet of agents to try a gateway with.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use hyper::header::HeaderValue;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::value::parse_whole;
+use crate::console;
+use crate::error::{Exit, Failure};
+use crate::source::EventSource;
+use crate::source::scripted::{Script, ScriptError};
+use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
+use crate::sync::agent::link::Endpoint;
+use crate::sync::agent::machine::{BackoffBounds, End, Rhythm, Settings};
+use crate::sync::agent::shell::{Live, Surroundings, Voice, run as run_agent};
+use crate::sys::clock;
+use crate::sys::host::{environment, raise_file_limit};
+use crate::sys::notify::Manager;
+use crate::sys::shutdown::Shutdown;
+use crate::wire::Trust;
+
+const EXAMPLES: &str = "Examples:
+  The agent of this host, which watches its Docker containers (the name of the host is the node's):
+    echo '{ \"server\": \"wss://hub.example.com/state\", \"interval\": \"5s\", \"metrics\": [\"cpu\", \"memory\", \"disk\"],
+            \"token_file\": \"token\" }' > agent.conf
+    offloadctl agent --config agent.conf
+  Look whether a configuration can be meant, and what it would do:
+    offloadctl agent --config agent.conf --check
+  200 agents in one process, NODE-1 to NODE-200, to try a gateway; the token file has lines `NODE_ID TOKEN`:
+    offloadctl agent --config agent.conf --fleet 200
+
+SIGTERM and Ctrl-C say goodbye: the node has left, it is not lost. SIGHUP reads the configuration again.
+Keys of agent.conf: docs/guide/agent.md";
+
+/// How long the first change waits for company: less than a person or a scheduler notices, more than a runtime needs for
+/// the events of one act.
+const COALESCING: Duration = Duration::from_millis(5);
+
+/// An answer that takes longer is taken for a dead connection. Three seconds are usual for a heartbeat; the durable store of
+/// a gateway may stall for longer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits between attempts to connect: soon after a restart of the gateway, and no load on one that is away for hours.
+const BACKOFF: BackoffBounds = BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+
+/// Tasks of one node: as many as a gateway takes in a whole state.
+const MOST_TASKS: usize = 10_000;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct AgentArgs {
+    /// JSON with `server`, `interval`, `metrics` and optional keys
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// So many agents in this process, named NODE-1 to NODE-N
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u32>)]
+    fleet: Option<u32>,
+    /// Look at the configuration, say what it would do, and end
+    #[arg(long)]
+    check: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When the configuration cannot be meant, a file cannot be read, or another agent speaks for the node.
+pub fn run(args: &AgentArgs) -> Result<Exit, Failure> {
+    raise_file_limit();
+    let plan = Plan::load(args)?;
+    if args.check {
+        console::say(plan.described());
+        return Ok(Exit::Fine);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let ended = runtime.block_on(serve(args, plan));
+    runtime.shutdown_background();
+    ended
+}
+
+/// A look at the watchdog of nobody.
+const SLOWEST_WATCHDOG: Duration = Duration::from_secs(3_600);
+
+/// Agents that run, each with its name.
+type Agents = JoinSet<(String, End)>;
+
+/// A node's name, and the way to change what its agent does.
+type Sender = (String, watch::Sender<Live>);
+
+/// What is to be done, every file read.
+struct Plan {
+    config: AgentConfig,
+    nodes: Vec<Node>,
+    sources: Vec<Source>,
+}
+
+struct Node {
+    id: String,
+    live: Live,
+}
+
+enum Source {
+    Script(Script),
+}
+
+impl Plan {
+    fn load(args: &AgentArgs) -> Result<Self, Failure> {
+        let config = AgentConfig::read(&args.config).map_err(|error| wrong(&error))?;
+        let sources = config.sources.iter().map(Source::open).collect::<Result<_, _>>()?;
+        let nodes = nodes(args, &config)?;
+        Ok(Self { config, nodes, sources })
+    }
+
+    fn described(&self) -> String {
+        let config = &self.config;
+        let first = self.nodes.first().map_or("", |node| node.id.as_str());
+        let names = match self.nodes.len() {
+            1 => format!("node `{first}`"),
+            count => format!("{count} nodes from `{first}` on"),
+        };
+        let way = match config.mode {
+            Mode::Socket => "a WebSocket",
+            Mode::Requests => "requests",
+        };
+        let rhythm = match config.adaptive {
+            Some(bounds) => format!("every {:?} to {:?} by need", bounds.shortest, bounds.longest),
+            None => format!("every {:?}", config.interval),
+        };
+        let sources: Vec<String> = config
+            .sources
+            .iter()
+            .map(|source| match source {
+                SourceSpec::Docker(socket) => format!("Docker at `{}`", socket.display()),
+                SourceSpec::Script(path) => format!("the script `{}`", path.display()),
+            })
+            .collect();
+        let sources = if sources.is_empty() { "nothing".to_owned() } else { sources.join(" and ") };
+        let token = if config.token_file.is_some() { "with a token" } else { "without a token" };
+        format!("{names} to {} over {way}, {token}; heartbeat {rhythm}; watching {sources}", config.server)
+    }
+}
+
+async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
+    let cannot = |error: std::io::Error| Failure::plain(Exit::Unable, format!("cannot catch signals: {error}"));
+    let shutdown = Arc::new(Shutdown::listen().map_err(cannot)?);
+    let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    let manager = Manager::of_environment();
+    let (mut agents, senders) = plan.start(args, &shutdown);
+    manager.tell("READY=1");
+    let watchdog = manager.watchdog_interval().unwrap_or(SLOWEST_WATCHDOG);
+    let (mut failure, mut is_stopping) = (None, false);
+    loop {
+        tokio::select! {
+            ended = agents.join_next() => match ended {
+                Some(ended) => failure = verdict(args, ended).err().or(failure),
+                None => break,
+            },
+            _ = hangup.recv() => reload(args, &senders),
+            () = tokio::time::sleep(watchdog) => manager.tell("WATCHDOG=1"),
+            () = shutdown.requested(), if !is_stopping => {
+                is_stopping = true;
+                manager.tell("STOPPING=1");
+            }
+        }
+    }
+    failure.map_or(Ok(Exit::Fine), Err)
+}
+
+impl Plan {
+    /// Starts every agent; what may change of each is sent to it.
+    fn start(self, args: &AgentArgs, shutdown: &Arc<Shutdown>) -> (Agents, Vec<Sender>) {
+        let said = Arc::new(Mutex::new(BTreeSet::new()));
+        let (mut agents, mut senders) = (JoinSet::new(), Vec::new());
+        let count = self.nodes.len() as u32;
+        let rhythm = rhythm(&self.config);
+        let interval = match rhythm {
+            Rhythm::Fixed(interval) => interval,
+            Rhythm::Adaptive(bounds) => bounds.shortest,
+        };
+        for (at, node) in self.nodes.into_iter().enumerate() {
+            let (sender, live) = watch::channel(node.live);
+            // One agent among others elsewhere: by chance. A fleet: evenly.
+            let phase = match count {
+                1 => interval.mul_f64(clock::entropy() as f64 / u64::MAX as f64),
+                _ => interval * at as u32 / count,
+            };
+            let settings = Settings {
+                node_id: node.id.clone(),
+                rhythm,
+                phase,
+                coalescing: COALESCING,
+                answer_within: ANSWER_WITHIN,
+                backoff: BACKOFF,
+                most_tasks: MOST_TASKS,
+                sources: self.sources.len(),
+                carries_state: self.config.mode == Mode::Socket,
+            };
+            let sources = self.sources.iter().map(|source| source.start(&node.id)).collect();
+            let voice = voice(&node.id, args, &said);
+            let around = Surroundings { sources, live, shutdown: Arc::clone(shutdown), voice };
+            senders.push((node.id.clone(), sender));
+            agents.spawn(async move { (node.id, run_agent(settings, clock::entropy(), around).await) });
+        }
+        (agents, senders)
+    }
+}
+
+impl Source {
+    fn open(spec: &SourceSpec) -> Result<Self, Failure> {
+        match spec {
+            SourceSpec::Script(path) => Script::read(path).map(Self::Script).map_err(|error| match error {
+                ScriptError::Read { .. } => Failure::unable(error),
+                ScriptError::Line { .. } => Failure::usage(error).hint("docs/guide/agent.md describes the lines"),
+            }),
+            SourceSpec::Docker(_) => Err(Failure::plain(Exit::Unable, "Docker is not watched yet")),
+        }
+    }
+
+    fn start(&self, node_id: &str) -> Box<dyn EventSource> {
+        match self {
+            Self::Script(script) => Box::new(script.play(node_id)),
+        }
+    }
+}
+
+/// Each agent's name and the endpoint that it has now.
+fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
+    let own = match &config.node_id {
+        Some(id) => id.clone(),
+        None => environment().hostname.ok_or_else(|| {
+            Failure::plain(Exit::Unable, "this host has no name").hint("give `node_id` in the configuration")
+        })?,
+    };
+    let trust = Trust::load(&config.tls).map_err(Failure::unable)?;
+    // Requests may share a connection; a WebSocket begins with HTTP/1.1.
+    let dialer = match config.mode {
+        Mode::Socket => trust.dialer(&["http/1.1"]),
+        Mode::Requests => trust.dialer(&["h2", "http/1.1"]),
+    };
+    let names = match args.fleet {
+        None => vec![own],
+        Some(count) => (1..=count).map(|n| format!("{own}-{n}")).collect(),
+    };
+    let node = |id: String| {
+        check_node_id(&id).map_err(|error| wrong(&error))?;
+        let authorization =
+            config.token(&id).map_err(|error| wrong(&error))?.map(|token| bearer(&token)).transpose()?;
+        let endpoint =
+            Endpoint { url: config.server.clone(), mode: config.mode, dialer: dialer.clone(), authorization };
+        let live = Live { endpoint: Arc::new(endpoint), rhythm: rhythm(config), metrics: config.metrics };
+        Ok(Node { id, live })
+    };
+    names.into_iter().map(node).collect()
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Failure> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| Failure::plain(Exit::Unable, "the token cannot be sent in a header"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn rhythm(config: &AgentConfig) -> Rhythm {
+    config.adaptive.map_or(Rhythm::Fixed(config.interval), Rhythm::Adaptive)
+}
+
+/// Reads the configuration again; what cannot be read leaves everything as it is. Names and sources stay.
+fn reload(args: &AgentArgs, senders: &[Sender]) {
+    let nodes = AgentConfig::read(&args.config).map_err(|error| wrong(&error)).and_then(|config| nodes(args, &config));
+    let nodes = match nodes {
+        Ok(nodes) => nodes,
+        Err(failure) => return console::say(format!("not reloaded: {failure}")),
+    };
+    for (id, sender) in senders {
+        match nodes.iter().find(|node| node.id == *id) {
+            Some(node) => drop(sender.send(node.live.clone())),
+            None => console::say(format!("not reloaded: the name of node `{id}` changes at a restart only")),
+        }
+    }
+    if !args.quiet {
+        console::say("reloaded");
+    }
+}
+
+/// What the end of an agent means for the process.
+fn verdict(args: &AgentArgs, ended: Result<(String, End), tokio::task::JoinError>) -> Result<(), Failure> {
+    let (id, end) = ended.map_err(Failure::unable)?;
+    match end {
+        End::Left if args.fleet.is_none() && !args.quiet => console::say(format!("{id}: left")),
+        End::LeftUnheard if args.fleet.is_none() && !args.quiet => {
+            console::say(format!("{id}: stopped; the gateway could not be told"));
+        }
+        End::Left | End::LeftUnheard => {}
+        End::Superseded(error) => {
+            let what = format!("another agent speaks for node `{id}`: {}", error.message);
+            let failure = Failure::plain(Exit::Unable, what)
+                .hint("let one agent speak for a node: give each its own `node_id`, and stop one of the two");
+            console::say(&failure);
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// What agents say; a fleet says each thing once, not for each agent.
+fn voice(id: &str, args: &AgentArgs, said: &Arc<Mutex<BTreeSet<String>>>) -> Voice {
+    let (id, is_quiet, is_fleet, said) = (id.to_owned(), args.quiet, args.fleet.is_some(), Arc::clone(said));
+    Arc::new(move |text: String| {
+        let is_news = || said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone());
+        if !is_quiet && (!is_fleet || is_news()) {
+            console::say(format!("{id}: {text}"));
+        }
+    })
+}
+
+fn wrong(error: &ConfigError) -> Failure {
+    match error {
+        ConfigError::Read { .. } | ConfigError::Token { .. } => Failure::unable(error),
+        ConfigError::Form { .. } | ConfigError::Server(_) | ConfigError::Value { .. } => {
+            Failure::usage(error).hint("docs/guide/agent.md lists the keys")
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Sources of container events: where an agent learns what happens on its node.
+//!
+//! Separate from whoever tells a gateway of it. A source first says everything that it knows, then every change; after a gap
+//! it says everything again. What a container runtime calls things stays inside the file that wraps it: containerd, CRI and
+//! kernel tracepoints join by implementing [`EventSource`].
+
+pub mod scripted;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::model::WallTime;
+
+/// Where a task stands, as a runtime sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// Created and not started.
+    Pending,
+    /// Started and not ended.
+    Running,
+    /// Ended, well or badly.
+    Ended {
+        /// Whether it ended well.
+        is_success: bool,
+    },
+    /// The runtime cannot say.
+    Unknown,
+}
+
+/// A task as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its name, unique on all nodes.
+    pub task_id: String,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Since when, by the clock of this host.
+    pub at: WallTime,
+    /// What else there is to say of it, as JSON.
+    pub payload: Option<String>,
+}
+
+/// What a source says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// These are all tasks; any other has vanished.
+    Known(Vec<Sighting>),
+    /// These have changed.
+    Changed(Vec<Sighting>),
+    /// This task was removed.
+    Vanished(String),
+    /// The source cannot see at present, and goes on trying.
+    Trouble(String),
+}
+
+/// The next event; `None` when there will be none any more.
+pub type Next<'a> = Pin<Box<dyn Future<Output = Option<Event>> + Send + 'a>>;
+
+/// A source of container events.
+pub trait EventSource: Send {
+    /// The next event. May be dropped while it waits and asked again.
+    fn next(&mut self) -> Next<'_>;
+}

@@ -1,0 +1,169 @@
+//! The connection of an agent to its gateway, as frames in both directions.
+//!
+//! Separate from the shell, which does not know what carries the frames. A frame that cannot be sent, or an end of the
+//! connection, is an error here and a new attempt there.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::header::{self, HeaderValue};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::config::Mode;
+use crate::sync::message::{ErrorBody, FromAgent, FromGateway};
+use crate::wire::dial::{self, ConnectError};
+use crate::wire::{Dialer, TlsFailure, Url};
+
+/// Longest time for a connection, its handshakes included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest time for handing a frame to the kernel: a peer that reads nothing for so long is gone.
+const SEND_WITHIN: Duration = Duration::from_secs(10);
+
+/// Buffer for reading: an answer to a heartbeat fits.
+const BUFFER: usize = 1024;
+
+/// Longest frame of a gateway: the answers to a whole state.
+const LONGEST_FRAME: usize = 4 << 20;
+
+/// A connection that could not be made, or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Nobody there.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Not who it should be, or it refuses us.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+    /// The gateway answered with something else than a WebSocket.
+    #[error("the gateway answered {status}: {text}")]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// What it said.
+        text: String,
+    },
+    /// It took too long.
+    #[error("no connection within {} s", CONNECT_WITHIN.as_secs())]
+    Late,
+    /// Nothing can be sent any more.
+    #[error("nothing could be sent for {} s", SEND_WITHIN.as_secs())]
+    Stuck,
+    /// The other side has closed.
+    #[error("the gateway closed the connection")]
+    Closed,
+    /// What came is no frame of a gateway.
+    #[error("the gateway sent what is no frame of ours")]
+    Frame(#[source] serde_json::Error),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] Box<tungstenite::Error>),
+}
+
+/// Where a gateway is and how it is spoken to.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Its address.
+    pub url: Url,
+    /// How it is spoken to.
+    pub mode: Mode,
+    /// Whom we trust and who we are.
+    pub dialer: Dialer,
+    /// `Bearer` and the token.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Endpoint {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({})", self.url)
+    }
+}
+
+/// A connection to a gateway.
+pub struct Wire(WebSocketStream<Box<TlsStream<TcpStream>>>);
+
+impl Wire {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When it cannot, or not in time.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, LinkError> {
+        timeout(CONNECT_WITHIN, Self::connect_at_leisure(endpoint)).await.unwrap_or(Err(LinkError::Late))
+    }
+
+    async fn connect_at_leisure(endpoint: &Endpoint) -> Result<Self, LinkError> {
+        let stream = dial::connect(&endpoint.url, None).await?;
+        // A heartbeat is one small packet that must not wait for another; without it nothing is lost but speed.
+        let _ = stream.set_nodelay(true);
+        let stream = Box::new(endpoint.dialer.handshake(&endpoint.url.host, stream).await?);
+        let address = format!("wss://{}{}", endpoint.url.authority(), endpoint.url.path());
+        let mut request = address.into_client_request().map_err(broken)?;
+        if let Some(authorization) = &endpoint.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(LONGEST_FRAME))
+            .max_frame_size(Some(LONGEST_FRAME));
+        match client_async_with_config(request, stream, Some(config)).await {
+            Ok((stream, _)) => Ok(Self(stream)),
+            Err(tungstenite::Error::Http(answer)) => {
+                let status = answer.status().as_u16();
+                Err(LinkError::Refused { status, text: refusal_of(answer.body().as_deref().unwrap_or_default()) })
+            }
+            Err(error) => Err(broken(error)),
+        }
+    }
+
+    /// The next frame. May be dropped while it waits and called again.
+    ///
+    /// # Errors
+    /// When the connection has ended or carries something else.
+    pub async fn next(&mut self) -> Result<FromGateway, LinkError> {
+        loop {
+            let bytes = match self.0.next().await.transpose().map_err(broken)? {
+                Some(Message::Text(text)) => text.into(),
+                Some(Message::Binary(bytes)) => bytes,
+                Some(Message::Close(_)) | None => return Err(LinkError::Closed),
+                Some(_) => continue,
+            };
+            return serde_json::from_slice(&bytes).map_err(LinkError::Frame);
+        }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// When the connection has ended, or takes nothing for too long.
+    pub async fn send(&mut self, frame: &FromAgent) -> Result<(), LinkError> {
+        // Invariant: our own frames always have a JSON text.
+        let text = serde_json::to_string(frame).unwrap_or_default();
+        let sent = timeout(SEND_WITHIN, self.0.send(Message::Text(Utf8Bytes::from(text)))).await;
+        sent.map_err(|_| LinkError::Stuck)?.map_err(broken)
+    }
+}
+
+fn broken(error: tungstenite::Error) -> LinkError {
+    match error {
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => LinkError::Closed,
+        error => LinkError::Broken(Box::new(error)),
+    }
+}
+
+/// What an answer says: the sentence of an error of ours, else its first words.
+fn refusal_of(body: &[u8]) -> String {
+    const FIRST_WORDS: usize = 200;
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.error.message,
+        Err(_) => String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(FIRST_WORDS).collect(),
+    }
+}

@@ -1,0 +1,481 @@
+//! What an agent decides: when to connect, what to send, what to believe of the answers.
+//!
+//! A pure machine: every input has its moment, and what is to be done comes back as actions. It owns the versions of its
+//! node's tasks and the epoch of its own start. At most one frame of reports is on its way at a time, so that its answers
+//! are in order; heartbeats never wait for it. A frame that may have been lost is sent once more: versions make that harmless.
+
+mod backoff;
+mod beat;
+mod ledger;
+mod port;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+pub use backoff::Bounds as BackoffBounds;
+pub use beat::Rhythm;
+pub use ledger::{Lost, Seen};
+pub use port::{Action, End, Input, Settings, Warning};
+
+use crate::model::Stamp;
+use crate::sync::message::{Answers, Batch, ErrorText, FromAgent, FromGateway, FullState, Heartbeat, Leave, Pulse};
+use crate::sync::moment::Moment;
+use backoff::Backoff;
+use beat::Beats;
+use ledger::{Ledger, Sent};
+
+/// A goodbye that is not taken within this time is given up.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Most heartbeats without a digest after several whole states in a row did not make both sides agree.
+const MOST_SKIPPED: u32 = 64;
+
+/// The state of an agent.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    settings: Settings,
+    epoch: u64,
+    /// Whether a gateway has taken anything under this epoch.
+    is_accepted: bool,
+    ledger: Ledger,
+    beats: Beats,
+    backoff: Backoff,
+    /// Waits after reports that were refused for now.
+    pauses: Backoff,
+    link: Link,
+    /// The sources that have told what they know.
+    told: BTreeSet<usize>,
+    last_frame: u64,
+    digests: Digests,
+    warned: Lost,
+}
+
+#[derive(Clone, Debug)]
+enum Link {
+    Waiting { until: Stamp },
+    Dialing,
+    Up(Session),
+    Leaving { until: Stamp },
+    Ended,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+struct Session {
+    /// What was sent and is not answered.
+    flight: Option<Flight>,
+    /// Everything is to be sent once more.
+    wants_all: bool,
+    /// The first change waits for company until then; what was refused for now waits longer.
+    hold_until: Option<Stamp>,
+}
+
+#[derive(Clone, Debug)]
+struct Flight {
+    id: u64,
+    at: Stamp,
+    sent: Sent,
+    is_state: bool,
+}
+
+/// How often digests are sent: with every quiet heartbeat, unless whole states do not make them agree.
+#[derive(Clone, Debug, Default)]
+struct Digests {
+    /// The heartbeat that carried the last.
+    sent_with: Option<u64>,
+    /// Disagreements in a row.
+    failures: u32,
+    /// Heartbeats without one until the next.
+    skip: u32,
+}
+
+impl Machine {
+    /// An agent that starts now. `seed` spreads its attempts to connect.
+    #[must_use]
+    pub fn new(settings: Settings, now: Moment, seed: u64) -> Self {
+        Self {
+            // Microseconds: two starts differ, and every reader of JSON keeps the number.
+            epoch: now.unix_nanos() / 1_000,
+            is_accepted: false,
+            ledger: Ledger::new(settings.most_tasks),
+            beats: Beats::new(settings.rhythm, now.at + settings.phase),
+            backoff: Backoff::new(settings.backoff, seed),
+            pauses: Backoff::new(settings.backoff, !seed),
+            link: Link::Waiting { until: now.at },
+            told: BTreeSet::new(),
+            last_frame: 0,
+            digests: Digests::default(),
+            warned: Lost::default(),
+            settings,
+        }
+    }
+
+    /// Its epoch.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many tasks it keeps.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// Whether everything that it knows is acknowledged.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let is_quiet = matches!(&self.link, Link::Up(session) if session.flight.is_none() && !session.wants_all);
+        is_quiet && !self.ledger.is_unsent()
+    }
+
+    /// Takes an input and says what is to be done.
+    pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Connected => self.connected(now),
+            Input::Disconnected => self.disconnected(now, &mut actions),
+            Input::Frame(frame) => self.frame(now, frame, &mut actions),
+            Input::Known(source, all) => {
+                self.told.insert(source);
+                let is_news = self.ledger.replace(source, now.wall, all);
+                self.changed(now, is_news);
+            }
+            Input::Observed(source, seen) => {
+                let mut is_news = false;
+                for seen in seen {
+                    is_news |= self.ledger.observe(source, seen);
+                }
+                self.changed(now, is_news);
+            }
+            Input::Vanished(task_id) => {
+                let is_news = self.ledger.vanish(&task_id, now.wall);
+                self.changed(now, is_news);
+            }
+            Input::SetRhythm(rhythm) => self.beats.set_rhythm(rhythm),
+            Input::Reconnect => self.reconnect(now, &mut actions),
+            Input::Leave => self.leave(now, &mut actions),
+            Input::Tick => {}
+        }
+        self.advance(now, &mut actions);
+        actions
+    }
+
+    /// When to tick next, at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Stamp> {
+        match &self.link {
+            Link::Waiting { until } | Link::Leaving { until } => Some(*until),
+            Link::Dialing | Link::Ended => None,
+            Link::Up(session) => {
+                let waits = session.flight.is_none() && self.has_word(session);
+                let flush = waits.then_some(session.hold_until).flatten();
+                [Some(self.beats.due()), flush, self.silent_at(session)].into_iter().flatten().min()
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Moment) {
+        if !matches!(self.link, Link::Dialing) {
+            return;
+        }
+        self.link = Link::Up(Session { flight: None, wants_all: true, hold_until: None });
+        self.beats.begin(now.at);
+        self.digests.sent_with = None;
+    }
+
+    fn disconnected(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match std::mem::replace(&mut self.link, Link::Waiting { until: now.at }) {
+            Link::Leaving { .. } => self.end(End::Left, actions),
+            Link::Up(session) => {
+                self.recall(session);
+                self.wait(now);
+            }
+            Link::Dialing => self.wait(now),
+            link @ (Link::Waiting { .. } | Link::Ended) => self.link = link,
+        }
+    }
+
+    fn reconnect(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match std::mem::replace(&mut self.link, Link::Waiting { until: now.at }) {
+            Link::Up(session) => self.recall(session),
+            Link::Dialing | Link::Waiting { .. } => {}
+            link @ (Link::Leaving { .. } | Link::Ended) => return self.link = link,
+        }
+        actions.push(Action::Close);
+        self.backoff.reset();
+    }
+
+    fn leave(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match &self.link {
+            Link::Up(_) => {
+                self.flush(now, actions);
+                let (node_id, epoch) = (self.settings.node_id.clone(), self.epoch);
+                actions.push(Action::Send(FromAgent::Leave(Leave { node_id, epoch })));
+                self.link = Link::Leaving { until: now.at + GOODBYE_WITHIN };
+            }
+            Link::Waiting { .. } | Link::Dialing => self.end(End::LeftUnheard, actions),
+            Link::Leaving { .. } | Link::Ended => {}
+        }
+    }
+
+    fn frame(&mut self, now: Moment, frame: FromGateway, actions: &mut Vec<Action>) {
+        if !matches!(self.link, Link::Up(_)) {
+            return;
+        }
+        match frame {
+            FromGateway::Pulse(pulse) => self.pulse(now, &pulse),
+            FromGateway::Answers(answers) => self.answers(now, answers, actions),
+            FromGateway::Error(error) => self.refused(now, error, actions),
+        }
+    }
+
+    fn pulse(&mut self, now: Moment, pulse: &Pulse) {
+        self.accepted();
+        self.beats.answered(now, pulse);
+        if self.digests.sent_with.take_if(|seq| *seq == pulse.seq).is_none() {
+            return;
+        }
+        if !pulse.resync {
+            self.digests = Digests::default();
+            return;
+        }
+        // A whole state that did not help will not help at once: what differs may be nothing of ours.
+        self.digests.skip = (1 << self.digests.failures.min(31)) - 1;
+        self.digests.skip = self.digests.skip.min(MOST_SKIPPED);
+        self.digests.failures += 1;
+        if let Link::Up(session) = &mut self.link {
+            session.wants_all = true;
+        }
+    }
+
+    fn answers(&mut self, now: Moment, answers: Answers, actions: &mut Vec<Action>) {
+        let Link::Up(session) = &mut self.link else { return };
+        // An answer to what was given up and sent once more says nothing new.
+        let Some(flight) = session.flight.take_if(|flight| flight.id == answers.id) else { return };
+        session.hold_until = None;
+        let Some(verdict) = self.ledger.settle(flight.sent, answers.answers) else {
+            return self.drop_link(now, actions);
+        };
+        if verdict.is_outdated {
+            self.begin_epoch(self.epoch + 1, now);
+            self.pause(now);
+        } else {
+            self.accepted();
+        }
+        if verdict.is_busy {
+            self.pause(now);
+        } else if !verdict.is_outdated {
+            self.pauses.reset();
+        }
+        if let Some((task_id, message)) = verdict.refused {
+            actions.push(Action::Warn(Warning::TaskRefused { task_id, message }));
+        }
+    }
+
+    /// A frame was refused; which one is not said, so that whatever is on its way is sent once more.
+    fn refused(&mut self, now: Moment, error: ErrorText, actions: &mut Vec<Action>) {
+        match error.code.as_str() {
+            // It is about a frame that was sent before our epoch was raised.
+            "old_epoch" if error.known_epoch.is_some_and(|known| known < self.epoch) => return,
+            "old_epoch" if !self.is_accepted => {
+                self.begin_epoch(error.known_epoch.unwrap_or(self.epoch) + 1, now);
+                return;
+            }
+            "old_epoch" | "superseded" => {
+                actions.push(Action::Close);
+                return self.end(End::Superseded(error), actions);
+            }
+            "forbidden" | "unauthorized" => {
+                actions.push(Action::Warn(Warning::Refused(error)));
+                return self.drop_link(now, actions);
+            }
+            _ => {}
+        }
+        if let Link::Up(session) = &mut self.link
+            && let Some(flight) = session.flight.take()
+        {
+            // A whole state that was refused is to be told as one again.
+            session.wants_all |= flight.is_state;
+            self.ledger.unsend(flight.sent);
+        }
+        self.pause(now);
+        actions.push(Action::Warn(Warning::Refused(error)));
+    }
+
+    /// Does what is due.
+    fn advance(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        match &self.link {
+            Link::Waiting { until } if *until <= now.at => {
+                self.link = Link::Dialing;
+                actions.push(Action::Connect);
+            }
+            Link::Leaving { until } if *until <= now.at => {
+                actions.push(Action::Close);
+                self.end(End::Left, actions);
+            }
+            Link::Up(session) if self.silent_at(session).is_some_and(|at| at <= now.at) => {
+                actions.push(Action::Warn(Warning::Silent(self.settings.answer_within)));
+                self.drop_link(now, actions);
+            }
+            Link::Up(session) => {
+                if session.hold_until.is_none_or(|until| until <= now.at) {
+                    self.flush(now, actions);
+                }
+                if self.beats.due() <= now.at {
+                    self.beat(now, actions);
+                }
+            }
+            _ => {}
+        }
+        let lost = self.ledger.lost();
+        if lost != self.warned {
+            // Told once for each kind, not for each task.
+            if (self.warned.dropped == 0 && lost.dropped > 0) || (self.warned.refused == 0 && lost.refused > 0) {
+                actions.push(Action::Warn(Warning::TooMany(lost)));
+            }
+            self.warned = lost;
+        }
+    }
+
+    /// Sends what waits, if nothing is on its way.
+    fn flush(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let is_known = self.told.len() >= self.settings.sources;
+        let Link::Up(session) = &mut self.link else { return };
+        if session.flight.is_some() {
+            return;
+        }
+        let (node_id, epoch, id) = (self.settings.node_id.clone(), self.epoch, self.last_frame + 1);
+        let (mut frame, mut flight) = (None, Sent::default());
+        if session.wants_all && is_known {
+            session.wants_all = false;
+            let state = if self.settings.carries_state { self.ledger.take_state() } else { None };
+            match state {
+                Some((tasks, digest, sent)) => {
+                    let (version, checksum) = (digest.version, digest.checksum);
+                    flight = sent;
+                    frame = Some(FromAgent::State(FullState {
+                        id,
+                        node_id: node_id.clone(),
+                        epoch,
+                        version,
+                        checksum,
+                        tasks,
+                    }));
+                }
+                None => self.ledger.unsend_all(),
+            }
+        }
+        // What happens before the first whole state is told with it.
+        if frame.is_none() && !session.wants_all && self.ledger.is_unsent() {
+            let (reports, sent) = self.ledger.take_batch(&node_id, epoch);
+            flight = sent;
+            frame = Some(FromAgent::Reports(Batch { id, reports }));
+        }
+        if let Some(frame) = frame {
+            let is_state = matches!(frame, FromAgent::State(_));
+            self.last_frame = id;
+            (session.flight, session.hold_until) = (Some(Flight { id, at: now.at, sent: flight, is_state }), None);
+            actions.push(Action::Send(frame));
+        }
+    }
+
+    fn beat(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let Link::Up(session) = &self.link else { return };
+        let is_quiet = session.flight.is_none() && !session.wants_all && !self.ledger.is_unsent();
+        let beat = self.beats.next(now);
+        let has_digest = is_quiet && self.digests.skip == 0;
+        if is_quiet {
+            self.digests.skip = self.digests.skip.saturating_sub(1);
+        }
+        if has_digest {
+            self.digests.sent_with = Some(beat.seq);
+        }
+        actions.push(Action::Send(FromAgent::Heartbeat(Heartbeat {
+            node_id: self.settings.node_id.clone(),
+            epoch: self.epoch,
+            seq: beat.seq,
+            next_interval_ms: beat.next_interval_ms,
+            t1: Some(beat.t1),
+            last: beat.last,
+            digest: has_digest.then(|| self.ledger.digest()),
+            usage: None,
+        })));
+    }
+
+    /// The ledger has news: the first change waits for company.
+    fn changed(&mut self, now: Moment, is_news: bool) {
+        if !is_news {
+            return;
+        }
+        self.beats.note_change();
+        if let Link::Up(session) = &mut self.link
+            && session.flight.is_none()
+        {
+            session.hold_until.get_or_insert(now.at + self.settings.coalescing);
+        }
+    }
+
+    /// Something was taken: the connection is a good one, and the epoch is ours.
+    fn accepted(&mut self) {
+        self.is_accepted = true;
+        self.backoff.reset();
+    }
+
+    /// A start of our own that is later than what the gateway knows.
+    fn begin_epoch(&mut self, lowest: u64, now: Moment) {
+        self.epoch = lowest.max(now.unix_nanos() / 1_000);
+        self.beats.restart();
+        self.beats.begin(now.at);
+        if let Link::Up(session) = &mut self.link {
+            (session.wants_all, session.hold_until) = (true, None);
+            if let Some(flight) = session.flight.take() {
+                self.ledger.unsend(flight.sent);
+            }
+        }
+    }
+
+    /// What was refused for now is sent later.
+    fn pause(&mut self, now: Moment) {
+        let wait = self.pauses.next().max(self.settings.backoff.first);
+        if let Link::Up(session) = &mut self.link {
+            session.hold_until = Some(now.at + wait);
+        }
+    }
+
+    /// Gives a connection up.
+    fn drop_link(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        actions.push(Action::Close);
+        self.disconnected(now, actions);
+    }
+
+    fn recall(&mut self, session: Session) {
+        if let Some(flight) = session.flight {
+            self.ledger.unsend(flight.sent);
+        }
+    }
+
+    fn wait(&mut self, now: Moment) {
+        self.link = Link::Waiting { until: now.at + self.backoff.next() };
+    }
+
+    fn end(&mut self, end: End, actions: &mut Vec<Action>) {
+        self.link = Link::Ended;
+        actions.push(Action::End(end));
+    }
+
+    /// Whether there is anything to send.
+    fn has_word(&self, session: &Session) -> bool {
+        let is_known = self.told.len() >= self.settings.sources;
+        if session.wants_all { is_known } else { self.ledger.is_unsent() }
+    }
+
+    /// When the gateway will have been silent for too long.
+    fn silent_at(&self, session: &Session) -> Option<Stamp> {
+        let flight = session.flight.as_ref().map(|flight| flight.at);
+        let since = [flight, self.beats.unanswered_since()].into_iter().flatten().min()?;
+        Some(since + self.settings.answer_within)
+    }
+}

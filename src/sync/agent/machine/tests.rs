@@ -1,0 +1,495 @@
+use super::*;
+use crate::detect::Bounds;
+use crate::model::WallTime;
+use crate::sync::message::{Answer, ErrorBody, Outcome, Receipt, StatusReport};
+use crate::sync::record::Status::{self, Completed, Failed, Running, Unknown};
+
+const START_MS: u64 = 1_700_000_000_000;
+
+/// A machine with a clock that the test moves.
+struct World {
+    machine: Machine,
+    ms: u64,
+}
+
+fn settings() -> Settings {
+    Settings {
+        node_id: "edge".to_owned(),
+        rhythm: Rhythm::Fixed(Duration::from_millis(1_000)),
+        phase: Duration::ZERO,
+        coalescing: Duration::from_millis(5),
+        answer_within: Duration::from_secs(10),
+        backoff: BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) },
+        most_tasks: 10,
+        sources: 1,
+        carries_state: true,
+    }
+}
+
+fn moment(ms: u64) -> Moment {
+    let wall = WallTime::from_unix_nanos(i128::from(START_MS + ms) * 1_000_000);
+    Moment { at: Stamp::from_nanos(ms * 1_000_000), wall }
+}
+
+fn seen(id: &str, status: Status) -> Seen {
+    Seen { task_id: id.to_owned(), status, timestamp: moment(0).wall, payload: None }
+}
+
+fn refusal(code: &str, known_epoch: Option<u64>) -> ErrorText {
+    ErrorText { code: code.to_owned(), message: "no".to_owned(), hint: None, known_epoch }
+}
+
+fn stored(version: u64) -> Answer {
+    Answer::Receipt(Receipt { outcome: Outcome::Stored, revision: 1, version })
+}
+
+impl World {
+    fn new(settings: Settings) -> Self {
+        Self { machine: Machine::new(settings, moment(0), 7), ms: 0 }
+    }
+
+    /// An agent that is connected and knows these tasks; its whole state is not answered yet.
+    fn connected(settings: Settings, tasks: Vec<Seen>) -> (Self, Vec<Action>) {
+        let mut world = Self::new(settings);
+        assert_eq!(world.input(Input::Tick), [Action::Connect]);
+        world.input(Input::Known(0, tasks));
+        let actions = world.input(Input::Connected);
+        (world, actions)
+    }
+
+    /// The same, and the gateway has taken everything.
+    fn settled(tasks: Vec<Seen>) -> Self {
+        let (mut world, actions) = Self::connected(settings(), tasks);
+        world.accept(&actions);
+        assert!(world.machine.is_settled());
+        world
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Action> {
+        self.machine.handle(moment(self.ms), input)
+    }
+
+    fn after(&mut self, ms: u64) -> Vec<Action> {
+        self.ms += ms;
+        self.input(Input::Tick)
+    }
+
+    fn change(&mut self, id: &str, status: Status) -> Vec<Action> {
+        self.input(Input::Observed(0, vec![seen(id, status)]))
+    }
+
+    fn error(&mut self, code: &str, known_epoch: Option<u64>) -> Vec<Action> {
+        self.input(Input::Frame(FromGateway::Error(refusal(code, known_epoch))))
+    }
+
+    fn answer(&mut self, id: u64, answers: Vec<Answer>) -> Vec<Action> {
+        self.input(Input::Frame(FromGateway::Answers(Answers { id, answers })))
+    }
+
+    fn pulse(&mut self, seq: u64, resync: bool) -> Vec<Action> {
+        self.input(Input::Frame(FromGateway::Pulse(Pulse { seq, t1: None, t2: 1, t3: 2, resync })))
+    }
+
+    /// Answers everything that was sent as a gateway does that takes it.
+    fn accept(&mut self, actions: &[Action]) -> Vec<Action> {
+        let mut after = Vec::new();
+        for action in actions {
+            after.extend(match action {
+                Action::Send(FromAgent::State(state)) => {
+                    let answers = state.tasks.iter().map(|task| stored(task.version)).collect();
+                    self.answer(state.id, answers)
+                }
+                Action::Send(FromAgent::Reports(batch)) => {
+                    let answers = batch.reports.iter().map(|report| stored(report.version.unwrap())).collect();
+                    self.answer(batch.id, answers)
+                }
+                Action::Send(FromAgent::Heartbeat(beat)) => self.pulse(beat.seq, false),
+                _ => Vec::new(),
+            });
+        }
+        after
+    }
+}
+
+fn state(actions: &[Action]) -> &FullState {
+    let state = actions.iter().find_map(|action| match action {
+        Action::Send(FromAgent::State(state)) => Some(state),
+        _ => None,
+    });
+    state.unwrap_or_else(|| panic!("no whole state: {actions:?}"))
+}
+
+fn batch(actions: &[Action]) -> &Batch {
+    let batch = actions.iter().find_map(|action| match action {
+        Action::Send(FromAgent::Reports(batch)) => Some(batch),
+        _ => None,
+    });
+    batch.unwrap_or_else(|| panic!("no reports: {actions:?}"))
+}
+
+fn beat(actions: &[Action]) -> &Heartbeat {
+    let beat = actions.iter().find_map(|action| match action {
+        Action::Send(FromAgent::Heartbeat(beat)) => Some(beat),
+        _ => None,
+    });
+    beat.unwrap_or_else(|| panic!("no heartbeat: {actions:?}"))
+}
+
+fn said(batch: &Batch) -> Vec<(&str, Status, u64)> {
+    let said = |report: &StatusReport| report.version.unwrap();
+    batch.reports.iter().map(|report| (report.task_id.as_str(), report.status, said(report))).collect()
+}
+
+#[test]
+fn a_connection_begins_with_everything_and_a_heartbeat() {
+    let (world, actions) = World::connected(settings(), vec![seen("a", Running), seen("b", Completed)]);
+    let state = state(&actions);
+    let told: Vec<(&str, Status)> = state.tasks.iter().map(|task| (task.task_id.as_str(), task.status)).collect();
+    assert_eq!(told, [("a", Running), ("b", Completed)]);
+    assert_eq!((state.epoch, state.version), (START_MS * 1_000, 2));
+    let beat = beat(&actions);
+    assert_eq!((beat.seq, beat.next_interval_ms, &beat.digest), (1, 1_000, &None));
+    assert!(!world.machine.is_settled());
+}
+
+#[test]
+fn nothing_is_told_to_be_everything_before_every_source_has_spoken() {
+    let mut world = World::new(Settings { sources: 2, ..settings() });
+    world.input(Input::Tick);
+    world.input(Input::Known(0, vec![seen("a", Running)]));
+    let actions = world.input(Input::Connected);
+    assert_eq!(actions.len(), 1, "a heartbeat alone: {actions:?}");
+    assert_eq!(beat(&actions).digest, None);
+    let late = world.input(Input::Known(1, vec![seen("b", Running)]));
+    let late = if late.is_empty() { world.after(5) } else { late };
+    assert_eq!(state(&late).tasks.len(), 2);
+}
+
+#[test]
+fn the_first_change_waits_for_company_and_no_longer() {
+    let mut world = World::settled(vec![]);
+    assert_eq!(world.change("a", Running), []);
+    world.ms += 3;
+    assert_eq!(world.change("b", Running), []);
+    assert_eq!(world.machine.next_deadline(), Some(moment(5).at));
+    let actions = world.after(2);
+    assert_eq!(said(batch(&actions)), [("a", Running, 1), ("b", Running, 2)]);
+}
+
+#[test]
+fn the_latest_state_wins_and_one_frame_is_on_its_way_at_a_time() {
+    let mut world = World::settled(vec![]);
+    world.change("a", Running);
+    let first = world.after(5);
+    assert_eq!(world.change("a", Unknown), []);
+    assert_eq!(world.change("a", Running), []);
+    assert_eq!(world.after(50), []);
+    let second = world.accept(&first);
+    assert_eq!(said(batch(&second)), [("a", Running, 3)]);
+    world.accept(&second);
+    assert!(world.machine.is_settled());
+}
+
+#[test]
+fn what_a_source_repeats_is_no_change() {
+    let mut world = World::settled(vec![seen("a", Running)]);
+    assert_eq!(world.change("a", Running), []);
+    assert_eq!(world.input(Input::Known(0, vec![seen("a", Running)])), []);
+    assert!(world.machine.is_settled());
+}
+
+#[test]
+fn an_end_is_kept_until_it_is_acknowledged_and_then_forgotten() {
+    let mut world = World::settled(vec![seen("a", Running)]);
+    world.change("a", Failed);
+    let lost = world.after(5);
+    assert_eq!(said(batch(&lost)), [("a", Failed, 2)]);
+    world.input(Input::Disconnected);
+    let until = world.machine.next_deadline().unwrap();
+    world.ms = until.as_nanos().div_ceil(1_000_000);
+    assert_eq!(world.input(Input::Tick), [Action::Connect]);
+    let again = world.input(Input::Connected);
+    assert_eq!(state(&again).tasks[0].status, Failed);
+    assert_eq!(world.machine.tasks(), 1);
+    world.accept(&again);
+    assert_eq!(world.machine.tasks(), 0);
+}
+
+#[test]
+fn a_task_that_its_source_no_longer_knows_becomes_unknown() {
+    let mut world = World::settled(vec![seen("a", Running), seen("b", Running)]);
+    world.input(Input::Vanished("a".to_owned()));
+    let actions = world.after(5);
+    assert_eq!(said(batch(&actions)), [("a", Unknown, 3)]);
+    world.accept(&actions);
+    world.input(Input::Known(0, vec![]));
+    let actions = world.after(5);
+    assert_eq!(said(batch(&actions)), [("b", Unknown, 4)]);
+    world.accept(&actions);
+    assert_eq!(world.machine.tasks(), 0);
+    assert_eq!(world.change("b", Running), []);
+    assert_eq!(said(batch(&world.after(5))), [("b", Running, 5)]);
+}
+
+#[test]
+fn a_quiet_heartbeat_carries_the_checksum_of_what_the_gateway_has_taken() {
+    let mut world = World::settled(vec![seen("a", Running), seen("b", Running), seen("c", Completed)]);
+    let checksum = |of: &[(&str, u64)]| {
+        let mut sum = crate::sync::checksum::StateSum::zero();
+        of.iter().for_each(|(id, version)| sum.add(id, Running, *version));
+        sum.to_string()
+    };
+    let quiet = world.after(1_000);
+    assert_eq!(beat(&quiet).digest.as_ref().unwrap().checksum, checksum(&[("a", 1), ("b", 2)]));
+    world.accept(&quiet);
+    world.change("a", Completed);
+    world.ms += 995;
+    let busy = world.after(5);
+    assert_eq!(beat(&busy).digest, None, "reports are on their way");
+    world.accept(&busy);
+    assert_eq!(beat(&world.after(1_000)).digest.as_ref().unwrap().checksum, checksum(&[("b", 2)]));
+}
+
+#[test]
+fn a_disagreement_leads_to_a_whole_state_and_lasting_ones_to_rarer_digests() {
+    let mut world = World::settled(vec![seen("a", Running)]);
+    let mut without = 0;
+    let mut gaps = Vec::new();
+    for _ in 0..200 {
+        let actions = world.after(1_000);
+        let beat = beat(&actions);
+        if beat.digest.is_none() {
+            without += 1;
+            world.accept(&actions);
+            continue;
+        }
+        gaps.push(without);
+        without = 0;
+        let seq = beat.seq;
+        let resync = world.pulse(seq, true);
+        assert_eq!(state(&resync).tasks.len(), 1);
+        world.accept(&resync);
+    }
+    assert_eq!(gaps, [0, 0, 1, 3, 7, 15, 31, 63]);
+    world.ms += 64_000;
+    let actions = (0..64).map(|_| world.after(1_000)).find(|actions| beat(actions).digest.is_some()).unwrap();
+    world.accept(&actions);
+    assert!(beat(&world.after(1_000)).digest.is_some(), "once they agree, every heartbeat compares again");
+}
+
+#[test]
+fn a_task_of_another_node_is_left_out_of_the_checksum() {
+    let (mut world, actions) = World::connected(settings(), vec![seen("a", Running), seen("b", Running)]);
+    let id = state(&actions).id;
+    let error = refusal("owned_elsewhere", None);
+    let warned = world.answer(id, vec![stored(1), Answer::Refused(ErrorBody { error })]);
+    assert!(matches!(&warned[0], Action::Warn(Warning::TaskRefused { task_id, .. }) if task_id == "b"));
+    world.pulse(1, false);
+    let mut sum = crate::sync::checksum::StateSum::zero();
+    sum.add("a", Running, 1);
+    assert_eq!(beat(&world.after(1_000)).digest.as_ref().unwrap().checksum, sum.to_string());
+}
+
+#[test]
+fn stale_and_conflicting_reports_are_sent_again_under_a_higher_version() {
+    let (mut world, actions) = World::connected(settings(), vec![seen("a", Running), seen("b", Running)]);
+    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 41 });
+    let conflict = Answer::Refused(ErrorBody { error: refusal("version_conflict", None) });
+    let again = world.answer(state(&actions).id, vec![stale, conflict]);
+    assert_eq!(said(batch(&again)), [("a", Running, 42), ("b", Running, 43)]);
+    world.accept(&again);
+    assert!(world.machine.is_settled());
+}
+
+#[test]
+fn a_record_of_a_later_epoch_raises_ours() {
+    let (mut world, actions) = World::connected(settings(), vec![seen("a", Running)]);
+    let before = world.machine.epoch();
+    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 0 });
+    world.answer(state(&actions).id, vec![stale]);
+    assert!(world.machine.epoch() > before);
+    let later = world.after(30_000);
+    let later = if matches!(later[..], [Action::Warn(_), ..]) { panic!("{later:?}") } else { later };
+    assert_eq!(state(&later).epoch, world.machine.epoch());
+}
+
+#[test]
+fn an_old_epoch_is_raised_before_it_was_accepted_and_ends_the_agent_afterwards() {
+    let (mut world, actions) = World::connected(settings(), vec![seen("a", Running)]);
+    let known = world.machine.epoch() + 5_000_000;
+    let again = world.error("old_epoch", Some(known));
+    assert_eq!((state(&again).epoch, beat(&again).epoch, beat(&again).seq), (known + 1, known + 1, 1));
+    assert_eq!(world.error("old_epoch", Some(known)), [], "the answer to the heartbeat before");
+    assert_ne!(state(&actions).id, state(&again).id);
+    world.accept(&again);
+    let ended = world.error("old_epoch", Some(known + 2));
+    assert!(matches!(ended[..], [Action::Close, Action::End(End::Superseded(_))]), "{ended:?}");
+    assert_eq!(world.machine.next_deadline(), None);
+}
+
+#[test]
+fn an_agent_that_is_superseded_ends() {
+    let mut world = World::settled(vec![]);
+    let ended = world.error("superseded", None);
+    assert!(matches!(ended[..], [Action::Close, Action::End(End::Superseded(_))]), "{ended:?}");
+    assert_eq!(world.change("a", Running), []);
+}
+
+#[test]
+fn a_refusal_for_now_is_tried_again_later_and_less_and_less_often() {
+    let mut world = World::settled(vec![]);
+    world.change("a", Running);
+    let mut waits = Vec::new();
+    let mut actions = world.after(5);
+    for _ in 0..8 {
+        let Action::Send(FromAgent::Reports(sent)) = &actions[0] else { panic!("{actions:?}") };
+        let busy = Answer::Refused(ErrorBody { error: refusal("too_many", None) });
+        assert_eq!(world.answer(sent.id, vec![busy]), []);
+        let from = world.ms;
+        loop {
+            let due = world.machine.next_deadline().unwrap().as_nanos().div_ceil(1_000_000);
+            world.ms = due;
+            actions = world.input(Input::Tick);
+            let beats: Vec<Action> =
+                actions.extract_if(.., |action| matches!(action, Action::Send(FromAgent::Heartbeat(_)))).collect();
+            world.accept(&beats);
+            if !actions.is_empty() {
+                break;
+            }
+        }
+        waits.push(world.ms - from);
+    }
+    assert!(waits.iter().all(|wait| *wait >= 200) && waits.iter().max() > Some(&2_000), "{waits:?}");
+}
+
+#[test]
+fn a_whole_state_that_was_refused_is_told_again() {
+    let (mut world, _) = World::connected(settings(), vec![seen("a", Running)]);
+    let warned = world.error("rate_limited", None);
+    assert!(matches!(warned[..], [Action::Warn(Warning::Refused(_))]), "{warned:?}");
+    assert_eq!(state(&world.after(300)).tasks.len(), 1);
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_left_for_a_new_connection() {
+    let mut world = World::settled(vec![]);
+    for _ in 0..10 {
+        assert_eq!(world.after(1_000).len(), 1);
+    }
+    let actions = world.after(1_000);
+    assert!(matches!(actions[..], [Action::Warn(Warning::Silent(_)), Action::Close]), "{actions:?}");
+    let until = world.machine.next_deadline().unwrap();
+    assert!(until <= moment(world.ms + 200).at);
+}
+
+#[test]
+fn answers_later_than_the_next_heartbeat_are_answers() {
+    let mut world = World::settled(vec![]);
+    for seq in 2..40 {
+        assert!(matches!(world.after(1_000)[..], [Action::Send(FromAgent::Heartbeat(_))]));
+        if seq > 4 {
+            world.pulse(seq - 2, false);
+        }
+    }
+}
+
+#[test]
+fn attempts_to_connect_come_less_and_less_often_until_one_is_good() {
+    let mut world = World::new(settings());
+    let mut longest = 0;
+    for _ in 0..40 {
+        let until = world.machine.next_deadline().unwrap();
+        let wait = until.as_nanos().div_ceil(1_000_000) - world.ms;
+        longest = longest.max(wait);
+        assert!(wait <= 30_000);
+        assert_eq!(world.after(wait), [Action::Connect]);
+        assert_eq!(world.machine.next_deadline(), None);
+        // One that is closed before anything was taken is no good one.
+        world.input(Input::Connected);
+        world.input(Input::Disconnected);
+    }
+    assert!(longest > 20_000, "{longest}");
+    world.ms = world.machine.next_deadline().unwrap().as_nanos().div_ceil(1_000_000);
+    world.input(Input::Tick);
+    world.input(Input::Connected);
+    world.pulse(41, false);
+    world.input(Input::Disconnected);
+    assert!(world.machine.next_deadline().unwrap() <= moment(world.ms + 200).at);
+}
+
+#[test]
+fn a_goodbye_takes_what_is_new_along() {
+    let mut world = World::settled(vec![seen("a", Running)]);
+    world.change("a", Completed);
+    let actions = world.input(Input::Leave);
+    let [Action::Send(FromAgent::Reports(_)), Action::Send(FromAgent::Leave(leave))] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(leave.node_id, "edge");
+    assert_eq!(world.input(Input::Disconnected), [Action::End(End::Left)]);
+    let mut unheard = World::new(settings());
+    assert_eq!(unheard.input(Input::Leave), [Action::End(End::LeftUnheard)]);
+}
+
+#[test]
+fn a_goodbye_that_nobody_takes_is_given_up() {
+    let mut world = World::settled(vec![]);
+    world.input(Input::Leave);
+    assert_eq!(world.after(1_999), []);
+    assert_eq!(world.after(1), [Action::Close, Action::End(End::Left)]);
+}
+
+#[test]
+fn too_many_tasks_drop_the_oldest_end_first_and_then_refuse() {
+    let mut world = World::new(settings());
+    for n in 0..10 {
+        world.change(&format!("t{n}"), if n < 2 { Completed } else { Running });
+    }
+    assert!(matches!(
+        world.change("new", Running)[..],
+        [Action::Warn(Warning::TooMany(Lost { dropped: 1, refused: 0 }))]
+    ));
+    assert_eq!(world.change("newer", Running), [], "said once");
+    assert!(matches!(
+        world.change("last", Running)[..],
+        [Action::Warn(Warning::TooMany(Lost { dropped: 2, refused: 1 }))]
+    ));
+    assert_eq!(world.machine.tasks(), 10);
+    assert_eq!(world.change("t5", Failed), [], "a known one is always taken");
+}
+
+#[test]
+fn without_whole_states_everything_is_reported() {
+    let (mut world, actions) =
+        World::connected(Settings { carries_state: false, ..settings() }, vec![seen("a", Running), seen("b", Running)]);
+    assert_eq!(said(batch(&actions)).len(), 2);
+    world.accept(&actions);
+    world.input(Input::Disconnected);
+    world.ms = world.machine.next_deadline().unwrap().as_nanos().div_ceil(1_000_000);
+    world.input(Input::Tick);
+    assert_eq!(said(batch(&world.input(Input::Connected))).len(), 2);
+}
+
+#[test]
+fn a_state_beyond_one_frame_goes_in_batches() {
+    let tasks = (0..5_000).map(|n| seen(&format!("task-{n}"), Running)).collect();
+    let (mut world, mut actions) = World::connected(Settings { most_tasks: 10_000, ..settings() }, tasks);
+    let mut told = 0;
+    while !world.machine.is_settled() {
+        told += batch(&actions).reports.len();
+        actions = world.accept(&actions);
+    }
+    assert_eq!(told, 5_000);
+}
+
+#[test]
+fn settings_that_change_keep_the_tasks() {
+    let mut world = World::settled(vec![seen("a", Running)]);
+    world.input(Input::SetRhythm(Rhythm::Adaptive(Bounds {
+        shortest: Duration::from_secs(2),
+        longest: Duration::from_secs(4),
+    })));
+    assert_eq!(beat(&world.after(1_000)).next_interval_ms, 2_000);
+    assert_eq!(world.input(Input::Reconnect), [Action::Close, Action::Connect]);
+    assert_eq!(state(&world.input(Input::Connected)).tasks.len(), 1);
+}

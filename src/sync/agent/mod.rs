@@ -1,0 +1,8 @@
+//! The agent of a node: tells a gateway what happens to the node's tasks, and that the node is alive.
+//!
+//! [`machine`] holds every rule and is pure; [`shell`] gives it time, sources and a connection.
+
+pub mod config;
+pub mod link;
+pub mod machine;
+pub mod shell;

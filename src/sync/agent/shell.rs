@@ -1,0 +1,298 @@
+//! The shell of an agent: gives its machine time, sources and a connection, and does what it says.
+//!
+//! Separate from the machine so that everything decided can be simulated. It keeps one connection, knows no rule, and tells a
+//! person what changed, once.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::config::Metrics;
+use super::link::{Endpoint, LinkError, Wire};
+use super::machine::{Action, End, Input, Machine, Rhythm, Seen, Settings, Warning};
+use crate::source::{Event, EventSource, Sighting, TaskState};
+use crate::sync::message::{FromAgent, FromGateway, Usage};
+use crate::sync::moment::Moment;
+use crate::sync::payload::Payload;
+use crate::sync::record::Status;
+use crate::sys::clock;
+use crate::sys::procfs::{self, CpuMeter};
+use crate::sys::shutdown::Shutdown;
+
+/// Events that may wait; a source that is faster waits.
+const MOST_WAITING: usize = 64;
+
+/// Longest payload that a gateway takes.
+const LONGEST_PAYLOAD: usize = 16 * 1024;
+
+/// Who hears what is said.
+pub type Voice = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What may change while an agent runs.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The gateway.
+    pub endpoint: Arc<Endpoint>,
+    /// How often it hears of us.
+    pub rhythm: Rhythm,
+    /// What is told of the node.
+    pub metrics: Metrics,
+}
+
+/// What an agent has from outside.
+pub struct Surroundings {
+    /// Where tasks are seen.
+    pub sources: Vec<Box<dyn EventSource>>,
+    /// What may change.
+    pub live: watch::Receiver<Live>,
+    /// The wish to stop.
+    pub shutdown: Arc<Shutdown>,
+    /// Who hears what is said.
+    pub voice: Voice,
+}
+
+/// An agent that runs.
+struct Shell {
+    machine: Machine,
+    /// What the machine has not taken yet.
+    queue: VecDeque<Input>,
+    link: Link,
+    live: watch::Receiver<Live>,
+    /// The settings of the present connection.
+    endpoint: Arc<Endpoint>,
+    cpu: CpuMeter,
+    voice: Voice,
+    /// What was said last of the connection, so that an hour of failures is one line.
+    said: Option<String>,
+    shutdown: Arc<Shutdown>,
+    is_leaving: bool,
+}
+
+enum Link {
+    None,
+    Dialing(Pin<Box<dyn Future<Output = Result<Wire, LinkError>> + Send>>),
+    Up(Wire),
+}
+
+/// Runs an agent until it leaves or another one takes its place.
+pub async fn run(settings: Settings, seed: u64, around: Surroundings) -> End {
+    let Surroundings { sources, live, shutdown, voice } = around;
+    let (sender, mut events) = mpsc::channel(MOST_WAITING);
+    let mut pumps = JoinSet::new();
+    for (index, source) in sources.into_iter().enumerate() {
+        pumps.spawn(pump(index, source, sender.clone()));
+    }
+    let endpoint = Arc::clone(&live.borrow().endpoint);
+    let mut shell = Shell {
+        machine: Machine::new(settings, now(), seed),
+        queue: VecDeque::from([Input::Tick]),
+        link: Link::None,
+        live,
+        endpoint,
+        cpu: CpuMeter::default(),
+        voice,
+        said: None,
+        shutdown,
+        is_leaving: false,
+    };
+    // The first look only begins the count.
+    shell.cpu.ratio();
+    loop {
+        if let Some(end) = shell.work().await {
+            return end;
+        }
+        tokio::select! {
+            biased;
+            () = shell.wait() => {}
+            Some((source, event)) = events.recv() => shell.see(source, event),
+        }
+    }
+}
+
+/// Hands on what a source says until it has nothing more to say.
+async fn pump(index: usize, mut source: Box<dyn EventSource>, events: mpsc::Sender<(usize, Event)>) {
+    while let Some(event) = source.next().await {
+        if events.send((index, event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Shell {
+    /// Lets the machine take what waits, and does what it says.
+    async fn work(&mut self) -> Option<End> {
+        while let Some(input) = self.queue.pop_front() {
+            for action in self.machine.handle(now(), input) {
+                match action {
+                    Action::Connect => {
+                        let endpoint = Arc::clone(&self.endpoint);
+                        self.link = Link::Dialing(Box::pin(async move { Wire::connect(&endpoint).await }));
+                    }
+                    Action::Send(frame) => self.send(frame).await,
+                    Action::Close => self.link = Link::None,
+                    Action::Warn(warning) => self.warn(&warning),
+                    Action::End(end) => return Some(end),
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits for the next thing that happens, other than an event of a source. May be dropped and called again.
+    async fn wait(&mut self) {
+        let deadline = self.machine.next_deadline();
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+                None => pending().await,
+            }
+        };
+        let input = tokio::select! {
+            biased;
+            () = self.shutdown.requested(), if !self.is_leaving => {
+                self.is_leaving = true;
+                Input::Leave
+            }
+            happened = self.link.next() => return self.link_changed(happened),
+            Ok(()) = self.live.changed() => return self.reload(),
+            () = sleep => Input::Tick,
+        };
+        self.queue.push_back(input);
+    }
+
+    fn link_changed(&mut self, happened: Result<Happened, LinkError>) {
+        let input = match happened {
+            Ok(Happened::Connected(wire)) => {
+                self.link = Link::Up(wire);
+                self.say(format!("connected to {}", self.endpoint.url.authority()));
+                Input::Connected
+            }
+            Ok(Happened::Frame(frame)) => Input::Frame(frame),
+            Err(error) => return self.broken(&error),
+        };
+        self.queue.push_back(input);
+    }
+
+    /// The connection has ended, or could not be made.
+    fn broken(&mut self, error: &LinkError) {
+        self.link = Link::None;
+        if !self.is_leaving {
+            self.say(format!("not connected to {}: {}; trying again", self.endpoint.url.authority(), chain(error)));
+        }
+        self.queue.push_back(Input::Disconnected);
+    }
+
+    async fn send(&mut self, mut frame: FromAgent) {
+        if let FromAgent::Heartbeat(heartbeat) = &mut frame {
+            heartbeat.usage = self.usage();
+        }
+        let Link::Up(wire) = &mut self.link else { return };
+        if let Err(error) = wire.send(&frame).await {
+            self.broken(&error);
+        }
+    }
+
+    /// Settings have changed: the interval at once, the connection only if its own have.
+    fn reload(&mut self) {
+        let live = self.live.borrow_and_update().clone();
+        self.queue.push_back(Input::SetRhythm(live.rhythm));
+        if !Arc::ptr_eq(&live.endpoint, &self.endpoint) {
+            self.endpoint = live.endpoint;
+            self.queue.push_back(Input::Reconnect);
+        }
+    }
+
+    /// What a source has seen, in the words of the gateway.
+    fn see(&mut self, source: usize, event: Event) {
+        let seen = |sightings: Vec<Sighting>| sightings.into_iter().map(seen).collect();
+        self.queue.push_back(match event {
+            Event::Known(all) => Input::Known(source, seen(all)),
+            Event::Changed(some) => Input::Observed(source, seen(some)),
+            Event::Vanished(task_id) => Input::Vanished(task_id),
+            Event::Trouble(text) => return (self.voice)(text),
+        });
+    }
+
+    fn usage(&mut self) -> Option<Usage> {
+        let metrics = self.live.borrow().metrics;
+        if metrics == Metrics::default() {
+            return None;
+        }
+        Some(Usage {
+            cpu_ratio: metrics.cpu.then(|| self.cpu.ratio()).flatten(),
+            memory_ratio: metrics.memory.then(procfs::memory_ratio).flatten(),
+            disk_ratio: metrics.disk.then(procfs::disk_ratio).flatten(),
+        })
+    }
+
+    fn warn(&mut self, warning: &Warning) {
+        match warning {
+            Warning::Refused(error) => self.say(format!("the gateway refuses: {}; trying again", error.message)),
+            Warning::TaskRefused { task_id, message } => {
+                (self.voice)(format!("the gateway does not take `{task_id}`: {message}"));
+            }
+            Warning::Silent(span) => self.say(format!("no answer for {} s; connecting again", span.as_secs())),
+            Warning::TooMany(lost) => (self.voice)(format!(
+                "too many tasks: {} ends were dropped, {} new tasks are not reported",
+                lost.dropped, lost.refused
+            )),
+        }
+    }
+
+    /// Says something of the connection, unless it was the last that was said.
+    fn say(&mut self, text: String) {
+        if self.said.as_ref() != Some(&text) {
+            (self.voice)(text.clone());
+            self.said = Some(text);
+        }
+    }
+}
+
+/// Something that a link has to say.
+enum Happened {
+    Connected(Wire),
+    Frame(FromGateway),
+}
+
+impl Link {
+    async fn next(&mut self) -> Result<Happened, LinkError> {
+        match self {
+            Self::None => pending().await,
+            Self::Dialing(attempt) => attempt.await.map(Happened::Connected),
+            Self::Up(wire) => wire.next().await.map(Happened::Frame),
+        }
+    }
+}
+
+fn seen(sighting: Sighting) -> Seen {
+    let status = match sighting.state {
+        TaskState::Pending => Status::Pending,
+        TaskState::Running => Status::Running,
+        TaskState::Ended { is_success: true } => Status::Completed,
+        TaskState::Ended { is_success: false } => Status::Failed,
+        TaskState::Unknown => Status::Unknown,
+    };
+    // A payload is an addition: one that cannot be sent does not keep the state back.
+    let payload = sighting.payload.filter(|text| text.len() <= LONGEST_PAYLOAD);
+    let payload = payload.and_then(|text| Payload::parse(&text).ok());
+    Seen { task_id: sighting.task_id, status, timestamp: sighting.at, payload }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn now() -> Moment {
+    Moment { at: clock::now(), wall: clock::wall_now() }
+}
