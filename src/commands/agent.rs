@@ -65,6 +65,9 @@ pub struct AgentArgs {
     /// Look at the configuration, say what it would do, and end
     #[arg(long)]
     check: bool,
+    /// SIGUSR1 blocks the event loop for good, as a defect would; `bench heartbeat --live` asks for it
+    #[arg(long, hide = true)]
+    stallable: bool,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -156,6 +159,7 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
     let cannot = |error: std::io::Error| Failure::plain(Exit::Unable, format!("cannot catch signals: {error}"));
     let shutdown = Arc::new(Shutdown::listen().map_err(cannot)?);
     let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    let mut stall = signal(SignalKind::user_defined1()).map_err(cannot)?;
     let manager = Manager::of_environment();
     let (mut agents, senders) = plan.start(args, &shutdown);
     manager.tell("READY=1");
@@ -168,6 +172,7 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
                 None => break,
             },
             _ = hangup.recv() => reload(args, &senders),
+            _ = stall.recv(), if args.stallable => block_for_good(),
             () = tokio::time::sleep(watchdog) => manager.tell("WATCHDOG=1"),
             () = shutdown.requested(), if !is_stopping => {
                 is_stopping = true;
@@ -176,6 +181,13 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
         }
     }
     failure.map_or(Ok(Exit::Fine), Err)
+}
+
+/// The process lives and its connections stay open, and nothing is sent any more.
+fn block_for_good() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 impl Plan {

@@ -23,9 +23,11 @@ mod condition;
 mod dump;
 mod estimate;
 mod formula;
+pub mod live;
 mod network;
 mod plan;
 mod poisson;
+mod reference;
 mod spec;
 mod trial;
 

@@ -2,6 +2,7 @@
 
 mod etcd;
 mod heartbeat;
+mod heartbeat_live;
 
 use clap::Subcommand;
 
@@ -12,7 +13,7 @@ use crate::error::{Exit, Failure};
 pub enum BenchCommand {
     /// Writes, reads and watches of an etcd cluster, and what holds them back
     Etcd(etcd::EtcdArgs),
-    /// Heartbeat intervals and failure detectors: how soon, how often wrongly, at what cost (simulated)
+    /// Heartbeat intervals and failure detectors: how soon, how often wrongly, at what cost (simulated or live)
     Heartbeat(heartbeat::HeartbeatArgs),
 }
 

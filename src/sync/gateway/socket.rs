@@ -144,8 +144,14 @@ impl<'a> Socket<'a> {
             Ok(frame) => frame,
             Err(refusal) => return Then::Send(self.refuse(&refusal)),
         };
+        let is_heartbeat = matches!(frame, FromAgent::Heartbeat(_));
         match self.take(received, frame) {
-            Ok(then) => then,
+            Ok(then) => {
+                if is_heartbeat {
+                    self.service.counters.heartbeat_bytes(bytes.len());
+                }
+                then
+            }
             Err(refusal) if matches!(refusal.code, Code::OldEpoch) && self.epoch.is_some() => {
                 let refusal = Refusal { code: Code::Superseded, ..refusal };
                 Then::Close(Some(self.refuse(&refusal)))
