@@ -59,9 +59,9 @@ pub struct Cell {
     noticed: Vec<Option<Stamp>>,
     /// When the fault was brought about.
     pub faulted_at: Option<Stamp>,
-    /// Nodes that were called unreachable before that.
+    /// Nodes that were called unreachable before that, while all had settled.
     pub mistake_count: u64,
-    /// Connections that closed before that.
+    /// Connections that closed meanwhile.
     pub closed_count: u64,
 }
 
@@ -93,7 +93,12 @@ impl Machine {
     /// Takes word of a node; true if it brought a cell forward by one node.
     pub fn hear(&mut self, at: Stamp, node_id: &str, state: NodeState) -> bool {
         let Some(&(cell, node)) = self.places.get(node_id) else { return false };
-        self.cells[cell].hear(at, node, state)
+        let brought_forward = self.cells[cell].hear(at, node, state);
+        // All at once: a cell that was faulted among the handshakes of the others would be measured with them.
+        if self.cells.iter().all(Cell::is_ready) {
+            self.cells.iter_mut().for_each(|cell| cell.settle(at));
+        }
+        brought_forward
     }
 
     /// The fault of a cell was brought about at this moment.
@@ -174,6 +179,17 @@ impl Cell {
         interval * u32::try_from(fitting).unwrap_or(1).max(1)
     }
 
+    /// Whether its agents are awaited, and all there.
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Connecting { .. }) && self.alive_count() == self.is_alive.len()
+    }
+
+    fn settle(&mut self, at: Stamp) {
+        let fault_at = at + self.plan.settling;
+        let count_from = at + self.plan.settling.saturating_sub(self.counted());
+        self.phase = Phase::Settling { count_from, fault_at };
+    }
+
     fn hear(&mut self, at: Stamp, node: usize, state: NodeState) -> bool {
         let was_alive = std::mem::replace(&mut self.is_alive[node], state == NodeState::Alive);
         if self.faulted_at.is_some() {
@@ -183,12 +199,9 @@ impl Cell {
             }
             return is_news;
         }
-        self.mistake_count += u64::from(state == NodeState::Unreachable);
-        self.closed_count += u64::from(state == NodeState::Suspect);
-        if matches!(self.phase, Phase::Connecting { .. }) && self.alive_count() == self.is_alive.len() {
-            let fault_at = at + self.plan.settling;
-            let count_from = at + self.plan.settling.saturating_sub(self.counted());
-            self.phase = Phase::Settling { count_from, fault_at };
+        if !matches!(self.phase, Phase::Connecting { .. }) {
+            self.mistake_count += u64::from(state == NodeState::Unreachable);
+            self.closed_count += u64::from(state == NodeState::Suspect);
         }
         state == NodeState::Alive && !was_alive
     }
@@ -221,14 +234,17 @@ mod tests {
         Stamp::from_nanos(ms * 1_000_000)
     }
 
-    fn machine() -> Machine {
-        let plan = CellPlan {
-            nodes: vec!["a".to_owned(), "b".to_owned()],
+    fn plan(nodes: &[&str]) -> CellPlan {
+        CellPlan {
+            nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),
             interval: Duration::from_secs(1),
             settling: Duration::from_millis(1500),
             silence: Duration::from_millis(3200),
-        };
-        Machine::new(vec![plan], at(0))
+        }
+    }
+
+    fn machine() -> Machine {
+        Machine::new(vec![plan(&["a", "b"])], at(0))
     }
 
     fn settled() -> Machine {
@@ -253,6 +269,15 @@ mod tests {
         let found: Vec<Option<u64>> = machine.cells()[0].detections().collect();
         assert_eq!(found, [Some(2_479_000_000), Some(2_979_000_000)]);
         assert!(machine.is_over() && machine.cells()[0].is_whole() && machine.next_deadline().is_none());
+    }
+
+    #[test]
+    fn a_cell_waits_for_the_agents_of_all_others() {
+        let mut machine = Machine::new(vec![plan(&["a"]), plan(&["b"])], at(0));
+        machine.hear(at(10), "a", NodeState::Alive);
+        assert_eq!((machine.due(at(5_000)), machine.is_connected()), (vec![], false));
+        machine.hear(at(6_000), "b", NodeState::Alive);
+        assert_eq!(machine.due(at(6_500)), [Act::BeginCount(0), Act::BeginCount(1)]);
     }
 
     #[test]
