@@ -145,6 +145,9 @@ pub fn measured(spec: &LiveSpec, seen: &Seen, cells: &[machine::Cell], interrupt
         let found = Found::of(spec, seen_cell, cell);
         let delay = delay.or(seen_cell.one_way_ns());
         measured.scalars.extend(found.scalars(spec, seen, seen_cell, cell));
+        measured.scalars.extend(
+            found.holds(delay).map(|holds| found.scalar("formula_holds", "count", Some(f64::from(u8::from(holds))))),
+        );
         measured.findings.extend(found.verdict(seen_cell, delay));
         measured.bad.extend(found.bad(seen_cell));
         measured.series.push(found.series);
@@ -211,20 +214,23 @@ impl Found {
             ("reference_mean", "ns", published.map(|published| published.mean_ns)),
             ("reference_bytes_per_h", "bytes_per_h", published.map(|published| published.bytes_per_h)),
         ];
-        let scalar = |(name, unit, value): (&str, &str, Option<f64>)| Scalar {
-            name: format!("heartbeat.{name}"),
-            labels: self.labels.clone(),
-            unit: unit.to_owned(),
-            value,
-        };
-        figures.into_iter().map(scalar).collect()
+        figures.into_iter().map(|(name, unit, value)| self.scalar(name, unit, value)).collect()
+    }
+
+    fn scalar(&self, name: &str, unit: &str, value: Option<f64>) -> Scalar {
+        Scalar { name: format!("heartbeat.{name}"), labels: self.labels.clone(), unit: unit.to_owned(), value }
     }
 
     /// Whether the mean of the formula lies within the interval of the measured mean, widened by the measured delay.
-    fn verdict(&self, cell: &SeenCell, delay: Option<f64>) -> Option<Finding> {
+    fn holds(&self, delay: Option<f64>) -> Option<bool> {
         let ((low, high), formula) = self.interval.zip(self.formula)?;
         let delay = delay.unwrap_or(0.0);
-        let is_within = (low - delay..=high + delay).contains(&formula.mean_ns);
+        Some((low - delay..=high + delay).contains(&formula.mean_ns))
+    }
+
+    fn verdict(&self, cell: &SeenCell, delay: Option<f64>) -> Option<Finding> {
+        let ((low, high), formula) = self.interval.zip(self.formula)?;
+        let is_within = self.holds(delay)?;
         let s = |ns: f64| format!("{:.3} s", ns / 1e9);
         let (id, severity, word) = match is_within {
             true => ("formula_holds", Severity::Info, "within"),
@@ -237,7 +243,7 @@ impl Found {
             s(formula.mean_ns),
             s(low),
             s(high),
-            delay / 1e6
+            delay.unwrap_or(0.0) / 1e6
         );
         Some(Finding { id: id.into(), severity, text, evidence: Vec::new(), advice: None })
     }
