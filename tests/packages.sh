@@ -7,6 +7,8 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each line: a program that is called by name, and the package that brings it.
 package_of() {
     case "$1" in
+        busybox) echo busybox-static ;;
+        dockerd) echo docker.io ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
         curl) echo curl ;;

@@ -15,6 +15,7 @@ use super::value::parse_whole;
 use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
+use crate::source::docker::Docker;
 use crate::source::scripted::{Script, ScriptError};
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
@@ -116,12 +117,15 @@ struct Node {
 
 enum Source {
     Script(Script),
+    Docker { socket: PathBuf, look_every: Option<Duration> },
 }
 
 impl Plan {
     fn load(args: &AgentArgs) -> Result<Self, Failure> {
         let config = AgentConfig::read(&args.config).map_err(|error| wrong(&error))?;
-        let sources = config.sources.iter().map(Source::open).collect::<Result<_, _>>()?;
+        // What containers use is looked at where the use of the node is.
+        let look_every = (config.metrics.cpu || config.metrics.memory).then_some(config.interval);
+        let sources = config.sources.iter().map(|spec| Source::open(spec, look_every)).collect::<Result<_, _>>()?;
         let nodes = nodes(args, &config)?;
         Ok(Self { config, nodes, sources })
     }
@@ -230,19 +234,20 @@ impl Plan {
 }
 
 impl Source {
-    fn open(spec: &SourceSpec) -> Result<Self, Failure> {
+    fn open(spec: &SourceSpec, look_every: Option<Duration>) -> Result<Self, Failure> {
         match spec {
             SourceSpec::Script(path) => Script::read(path).map(Self::Script).map_err(|error| match error {
                 ScriptError::Read { .. } => Failure::unable(error),
                 ScriptError::Line { .. } => Failure::usage(error).hint("docs/guide/agent.md describes the lines"),
             }),
-            SourceSpec::Docker(_) => Err(Failure::plain(Exit::Unable, "Docker is not watched yet")),
+            SourceSpec::Docker(socket) => Ok(Self::Docker { socket: socket.clone(), look_every }),
         }
     }
 
     fn start(&self, node_id: &str) -> Box<dyn EventSource> {
         match self {
             Self::Script(script) => Box::new(script.play(node_id)),
+            Self::Docker { socket, look_every } => Box::new(Docker::new(socket, *look_every)),
         }
     }
 }
@@ -256,11 +261,8 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
         })?,
     };
     let trust = Trust::load(&config.tls).map_err(Failure::unable)?;
-    // Requests may share a connection; a WebSocket begins with HTTP/1.1.
-    let dialer = match config.mode {
-        Mode::Socket => trust.dialer(&["http/1.1"]),
-        Mode::Requests => trust.dialer(&["h2", "http/1.1"]),
-    };
+    // A WebSocket begins with HTTP/1.1, and requests in turn gain nothing by HTTP/2.
+    let dialer = trust.dialer(&["http/1.1"]);
     let names = match args.fleet {
         None => vec![own],
         Some(count) => (1..=count).map(|n| format!("{own}-{n}")).collect(),

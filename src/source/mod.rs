@@ -4,6 +4,7 @@
 //! it says everything again. What a container runtime calls things stays inside the file that wraps it: containerd, CRI and
 //! kernel tracepoints join by implementing [`EventSource`].
 
+pub mod docker;
 pub mod scripted;
 
 use std::future::Future;

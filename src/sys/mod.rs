@@ -2,6 +2,7 @@
 //!
 //! The only folder that may hold `unsafe`, and the only one that asks what time it is.
 
+pub mod cgroup;
 pub mod clock;
 pub mod datagram;
 mod descriptor;

@@ -3,7 +3,8 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 14] = [
+const CASES: [(&str, &str); 15] = [
+    ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),

@@ -14,7 +14,9 @@ use crate::support::program::Scene;
 /// machine needs some of it to start the program.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-const CASES: [(&str, &str); 23] = [
+const CASES: [(&str, &str); 25] = [
+    ("unable-agent-config", "agent --config nowhere.conf"),
+    ("unable-agent-token", "agent --config token.conf"),
     ("unable-api-ca-file", "probe api https://127.0.0.1:1/ --ca-file missing.pem --duration 10m"),
     ("unable-api-ca-file-content", "probe api https://127.0.0.1:1/ --ca-file words.json --duration 10m"),
     ("unable-api-in-cluster", "probe api --in-cluster --duration 10m"),
@@ -112,6 +114,9 @@ fn scene() -> Scene {
     scene.write("empty.json", "");
     scene.write("future.json", &changed("offloadctl.run/1", "offloadctl.run/2"));
     scene.write("words.json", "not a run\n");
+    let agent = "{\"server\":\"wss://localhost\",\"interval\":\"5s\",\"node_id\":\"edge\",\"token_file\":\"tokens\",\"sources\":{}}\n";
+    scene.write("token.conf", agent);
+    scene.write("tokens", "other 0123456789abcdef\n* fedcba9876543210\n");
     fs::create_dir(scene.path("folder.json")).unwrap();
     scene
 }

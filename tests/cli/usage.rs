@@ -3,7 +3,12 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 63] = [
+const CASES: [(&str, &str); 68] = [
+    ("usage-agent-interval", "agent --config interval.conf --check"),
+    ("usage-agent-key", "agent --config key.conf --check"),
+    ("usage-agent-no-config", "agent"),
+    ("usage-agent-script", "agent --config script.conf --check"),
+    ("usage-agent-server", "agent --config server.conf --check"),
     ("usage-api-context", "probe api https://127.0.0.1:1/ --context a"),
     ("usage-api-gate", "probe api https://127.0.0.1:1/ --fail-if api.connect.p95>10ms"),
     ("usage-api-half-identity", "probe api https://127.0.0.1:1/ --client-cert a.pem"),
@@ -78,6 +83,13 @@ fn what_cannot_be_meant_is_refused_with_its_reason() {
     let profile = "[profile.edge]\nrtt_mean = \"45ms\"\nrtt_p95 = \"90ms\"\njitter = \"12ms\"\n";
     scene.write("key.toml", &profile.replace("jitter", "jiter"));
     scene.write("value.toml", &profile.replace("45ms", "45"));
+    let agent =
+        "{\n  \"server\": \"wss://localhost\",\n  \"interval\": \"5s\", \"sources\": {\"script\": \"steps\"}\n}\n";
+    scene.write("interval.conf", &agent.replace("5s", "5"));
+    scene.write("key.conf", &agent.replace("interval", "intervall"));
+    scene.write("script.conf", agent);
+    scene.write("server.conf", &agent.replace("wss", "ws"));
+    scene.write("steps", "{\"task_id\": \"a\", \"status\": \"done\"}\n");
     for (name, line) in CASES {
         let ended = scene.run(line);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{line}: {}", ended.stderr);

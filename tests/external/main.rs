@@ -2,13 +2,17 @@
 //!
 //! Separate from the other rings because they need Debian packages and, for namespaces and mounts, the privileges of an
 //! administrator. A test that lacks the privileges says so by name; a missing package is a failure.
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it where it cannot go on")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "the helpers of a test fail it where it cannot go on")]
 
 #[expect(dead_code, reason = "the servers of this ring bring their own TLS")]
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod disk;
+mod docker;
 mod etcd;
+#[expect(dead_code, reason = "shared with the ring of the loopback")]
+#[path = "../loopback/gateway.rs"]
+mod gateway;
 mod host;
 mod namespace;
 mod network;
@@ -16,5 +20,8 @@ mod privilege;
 mod program;
 mod restart;
 mod server;
+#[expect(dead_code, reason = "shared with the other rings")]
+#[path = "../support/mod.rs"]
+mod support;
 mod target;
 mod web;

@@ -49,7 +49,12 @@ impl Gateway {
 
     /// A gateway in a folder that is there.
     pub fn start_in(scene: Scene, arguments: &str) -> Self {
-        let line = format!("gateway --listen 127.0.0.1:0 --data-dir data --token-file tokens {arguments}");
+        Self::start_at(scene, "127.0.0.1:0", arguments)
+    }
+
+    /// A gateway at this address in a folder that is there.
+    pub fn start_at(scene: Scene, address: &str, arguments: &str) -> Self {
+        let line = format!("gateway --listen {address} --data-dir data --token-file tokens {arguments}");
         let running = scene.start(&line);
         let address = poll("the address of the gateway", Duration::from_secs(20), || {
             let said = running.said();

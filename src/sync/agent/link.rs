@@ -4,6 +4,7 @@
 //! connection, is an error here and a new attempt there.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -17,6 +18,7 @@ use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::config::Mode;
+use super::requests::Requests;
 use crate::sync::message::{ErrorBody, FromAgent, FromGateway};
 use crate::wire::dial::{self, ConnectError};
 use crate::wire::{Dialer, TlsFailure, Url};
@@ -31,7 +33,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(10);
 const BUFFER: usize = 1024;
 
 /// Longest frame of a gateway: the answers to a whole state.
-const LONGEST_FRAME: usize = 4 << 20;
+pub const LONGEST_FRAME: usize = 4 << 20;
 
 /// A connection that could not be made, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,9 @@ pub enum LinkError {
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] Box<tungstenite::Error>),
+    /// The same, in the words of HTTP.
+    #[error("the request failed")]
+    Request(#[from] hyper::Error),
 }
 
 /// Where a gateway is and how it is spoken to.
@@ -88,40 +93,26 @@ impl fmt::Debug for Endpoint {
 }
 
 /// A connection to a gateway.
-pub struct Wire(WebSocketStream<Box<TlsStream<TcpStream>>>);
+pub enum Wire {
+    /// Frames of a WebSocket.
+    Socket(Box<WebSocketStream<Box<TlsStream<TcpStream>>>>),
+    /// Requests and their answers.
+    Requests(Box<Requests>),
+}
 
 impl Wire {
     /// Connects.
     ///
     /// # Errors
     /// When it cannot, or not in time.
-    pub async fn connect(endpoint: &Endpoint) -> Result<Self, LinkError> {
-        timeout(CONNECT_WITHIN, Self::connect_at_leisure(endpoint)).await.unwrap_or(Err(LinkError::Late))
-    }
-
-    async fn connect_at_leisure(endpoint: &Endpoint) -> Result<Self, LinkError> {
-        let stream = dial::connect(&endpoint.url, None).await?;
-        // A heartbeat is one small packet that must not wait for another; without it nothing is lost but speed.
-        let _ = stream.set_nodelay(true);
-        let stream = Box::new(endpoint.dialer.handshake(&endpoint.url.host, stream).await?);
-        let address = format!("wss://{}{}", endpoint.url.authority(), endpoint.url.path());
-        let mut request = address.into_client_request().map_err(broken)?;
-        if let Some(authorization) = &endpoint.authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
-        }
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(Some(LONGEST_FRAME))
-            .max_frame_size(Some(LONGEST_FRAME));
-        match client_async_with_config(request, stream, Some(config)).await {
-            Ok((stream, _)) => Ok(Self(stream)),
-            Err(tungstenite::Error::Http(answer)) => {
-                let status = answer.status().as_u16();
-                Err(LinkError::Refused { status, text: refusal_of(answer.body().as_deref().unwrap_or_default()) })
+    pub async fn connect(endpoint: Arc<Endpoint>) -> Result<Self, LinkError> {
+        let attempt = async {
+            match endpoint.mode {
+                Mode::Socket => Ok(Self::Socket(Box::new(socket(&endpoint).await?))),
+                Mode::Requests => Ok(Self::Requests(Box::new(Requests::connect(Arc::clone(&endpoint)).await?))),
             }
-            Err(error) => Err(broken(error)),
-        }
+        };
+        timeout(CONNECT_WITHIN, attempt).await.unwrap_or(Err(LinkError::Late))
     }
 
     /// The next frame. May be dropped while it waits and called again.
@@ -129,8 +120,12 @@ impl Wire {
     /// # Errors
     /// When the connection has ended or carries something else.
     pub async fn next(&mut self) -> Result<FromGateway, LinkError> {
+        let stream = match self {
+            Self::Socket(stream) => stream,
+            Self::Requests(requests) => return requests.next().await,
+        };
         loop {
-            let bytes = match self.0.next().await.transpose().map_err(broken)? {
+            let bytes = match stream.next().await.transpose().map_err(broken)? {
                 Some(Message::Text(text)) => text.into(),
                 Some(Message::Binary(bytes)) => bytes,
                 Some(Message::Close(_)) | None => return Err(LinkError::Closed),
@@ -144,11 +139,48 @@ impl Wire {
     ///
     /// # Errors
     /// When the connection has ended, or takes nothing for too long.
-    pub async fn send(&mut self, frame: &FromAgent) -> Result<(), LinkError> {
+    pub async fn send(&mut self, frame: FromAgent) -> Result<(), LinkError> {
+        let stream = match self {
+            Self::Socket(stream) => stream,
+            Self::Requests(requests) => return requests.send(frame),
+        };
         // Invariant: our own frames always have a JSON text.
-        let text = serde_json::to_string(frame).unwrap_or_default();
-        let sent = timeout(SEND_WITHIN, self.0.send(Message::Text(Utf8Bytes::from(text)))).await;
+        let text = serde_json::to_string(&frame).unwrap_or_default();
+        let sent = timeout(SEND_WITHIN, stream.send(Message::Text(Utf8Bytes::from(text)))).await;
         sent.map_err(|_| LinkError::Stuck)?.map_err(broken)
+    }
+}
+
+/// A connection over TLS.
+///
+/// # Errors
+/// When nobody is there, or it is not who it should be.
+pub async fn secure(endpoint: &Endpoint) -> Result<Box<TlsStream<TcpStream>>, LinkError> {
+    let stream = dial::connect(&endpoint.url, None).await?;
+    // A heartbeat is one small packet that must not wait for another; without this nothing is lost but time.
+    let _ = stream.set_nodelay(true);
+    Ok(Box::new(endpoint.dialer.handshake(&endpoint.url.host, stream).await?))
+}
+
+async fn socket(endpoint: &Endpoint) -> Result<WebSocketStream<Box<TlsStream<TcpStream>>>, LinkError> {
+    let stream = secure(endpoint).await?;
+    let address = format!("wss://{}{}", endpoint.url.authority(), endpoint.url.path());
+    let mut request = address.into_client_request().map_err(broken)?;
+    if let Some(authorization) = &endpoint.authorization {
+        request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(LONGEST_FRAME))
+        .max_frame_size(Some(LONGEST_FRAME));
+    match client_async_with_config(request, stream, Some(config)).await {
+        Ok((stream, _)) => Ok(stream),
+        Err(tungstenite::Error::Http(answer)) => {
+            let status = answer.status().as_u16();
+            Err(LinkError::Refused { status, text: refusal_of(answer.body().as_deref().unwrap_or_default()) })
+        }
+        Err(error) => Err(broken(error)),
     }
 }
 
@@ -160,7 +192,7 @@ fn broken(error: tungstenite::Error) -> LinkError {
 }
 
 /// What an answer says: the sentence of an error of ours, else its first words.
-fn refusal_of(body: &[u8]) -> String {
+pub fn refusal_of(body: &[u8]) -> String {
     const FIRST_WORDS: usize = 200;
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.error.message,

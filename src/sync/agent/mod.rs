@@ -5,4 +5,5 @@
 pub mod config;
 pub mod link;
 pub mod machine;
+pub mod requests;
 pub mod shell;

@@ -130,7 +130,7 @@ impl Shell {
                 match action {
                     Action::Connect => {
                         let endpoint = Arc::clone(&self.endpoint);
-                        self.link = Link::Dialing(Box::pin(async move { Wire::connect(&endpoint).await }));
+                        self.link = Link::Dialing(Box::pin(Wire::connect(endpoint)));
                     }
                     Action::Send(frame) => self.send(frame).await,
                     Action::Close => self.link = Link::None,
@@ -191,7 +191,7 @@ impl Shell {
             heartbeat.usage = self.usage();
         }
         let Link::Up(wire) = &mut self.link else { return };
-        if let Err(error) = wire.send(&frame).await {
+        if let Err(error) = wire.send(frame).await {
             self.broken(&error);
         }
     }

@@ -54,7 +54,7 @@ mod tests {
         let waits = |failures: u32| -> Vec<Duration> {
             let wait = |seed| {
                 let mut backoff = Backoff::new(bounds, seed);
-                (0..failures).for_each(|_| drop(backoff.next()));
+                (0..failures).for_each(|_| _ = backoff.next());
                 backoff.next()
             };
             (0..400).map(wait).collect()
@@ -72,7 +72,7 @@ mod tests {
     fn a_success_begins_it_anew() {
         let bounds = Bounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
         let mut backoff = Backoff::new(bounds, 1);
-        (0..50).for_each(|_| drop(backoff.next()));
+        (0..50).for_each(|_| _ = backoff.next());
         backoff.reset();
         assert!(backoff.next() <= Duration::from_millis(200));
     }

@@ -50,7 +50,7 @@ pub struct Beats {
     seq: u64,
     last: Option<Exchange>,
     /// The newest that was sent, and not answered yet.
-    awaited: Option<(u64, Moment)>,
+    expected: Option<(u64, Moment)>,
     /// Since when heartbeats are not answered.
     unanswered_since: Option<Stamp>,
     round_trip: Option<Duration>,
@@ -67,7 +67,7 @@ impl Beats {
             due: anchor,
             seq: 0,
             last: None,
-            awaited: None,
+            expected: None,
             unanswered_since: None,
             round_trip: None,
             has_changed: false,
@@ -87,7 +87,7 @@ impl Beats {
     /// A connection has begun: the gateway hears of it at once.
     pub fn begin(&mut self, now: Stamp) {
         self.due = now;
-        (self.awaited, self.unanswered_since, self.round_trip) = (None, None, None);
+        (self.expected, self.unanswered_since, self.round_trip) = (None, None, None);
     }
 
     /// When the next one is due.
@@ -107,7 +107,7 @@ impl Beats {
 
     /// The numbers begin anew with an epoch.
     pub const fn restart(&mut self) {
-        (self.seq, self.last, self.awaited) = (0, None, None);
+        (self.seq, self.last, self.expected) = (0, None, None);
     }
 
     /// The heartbeat to be sent now; plans the next one.
@@ -121,7 +121,7 @@ impl Beats {
         };
         (self.has_changed, self.round_trip) = (false, None);
         self.seq += 1;
-        self.awaited = Some((self.seq, now));
+        self.expected = Some((self.seq, now));
         self.unanswered_since.get_or_insert(now.at);
         let promise = self.due.since(from).as_nanos().div_ceil(1_000_000);
         let next_interval_ms = u64::try_from(promise).unwrap_or(u64::MAX);
@@ -132,7 +132,7 @@ impl Beats {
     pub fn answered(&mut self, now: Moment, pulse: &Pulse) -> bool {
         // Where a round trip is longer than the interval, an older answer shows as well that somebody is there.
         self.unanswered_since = (pulse.seq < self.seq).then_some(now.at);
-        let Some((_, sent)) = self.awaited.take_if(|(seq, _)| *seq == pulse.seq) else { return false };
+        let Some((_, sent)) = self.expected.take_if(|(seq, _)| *seq == pulse.seq) else { return false };
         self.round_trip = Some(now.at.since(sent.at));
         self.last = Some(Exchange { t1: sent.unix_nanos(), t2: pulse.t2, t3: pulse.t3, t4: now.unix_nanos() });
         true

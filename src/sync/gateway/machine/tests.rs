@@ -1,6 +1,7 @@
 //! The rules of the gateway, one by one.
 
 use super::*;
+use crate::model::WallTime;
 use crate::sync::checksum::StateSum;
 use crate::sync::message::Digest;
 

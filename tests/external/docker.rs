@@ -1,0 +1,142 @@
+//! The agent with a real Docker Engine: what happens to containers is known to the gateway.
+
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::gateway::Gateway;
+use crate::host::{may_administer, path_of, turn};
+use crate::support::program::poll;
+
+/// Longest wait for anything here: an engine takes seconds to stop a container.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A Docker Engine with its data in a temporary folder and one image, which holds busybox alone.
+struct Engine {
+    folder: TempDir,
+    daemon: Option<Child>,
+}
+
+impl Engine {
+    fn start() -> Self {
+        let mut engine = Self { folder: TempDir::new().unwrap(), daemon: None };
+        engine.start_again();
+        let busybox = path_of("busybox", "busybox-static");
+        let root = engine.folder.path().join("rootfs/bin");
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::copy(busybox, root.join("busybox")).unwrap();
+        for name in ["sh", "sleep", "true", "false"] {
+            std::os::unix::fs::symlink("busybox", root.join(name)).unwrap();
+        }
+        let place = engine.folder.path().display().to_string();
+        let archive = format!("{place}/image.tar");
+        let packed = Command::new("tar").args(["-C", &format!("{place}/rootfs"), "-cf", &archive, "."]).status();
+        assert!(packed.unwrap().success());
+        engine.docker(&["import", &archive, "local/busybox:1"]);
+        engine
+    }
+
+    fn start_again(&mut self) {
+        let place = self.folder.path().display();
+        let path = |name: &str| format!("{place}/{name}");
+        let log = std::fs::File::create(path("log")).unwrap();
+        let mut command = Command::new(path_of("dockerd", "docker.io"));
+        command.args(["-H", &format!("unix://{}", path("docker.sock")), "--data-root", &path("data")]);
+        command.args(["--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.daemon = Some(command.spawn().unwrap());
+        poll("the Docker Engine", PATIENCE, || {
+            let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "dockerd ended: {}", std::fs::read_to_string(path("log")).unwrap_or_default());
+            UnixStream::connect(path("docker.sock")).ok()
+        });
+    }
+
+    /// Ends it as an administrator does: it takes its containers and its containerd along.
+    fn stop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // Both fail only where it is gone already.
+            let _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);
+            let _ = daemon.wait();
+        }
+    }
+
+    /// Runs a command of the client and returns what it printed.
+    #[track_caller]
+    fn docker(&self, arguments: &[&str]) -> String {
+        let socket = format!("unix://{}/docker.sock", self.folder.path().display());
+        let done = Command::new(path_of("docker", "docker.io")).args(["-H", &socket]).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Starts a container and returns its id.
+    #[track_caller]
+    fn run(&self, name: &str, command: &[&str]) -> String {
+        self.docker(&[&["run", "-d", "--network", "none", "--name", name, "local/busybox:1"], command].concat())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits until the gateway shows a container with this status and this in its payload.
+#[track_caller]
+fn until(gateway: &Gateway, id: &str, status: &str, holds: impl Fn(&Value) -> bool) {
+    poll(&format!("container {id} {status}"), PATIENCE, || {
+        let tasks = gateway.read("/v1/tasks");
+        let task = tasks["items"].as_array()?.iter().find(|task| task["task_id"] == *id)?.clone();
+        (task["status"] == *status && holds(&task["payload"])).then_some(())
+    });
+}
+
+#[test]
+fn what_happens_to_containers_is_known_to_the_gateway_also_after_a_restart_of_the_engine() {
+    if !may_administer("docker") {
+        return;
+    }
+    let _turn = turn();
+    let mut engine = Engine::start();
+    let before = engine.run("before", &["true"]);
+    let gateway = Gateway::start("");
+    let port = gateway.address.rsplit_once(':').unwrap().1;
+    gateway.scene.write(
+        "agent.conf",
+        &format!(
+            r#"{{"server":"wss://localhost:{port}","interval":"1s","metrics":["cpu","memory"],"node_id":"one",
+"token_file":"tokens","ca_file":"data/certificate.pem","sources":{{"docker":{{"socket":"{}/docker.sock"}}}}}}"#,
+            engine.folder.path().display()
+        ),
+    );
+    let agent = gateway.scene.start("agent --config agent.conf");
+    until(&gateway, &before, "completed", |facts| facts["name"] == "before" && facts["exit_code"] == 0);
+    let made = engine.docker(&["create", "--name", "made", "--network", "none", "local/busybox:1", "true"]);
+    until(&gateway, &made, "pending", |_| true);
+    let busy = engine.run("busy", &["sh", "-c", "while true; do :; done"]);
+    until(&gateway, &busy, "running", |facts| {
+        facts["cpu_cores"].as_f64().is_some_and(|cores| cores > 0.1) && facts["memory_bytes"].is_u64()
+    });
+    let bad = engine.run("bad", &["false"]);
+    until(&gateway, &bad, "failed", |facts| facts["exit_code"] == 1);
+    engine.docker(&["rm", "made"]);
+    until(&gateway, &made, "unknown", |_| true);
+    engine.stop();
+    poll("a word on the engine", PATIENCE, || agent.said().contains("cannot be watched").then_some(()));
+    engine.start_again();
+    until(&gateway, &busy, "failed", |_| true);
+    let after = engine.run("after", &["sleep", "100"]);
+    until(&gateway, &after, "running", |facts| facts["image"] == "local/busybox:1");
+    engine.docker(&["rm", "--force", "after"]);
+    until(&gateway, &after, "failed", |facts| facts["exit_code"] == 137);
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.end().code, Some(0));
+}
