@@ -32,6 +32,8 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench heartbeat --network rtt.json --nodes 10000
   Losses in bursts of 5, and the seventh crash told in full:
     offloadctl bench heartbeat --interval 2s --detector missed:3 --loss 1%/burst=5 --dump-trial 7 crash.csv
+  Measured: a gateway and agents on this host, killed and cut off:
+    offloadctl bench heartbeat --live --interval 2s,5s,10s --fault kill,partition
 
 Detectors: missed:K, overdue:TIME, phi:P, phi-akka:P, phi-exp:P, chen:TIME, k8s-lease; options follow slashes, as in
 missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.";

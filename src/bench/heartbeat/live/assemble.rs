@@ -334,3 +334,63 @@ fn warnings(spec: &LiveSpec, seen: &Seen, cells: &[machine::Cell], interrupted: 
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::Fault;
+    use super::*;
+
+    fn at(ms: u64) -> Stamp {
+        Stamp::from_nanos(ms * 1_000_000)
+    }
+
+    fn cell() -> SeenCell {
+        let traffic = |connection_count, sent_bytes, received_bytes| Traffic {
+            connection_count,
+            sent_bytes,
+            received_bytes,
+            rtt_sum_ns: connection_count * 50_000,
+        };
+        let cell = LiveCell { interval: Duration::from_secs(2), fault: Fault::Kill };
+        let (before, after) = (Some((at(0), traffic(2, 1_000, 500))), Some((at(2_000), traffic(2, 1_800, 800))));
+        SeenCell { cell, before, after }
+    }
+
+    #[test]
+    fn bytes_of_a_window_become_bytes_an_hour_and_node() {
+        assert_eq!(cell().wire(2), Some(Wire { sent: 720_000.0, received: 270_000.0 }));
+        assert_eq!(cell().one_way_ns(), Some(25_000.0));
+        // A connection that was closed meanwhile took its bytes with it.
+        assert_eq!(cell().wire(3), None);
+        assert_eq!(SeenCell { before: cell().after, after: cell().before, ..cell() }.wire(2), None);
+        assert_eq!(SeenCell { before: None, ..cell() }.wire(2), None);
+    }
+
+    #[test]
+    fn reports_count_from_the_last_connection_on() {
+        let mut seen = Seen::of(&[cell().cell]);
+        for (revision, sent) in [(1, 10), (2, 20), (3, 30)] {
+            seen.stored(revision, at(sent), at(sent + 2));
+            seen.arrived(revision, at(sent + 3));
+        }
+        assert!(seen.stored_spans().is_empty());
+        seen.connected_at = Some(at(20));
+        seen.arrivals.remove(&3);
+        assert_eq!((seen.stored_spans(), seen.seen_spans()), (vec![2_000_000; 2], vec![3_000_000]));
+    }
+
+    #[test]
+    fn a_formula_holds_within_the_interval_widened_by_the_delay() {
+        let found = |low: f64, high: f64| Found {
+            labels: Labels::new(),
+            series: Series::default(),
+            interval: Some((low, high)),
+            formula: Some(Formula { mean_ns: 100.0, worst_ns: 200.0 }),
+        };
+        assert_eq!(found(101.0, 110.0).holds(None), Some(false));
+        assert_eq!(found(101.0, 110.0).holds(Some(1.0)), Some(true));
+        assert_eq!(Found { interval: None, ..found(0.0, 0.0) }.holds(None), None);
+        let text = found(101.0, 110.0).verdict(&cell(), Some(0.5)).unwrap();
+        assert_eq!((text.id.as_str(), text.severity), ("formula_fails", Severity::Notice));
+    }
+}

@@ -212,11 +212,15 @@ struct Live<'a> {
 impl Live<'_> {
     async fn run(&mut self) -> Result<(), LiveError> {
         self.watch_from_here().await?;
-        let before = self.payload().await;
         for (at, cell) in self.cells.iter().enumerate() {
             self.fleets.push(Some(Fleet::start(&self.bed, at, cell, self.spec.nodes)?));
         }
+        let mut before = None;
         while !self.machine.is_over() {
+            // The heartbeats at the begin of a connection are shorter than those that follow, and do not count.
+            if before.is_none() && self.machine.is_connected() {
+                before = Some(self.payload().await);
+            }
             let now = clock::now();
             for act in self.machine.due(now) {
                 self.perform(act)?;
@@ -228,7 +232,7 @@ impl Live<'_> {
             }
         }
         let after = self.payload().await;
-        self.seen.payload = before.zip(after).map(|(before, after)| after - before);
+        self.seen.payload = before.flatten().zip(after).map(|(before, after)| after - before);
         Ok(())
     }
 
