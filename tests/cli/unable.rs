@@ -25,7 +25,10 @@ const CASES: [(&str, &str); 28] = [
     ("unable-api-kubeconfig-yaml", "probe api --kubeconfig broken.yaml --duration 10m"),
     ("unable-api-token", "probe api http://127.0.0.1:1/ --token-file empty.json --duration 10m"),
     ("unable-api-unknown-host", "probe api https://nosuchhost.invalid/ --duration 10m"),
-    ("unable-live-target", "bench heartbeat --live --nodes 2 --target https://127.0.0.1:1 --token-file live.tokens"),
+    (
+        "unable-live-target",
+        "bench heartbeat --live --interval 2s --nodes 2 --target https://127.0.0.1:1 --token-file live.tokens",
+    ),
     ("unable-live-token", "bench heartbeat --live --nodes 3 --target https://127.0.0.1:1 --token-file live.tokens"),
     ("unable-live-tokens", "bench heartbeat --live --nodes 2 --target https://127.0.0.1:1 --token-file nowhere"),
     ("unable-output-folder", "probe rtt --emulate hybrid --duration 10m --output /nonexistent/run.json"),

@@ -9,7 +9,6 @@ use clap::Subcommand;
 use crate::error::{Exit, Failure};
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once a process")]
 pub enum BenchCommand {
     /// Writes, reads and watches of an etcd cluster, and what holds them back
     Etcd(etcd::EtcdArgs),
