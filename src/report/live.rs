@@ -60,12 +60,12 @@ fn reports(run: &Run, width: usize) -> String {
         let series = run.series.iter().find(|series| series.name == name)?;
         let quantile = |name| unit::quantile(&series.summary, name, None);
         let text = format!(
-            "{what}: p50 {}, p99 {}, mean {}, worst {} of {} reports meanwhile",
+            "{what}: p50 {}, p99 {}, mean {}, worst {} of {} reports during the run",
             quantile("p50"),
             quantile("p99"),
             maybe(series.summary.mean_ns),
             maybe(series.summary.max_ns),
-            series.counts.ok_count
+            unit::count(series.counts.ok_count)
         );
         Some(paragraph(&text, width))
     };

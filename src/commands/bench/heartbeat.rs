@@ -36,7 +36,10 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench heartbeat --live --interval 2s,5s,10s --fault kill,partition
 
 Detectors: missed:K, overdue:TIME, phi:P, phi-akka:P, phi-exp:P, chen:TIME, k8s-lease; options follow slashes, as in
-missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.";
+missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.
+
+Faults: kill (connections close), freeze (SIGSTOP), stuck (the process lives, its event loop does nothing), partition (bytes
+vanish, nobody is told), slow-link (bytes come later than the detector waits).";
 
 /// The detectors of a simulation that names none.
 const DETECTORS: [&str; 8] =
@@ -105,11 +108,11 @@ pub struct HeartbeatArgs {
     /// Seed of everything random, to repeat a run; drawn and printed otherwise
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Write every send, receipt, loss, deadline and suspicion of the Nth crash of one setting to a .csv file
     #[arg(long, num_args = 2, value_names = ["N", "FILE"], help_heading = "Output")]
     dump_trial: Option<Vec<String>>,
-    #[command(flatten)]
-    live: LiveArgs,
     #[command(flatten)]
     output: OutputArgs,
 }

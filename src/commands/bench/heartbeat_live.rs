@@ -77,17 +77,13 @@ pub struct LiveArgs {
     ca_file: Option<PathBuf>,
 }
 
+// Described in the examples: a description of each here would make the whole help a long one.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FaultArg {
-    /// The process is killed, its connections close
     Kill,
-    /// The process is stopped, its connections stay open
     Freeze,
-    /// The process lives, its event loop does nothing
     Stuck,
-    /// All bytes vanish, and nobody is told
     Partition,
-    /// All bytes come later than the detector waits
     SlowLink,
 }
 

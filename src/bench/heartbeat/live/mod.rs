@@ -178,7 +178,11 @@ pub async fn measure(
     let cells = spec.cells();
     let names = |cell: usize| (1..=spec.nodes).map(move |node| node_id(cell, node));
     let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
-    let bed = Bed::make(spec, &all).await?;
+    let bed = tokio::select! {
+        biased;
+        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+        bed = Bed::make(spec, &all) => bed?,
+    };
     let observer = Observer::start(bed.watched.clone()).map_err(LiveError::Thread)?;
     let plan = |(at, cell): (usize, &LiveCell)| CellPlan {
         nodes: names(at).collect(),
@@ -285,7 +289,10 @@ impl Live<'_> {
                 let faulted = faulted.map_err(|source| LiveError::Fault { fleet: name(), source })?;
                 self.machine.faulted(at, faulted);
             }
-            Act::End(at) => drop(self.fleets[at].take()),
+            // Before our own gateway a fleet is gone at once; before another one it says goodbye, which takes its time, at the
+            // end.
+            Act::End(at) if self.bed.is_ours() => drop(self.fleets[at].take()),
+            Act::End(_) => {}
             Act::GiveUp(at) => {
                 let log = self.fleets[at].as_ref().map_or_else(String::new, Fleet::trouble);
                 let (alive, nodes) = (self.machine.cells()[at].alive_count(), self.spec.nodes);
