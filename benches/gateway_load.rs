@@ -5,11 +5,16 @@
 //! of their round trips.
 //!
 //! `gateway_load ADDRESS CA_FILE TOKEN_FILE heartbeat|report|idle CONNECTIONS SECONDS [PER_SECOND]`
+//!
+//! `gateway_load log FILE WRITERS SECONDS` is the least that durability costs on a disk: it appends a record of 200 bytes for
+//! each writer and syncs once for all of them, over and over, and prints records a second.
 
 #![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout, reason = "a program of its own")]
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::fs::File;
+use std::io::Write as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +42,11 @@ struct Load {
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [log, file, writers, seconds] = arguments.as_slice()
+        && log == "log"
+    {
+        return append_and_sync(file, writers.parse()?, Duration::from_secs_f64(seconds.parse()?));
+    }
     let [address, ca, tokens, kind, connections, seconds, rest @ ..] = arguments.as_slice() else {
         eprintln!(
             "usage: gateway_load ADDRESS CA_FILE TOKEN_FILE heartbeat|report|idle CONNECTIONS SECONDS [PER_SECOND]"
@@ -83,6 +93,20 @@ fn main() -> Result<(), Failure> {
     let at = |share: f64| all.get((all.len() as f64 * share) as usize).map_or(0, |ns| ns / 1000);
     let per_s = all.len() as f64 / span.as_secs_f64();
     println!("{{\"per_s\":{per_s:.0},\"p50_us\":{},\"p99_us\":{},\"count\":{}}}", at(0.5), at(0.99), all.len());
+    Ok(())
+}
+
+fn append_and_sync(file: &str, writers: usize, span: Duration) -> Result<(), Failure> {
+    let mut file = File::create(file)?;
+    let (began, mut count) = (Instant::now(), 0);
+    while began.elapsed() < span {
+        // As a log would: each record is put together by itself, and all of them are written at once.
+        let batch: Vec<u8> = (0..writers).flat_map(|writer| [b'a' + (writer % 26) as u8; 200]).collect();
+        file.write_all(&batch)?;
+        file.sync_data()?;
+        count += writers;
+    }
+    println!("{{\"per_s\":{:.0}}}", count as f64 / began.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -20,10 +20,12 @@ package_of() {
         ping) echo iputils-ping ;;
         pip3) echo python3-pip ;;
         python3) echo python3 ;;
+        redis-benchmark) echo redis-tools ;;
         redis-server) echo redis-server ;;
         setpriv) echo util-linux ;;
         shellcheck) echo shellcheck ;;
         sockperf) echo sockperf ;;
+        taskset) echo util-linux ;;
         wrk) echo wrk ;;
         *)
             echo "tests/packages.sh knows no package for the program $1" >&2

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hyper::header::HeaderValue;
+use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,7 +26,7 @@ use crate::sys::clock;
 use crate::sys::host::{environment, raise_file_limit};
 use crate::sys::notify::Manager;
 use crate::sys::shutdown::Shutdown;
-use crate::wire::Trust;
+use crate::wire::{Trust, TrustPem};
 
 const EXAMPLES: &str = "Examples:
   The agent of this host, which watches its Docker containers (the name of the host is the node's):
@@ -48,8 +49,12 @@ const COALESCING: Duration = Duration::from_millis(5);
 /// a gateway may stall for longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Waits between attempts to connect: soon after a restart of the gateway, and no load on one that is away for hours.
-const BACKOFF: BackoffBounds = BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+/// The longest wait after a first failed attempt to connect.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+
+/// The longest wait of all is an interval, but never above this: a gateway that was away begins its timers anew, and an agent that comes back
+/// later than three intervals would be taken for lost.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Tasks of one node: as many as a gateway takes in a whole state.
 const MOST_TASKS: usize = 10_000;
@@ -218,7 +223,7 @@ impl Plan {
                 phase,
                 coalescing: COALESCING,
                 answer_within: ANSWER_WITHIN,
-                backoff: BACKOFF,
+                backoff: backoff(rhythm),
                 most_tasks: MOST_TASKS,
                 sources: self.sources.len(),
                 carries_state: self.config.mode == Mode::Socket,
@@ -260,7 +265,8 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
             Failure::plain(Exit::Unable, "this host has no name").hint("give `node_id` in the configuration")
         })?,
     };
-    let trust = Trust::load(&config.tls).map_err(Failure::unable)?;
+    let pem = TrustPem::read(&config.tls).map_err(Failure::unable)?;
+    let trust = Trust::from_pem(&pem).map_err(Failure::unable)?;
     // A WebSocket begins with HTTP/1.1, and requests in turn gain nothing by HTTP/2.
     let dialer = trust.dialer(&["http/1.1"]);
     let names = match args.fleet {
@@ -269,14 +275,29 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
     };
     let node = |id: String| {
         check_node_id(&id).map_err(|error| wrong(&error))?;
-        let authorization =
-            config.token(&id).map_err(|error| wrong(&error))?.map(|token| bearer(&token)).transpose()?;
-        let endpoint =
-            Endpoint { url: config.server.clone(), mode: config.mode, dialer: dialer.clone(), authorization };
+        let token = config.token(&id).map_err(|error| wrong(&error))?;
+        let digest = digest_of(config, &pem, token.as_deref());
+        let authorization = token.map(|token| bearer(&token)).transpose()?;
+        let (url, mode, dialer) = (config.server.clone(), config.mode, dialer.clone());
+        let endpoint = Endpoint { url, mode, dialer, authorization, digest };
         let live = Live { endpoint: Arc::new(endpoint), rhythm: rhythm(config), metrics: config.metrics };
         Ok(Node { id, live })
     };
     names.into_iter().map(node).collect()
+}
+
+/// What a connection depends on, so that a reload without a change of it leaves the connection alone.
+fn digest_of(config: &AgentConfig, pem: &TrustPem, token: Option<&str>) -> [u8; 32] {
+    let server = format!("{:?} {}", config.mode, config.server);
+    let parts = [
+        Some(server.as_bytes()),
+        token.map(str::as_bytes),
+        pem.ca.as_deref(),
+        pem.client_cert.as_deref(),
+        pem.client_key.as_deref(),
+    ];
+    let part = |part: Option<&[u8]>| Sha256::digest(part.unwrap_or_default());
+    parts.into_iter().fold(Sha256::new(), |hash, bytes| hash.chain_update(part(bytes))).finalize().into()
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, Failure> {
@@ -346,4 +367,12 @@ fn wrong(error: &ConfigError) -> Failure {
             Failure::usage(error).hint("docs/guide/agent.md lists the keys")
         }
     }
+}
+
+fn backoff(rhythm: Rhythm) -> BackoffBounds {
+    let interval = match rhythm {
+        Rhythm::Fixed(interval) => interval,
+        Rhythm::Adaptive(bounds) => bounds.shortest,
+    };
+    BackoffBounds { first: FIRST_BACKOFF, longest: interval.clamp(FIRST_BACKOFF, LONGEST_BACKOFF) }
 }

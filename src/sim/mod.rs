@@ -5,6 +5,7 @@
 //! events of one moment have a fixed order: arrivals before deadlines, and otherwise as they were planned.
 
 mod link;
+pub mod system;
 mod wheel;
 mod world;
 

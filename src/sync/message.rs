@@ -248,6 +248,19 @@ pub enum FromAgent {
     Leave(Leave),
 }
 
+impl FromAgent {
+    /// The start of the agent that sent it, where the frame as a whole has one.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Heartbeat(heartbeat) => Some(heartbeat.epoch),
+            Self::State(state) => Some(state.epoch),
+            Self::Leave(leave) => Some(leave.epoch),
+            Self::Reports(_) => None,
+        }
+    }
+}
+
 /// A frame from the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

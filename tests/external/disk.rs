@@ -10,7 +10,7 @@ use offloadctl::sync::store::embedded::EmbeddedStore;
 use offloadctl::sync::store::{HISTORY, MetadataStore as _, StoreError};
 use tempfile::TempDir;
 
-use crate::host::{may_administer, path_of, turn};
+use crate::host::{may_administer, path_of, turn, wait_until};
 use crate::program::{call, expect_all_answered, probe, series};
 use crate::server::Server;
 
@@ -122,6 +122,45 @@ fn a_store_whose_disk_fills_up_says_so_and_keeps_what_it_acknowledged() {
     let found = store.load().unwrap().revision;
     assert!(found == acknowledged || found == acknowledged + 1, "{acknowledged} acknowledged, {found} found");
     store.commit(&[change(found + 1)]).unwrap();
+}
+
+#[test]
+fn a_gateway_whose_disk_fills_up_says_when_to_come_again_and_takes_reports_when_there_is_room() {
+    if !may_administer(
+        "disk::a_gateway_whose_disk_fills_up_says_when_to_come_again_and_takes_reports_when_there_is_room",
+    ) {
+        return;
+    }
+    let _turn = turn();
+    let disk = TinyDisk::mount("8m");
+    let data = disk.path().join("data");
+    let gateway = Server::gateway(&data);
+    let report = |version: u64| report(&gateway, &data, version);
+    let is_acknowledged = |version| report(version).starts_with("200");
+    assert!((1..=20).all(is_acknowledged));
+    disk.fill();
+    let (last, refused) =
+        (21..2_000).map(|version| (version, report(version))).find(|(_, told)| !told.starts_with("200")).unwrap();
+    assert!(refused.starts_with("503") && refused.contains("store_unavailable"), "{refused}");
+    fs::remove_file(disk.path().join(FILLER)).unwrap();
+    wait_until("the gateway takes reports again", || is_acknowledged(last + 1));
+    // What was acknowledged before is there: an older version is older still.
+    assert!(report(last - 1).contains("stale"));
+}
+
+/// Reports a version of a task; the status of the answer, and its body.
+fn report(gateway: &Server, data: &Path, version: u64) -> String {
+    let body = format!(
+        r#"{{"task_id":"t","node_id":"edge","status":"running","timestamp":"2026-01-02T03:04:05Z","version":{version}}}"#
+    );
+    let mut curl = Command::new(path_of("curl", "curl"));
+    curl.args(["--silent", "--max-time", "10", "--write-out", " %{http_code}", "--cacert"])
+        .arg(data.join("certificate.pem"));
+    curl.args(["-H", "Authorization: Bearer 0123456789abcdef", "-H", "Content-Type: application/json", "-d", &body]);
+    let output = curl.arg(format!("https://localhost:{}/v1/status", gateway.port)).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = told.rsplit_once(' ').unwrap();
+    format!("{status} {body}")
 }
 
 #[test]

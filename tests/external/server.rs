@@ -123,6 +123,17 @@ impl Server {
         Self::start([prefix, &echo].concat(), TempDir::new().unwrap(), port, ready)
     }
 
+    /// A gateway with its store in this folder, and a token for the node `edge`.
+    #[track_caller]
+    pub fn gateway(data: &Path) -> Self {
+        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let tokens = folder.path().join("tokens");
+        fs::write(&tokens, "edge 0123456789abcdef").unwrap();
+        let (listen, data, tokens) = (format!("127.0.0.1:{port}"), text(data), text(&tokens));
+        let words = [OFFLOADCTL, "gateway", "--listen", &listen, "--data-dir", &data, "--token-file", &tokens];
+        Self::start(words.map(str::to_owned).into(), folder, port, Ready::Says("gateway listening"))
+    }
+
     #[track_caller]
     fn start(words: Vec<String>, folder: TempDir, port: u16, ready: Ready) -> Self {
         let mut server = Self { words, ready, child: None, folder, port };

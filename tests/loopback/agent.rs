@@ -204,6 +204,9 @@ fn a_new_interval_is_taken_at_sighup_and_a_wrong_configuration_changes_nothing()
     agent.signal(Signal::SIGHUP);
     poll("the new interval", PATIENCE, || (until_node(&gateway, "one", "alive")["interval_ms"] == 300).then_some(()));
     until_task(&gateway, "one-web", "running");
+    let revision = gateway.read("/v1/view")["revision"].as_u64().unwrap();
+    let changes = gateway.watch(0, revision);
+    assert!(changes.iter().all(|(_, change)| change["state"] != "suspect"), "the connection stays: {changes:?}");
     assert_eq!(ended(agent, Signal::SIGTERM).code, Some(0));
 }
 

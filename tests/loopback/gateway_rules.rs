@@ -72,6 +72,8 @@ fn a_silent_node_is_unreachable_when_its_detector_says_so_and_not_before() {
 fn nobody_is_accused_for_the_absence_of_the_gateway() {
     let gateway = Gateway::start("");
     let _ = gateway.heartbeat("one", 1, 500);
+    // What is read is durable; a heartbeat by itself is answered before that.
+    assert_eq!(gateway.read("/v1/nodes/one")["state"], json!("alive"));
     let (scene, _) = gateway.end(Signal::SIGKILL);
     std::thread::sleep(Duration::from_secs(3));
     let gateway = Gateway::start_in(scene, "");

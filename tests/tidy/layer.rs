@@ -24,7 +24,7 @@ const TABLE: [(&str, Use); 16] = [
     ("topo", Use::Only(&["model", "sys"])),
     ("wire", Use::Only(&["model", "sys"])),
     ("sync", Use::Only(&["model", "sys", "detect", "source", "wire"])),
-    ("sim", Use::Only(&["model", "detect", "sync::machine"])),
+    ("sim", Use::Only(&["model", "detect", "sync::machine", "sync::message", "sync::record", "sync::store"])),
     ("probe", Use::Only(&["model", "sys", "load", "source", "echo", "topo", "wire"])),
     ("bench", Use::Only(&["model", "sys", "load", "detect", "sim", "sync", "source", "topo", "echo", "wire"])),
     ("trace", Use::Only(&["model", "sys", "load", "source", "sync"])),

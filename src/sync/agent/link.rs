@@ -83,6 +83,8 @@ pub struct Endpoint {
     pub dialer: Dialer,
     /// `Bearer` and the token.
     pub authorization: Option<HeaderValue>,
+    /// Of everything above: a connection is made anew only if this changes.
+    pub digest: [u8; 32],
 }
 
 impl fmt::Debug for Endpoint {

@@ -209,8 +209,10 @@ impl Machine {
     }
 
     fn leave(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        match &self.link {
-            Link::Up(_) => {
+        match &mut self.link {
+            Link::Up(session) => {
+                // Nobody waits for answers any more: what is new goes along, whatever is still on its way.
+                session.flight = None;
                 self.flush(now, actions);
                 let (node_id, epoch) = (self.settings.node_id.clone(), self.epoch);
                 actions.push(Action::Send(FromAgent::Leave(Leave { node_id, epoch })));
@@ -279,7 +281,7 @@ impl Machine {
     fn refused(&mut self, now: Moment, error: ErrorText, actions: &mut Vec<Action>) {
         match error.code.as_str() {
             // It is about a frame that was sent before our epoch was raised.
-            "old_epoch" if error.known_epoch.is_some_and(|known| known < self.epoch) => return,
+            "old_epoch" if error.known_epoch.is_some_and(|known| known <= self.epoch) => return,
             "old_epoch" if !self.is_accepted => {
                 self.begin_epoch(error.known_epoch.unwrap_or(self.epoch) + 1, now);
                 return;

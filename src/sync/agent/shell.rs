@@ -68,6 +68,8 @@ struct Shell {
     voice: Voice,
     /// What was said last of the connection, so that an hour of failures is one line.
     said: Option<String>,
+    /// What a source said last of its trouble, likewise.
+    trouble: Option<String>,
     shutdown: Arc<Shutdown>,
     is_leaving: bool,
 }
@@ -96,6 +98,7 @@ pub async fn run(settings: Settings, seed: u64, around: Surroundings) -> End {
         cpu: CpuMeter::default(),
         voice,
         said: None,
+        trouble: None,
         shutdown,
         is_leaving: false,
     };
@@ -200,7 +203,7 @@ impl Shell {
     fn reload(&mut self) {
         let live = self.live.borrow_and_update().clone();
         self.queue.push_back(Input::SetRhythm(live.rhythm));
-        if !Arc::ptr_eq(&live.endpoint, &self.endpoint) {
+        if live.endpoint.digest != self.endpoint.digest {
             self.endpoint = live.endpoint;
             self.queue.push_back(Input::Reconnect);
         }
@@ -210,10 +213,19 @@ impl Shell {
     fn see(&mut self, source: usize, event: Event) {
         let seen = |sightings: Vec<Sighting>| sightings.into_iter().map(seen).collect();
         self.queue.push_back(match event {
-            Event::Known(all) => Input::Known(source, seen(all)),
+            Event::Known(all) => {
+                self.trouble = None;
+                Input::Known(source, seen(all))
+            }
             Event::Changed(some) => Input::Observed(source, seen(some)),
             Event::Vanished(task_id) => Input::Vanished(task_id),
-            Event::Trouble(text) => return (self.voice)(text),
+            Event::Trouble(text) => {
+                if self.trouble.as_ref() != Some(&text) {
+                    (self.voice)(text.clone());
+                    self.trouble = Some(text);
+                }
+                return;
+            }
         });
     }
 
@@ -233,7 +245,7 @@ impl Shell {
         match warning {
             Warning::Refused(error) => self.say(format!("the gateway refuses: {}; trying again", error.message)),
             Warning::TaskRefused { task_id, message } => {
-                (self.voice)(format!("the gateway does not take `{task_id}`: {message}"));
+                self.say(format!("the gateway does not take `{task_id}`: {message}"));
             }
             Warning::Silent(span) => self.say(format!("no answer for {} s; connecting again", span.as_secs())),
             Warning::TooMany(lost) => (self.voice)(format!(

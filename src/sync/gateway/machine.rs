@@ -15,10 +15,11 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub use super::refusal::Refusal;
 pub use offset::Offset;
 pub use read::{Counts, NodeView, TaskView, View};
 
-use super::refusal::{Code, Refusal};
+use super::refusal::Code;
 use crate::detect::{Detector, DetectorSpec};
 use crate::model::Stamp;
 use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport, TaskState};

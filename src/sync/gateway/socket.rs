@@ -144,7 +144,7 @@ impl<'a> Socket<'a> {
             Ok(frame) => frame,
             Err(refusal) => return Then::Send(self.refuse(&refusal)),
         };
-        let is_heartbeat = matches!(frame, FromAgent::Heartbeat(_));
+        let (epoch, is_heartbeat) = (frame.epoch(), matches!(frame, FromAgent::Heartbeat(_)));
         match self.take(received, frame) {
             Ok(then) => {
                 if is_heartbeat {
@@ -152,7 +152,9 @@ impl<'a> Socket<'a> {
                 }
                 then
             }
-            Err(refusal) if matches!(refusal.code, Code::OldEpoch) && self.epoch.is_some() => {
+            // An epoch that was taken here before is the agent's own, and another agent has come; an older one is what it
+            // sent before it knew better.
+            Err(refusal) if matches!(refusal.code, Code::OldEpoch) && epoch.is_some() && epoch == self.epoch => {
                 let refusal = Refusal { code: Code::Superseded, ..refusal };
                 Then::Close(Some(self.refuse(&refusal)))
             }

@@ -39,7 +39,7 @@ pub enum Input {
     Connected,
     /// It could not be made, or it has ended.
     Disconnected,
-    /// The gateway said something.
+    /// The gateway said something on the present connection.
     Frame(FromGateway),
     /// A source knows exactly these tasks.
     Known(usize, Vec<Seen>),

@@ -299,6 +299,11 @@ fn a_goodbye_takes_what_is_new_along() {
     };
     assert_eq!(leave.node_id, "edge");
     assert_eq!(world.input(Input::Disconnected), [Action::End(End::Left)]);
+    let mut busy = World::settled(vec![]);
+    busy.change("a", Running);
+    busy.after(5);
+    busy.change("a", Completed);
+    assert_eq!(said(batch(&busy.input(Input::Leave))), [("a", Completed, 2)]);
     let mut unheard = World::new(settings());
     assert_eq!(unheard.input(Input::Leave), [Action::End(End::LeftUnheard)]);
 }
