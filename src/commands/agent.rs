@@ -192,6 +192,14 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
     failure.map_or(Ok(Exit::Fine), Err)
 }
 
+/// The phase of an agent that begins so late: starting hundreds takes a while, and the heartbeats of a fleet are spread evenly
+/// all the same.
+fn from_now(phase: Duration, late: Duration, interval: Duration) -> Duration {
+    let interval = interval.as_nanos().max(1);
+    let left = (phase.as_nanos() + interval - late.as_nanos() % interval) % interval;
+    Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
+}
+
 /// The process lives and its connections stay open, and nothing is sent any more.
 fn block_for_good() -> ! {
     loop {
@@ -210,6 +218,7 @@ impl Plan {
             Rhythm::Fixed(interval) => interval,
             Rhythm::Adaptive(bounds) => bounds.shortest,
         };
+        let begun = clock::now();
         for (at, node) in self.nodes.into_iter().enumerate() {
             let (sender, live) = watch::channel(node.live);
             // One agent among others elsewhere: by chance. A fleet: evenly.
@@ -232,7 +241,10 @@ impl Plan {
             let voice = voice(&node.id, args, &said);
             let around = Surroundings { sources, live, shutdown: Arc::clone(shutdown), voice };
             senders.push((node.id.clone(), sender));
-            agents.spawn(async move { (node.id, run_agent(settings, clock::entropy(), around).await) });
+            agents.spawn(async move {
+                let phase = from_now(settings.phase, clock::now().since(begun), interval);
+                (node.id, run_agent(Settings { phase, ..settings }, clock::entropy(), around).await)
+            });
         }
         (agents, senders)
     }
@@ -375,4 +387,19 @@ fn backoff(rhythm: Rhythm) -> BackoffBounds {
         Rhythm::Adaptive(bounds) => bounds.shortest,
     };
     BackoffBounds { first: FIRST_BACKOFF, longest: interval.clamp(FIRST_BACKOFF, LONGEST_BACKOFF) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phases_of_a_fleet_are_of_one_grid_however_late_an_agent_begins() {
+        let ms = Duration::from_millis;
+        for (phase, late, left) in
+            [(0, 0, 0), (0, 30, 470), (100, 30, 70), (100, 100, 0), (100, 130, 470), (499, 1_600, 399)]
+        {
+            assert_eq!(from_now(ms(phase), ms(late), ms(500)), ms(left), "{phase} {late}");
+        }
+    }
 }

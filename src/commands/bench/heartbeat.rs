@@ -38,8 +38,8 @@ const EXAMPLES: &str = "Examples:
 Detectors: missed:K, overdue:TIME, phi:P, phi-akka:P, phi-exp:P, chen:TIME, k8s-lease; options follow slashes, as in
 missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.
 
-Faults: kill (connections close), freeze (SIGSTOP), stuck (the process lives, its event loop does nothing), partition (bytes
-vanish, nobody is told), slow-link (bytes come later than the detector waits).";
+Faults: kill (connections close), freeze (SIGSTOP), stuck (the process lives, its event loop does
+nothing), partition (bytes vanish, nobody is told), slow-link (bytes come later than the detector waits).";
 
 /// The detectors of a simulation that names none.
 const DETECTORS: [&str; 8] =
