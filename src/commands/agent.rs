@@ -71,6 +71,9 @@ pub struct AgentArgs {
     /// Look at the configuration, say what it would do, and end
     #[arg(long)]
     check: bool,
+    /// SIGUSR1 blocks the event loop for good, as a defect would; `bench heartbeat --live` asks for it
+    #[arg(long, hide = true)]
+    stallable: bool,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -165,6 +168,7 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
     let cannot = |error: std::io::Error| Failure::plain(Exit::Unable, format!("cannot catch signals: {error}"));
     let shutdown = Arc::new(Shutdown::listen().map_err(cannot)?);
     let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    let mut stall = signal(SignalKind::user_defined1()).map_err(cannot)?;
     let manager = Manager::of_environment();
     let (mut agents, senders) = plan.start(args, &shutdown);
     manager.tell("READY=1");
@@ -177,6 +181,7 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
                 None => break,
             },
             _ = hangup.recv() => reload(args, &senders),
+            _ = stall.recv(), if args.stallable => block_for_good(),
             () = tokio::time::sleep(watchdog) => manager.tell("WATCHDOG=1"),
             () = shutdown.requested(), if !is_stopping => {
                 is_stopping = true;
@@ -185,6 +190,21 @@ async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
         }
     }
     failure.map_or(Ok(Exit::Fine), Err)
+}
+
+/// The phase of an agent that begins so late: starting hundreds takes a while, and the heartbeats of a fleet are spread evenly
+/// all the same.
+fn from_now(phase: Duration, late: Duration, interval: Duration) -> Duration {
+    let interval = interval.as_nanos().max(1);
+    let left = (phase.as_nanos() + interval - late.as_nanos() % interval) % interval;
+    Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
+}
+
+/// The process lives and its connections stay open, and nothing is sent any more.
+fn block_for_good() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 impl Plan {
@@ -198,6 +218,7 @@ impl Plan {
             Rhythm::Fixed(interval) => interval,
             Rhythm::Adaptive(bounds) => bounds.shortest,
         };
+        let begun = clock::now();
         for (at, node) in self.nodes.into_iter().enumerate() {
             let (sender, live) = watch::channel(node.live);
             // One agent among others elsewhere: by chance. A fleet: evenly.
@@ -219,7 +240,10 @@ impl Plan {
             let voice = voice(&node.id, args, &said);
             let around = Surroundings { sources, live, shutdown: Arc::clone(shutdown), voice };
             senders.push((node.id.clone(), sender));
-            agents.spawn(async move { (node.id, run_agent(settings, clock::entropy(), around).await) });
+            agents.spawn(async move {
+                let phase = from_now(settings.phase, clock::now().since(begun), interval);
+                (node.id, run_agent(Settings { phase, ..settings }, clock::entropy(), around).await)
+            });
         }
         (agents, senders)
     }
@@ -362,4 +386,19 @@ fn backoff(rhythm: Rhythm) -> BackoffBounds {
         Rhythm::Adaptive(bounds) => bounds.shortest,
     };
     BackoffBounds { first: FIRST_BACKOFF, longest: interval.clamp(FIRST_BACKOFF, LONGEST_BACKOFF) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phases_of_a_fleet_are_of_one_grid_however_late_an_agent_begins() {
+        let ms = Duration::from_millis;
+        for (phase, late, left) in
+            [(0, 0, 0), (0, 30, 470), (100, 30, 70), (100, 100, 0), (100, 130, 470), (499, 1_600, 399)]
+        {
+            assert_eq!(from_now(ms(phase), ms(late), ms(500)), ms(left), "{phase} {late}");
+        }
+    }
 }

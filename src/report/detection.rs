@@ -5,16 +5,16 @@
 
 use serde_json::Value;
 
-use super::grid;
 use super::text::{clean, length, wrap};
 use super::unit::{self, count, maybe, significant};
+use super::{grid, live};
 use crate::model::{Labels, Run, Series};
 
 /// The series that the table is about.
 const DETECTION: &str = "heartbeat.detection";
 
-/// What a setting is called, and how many columns that takes.
-const NAMES: [&str; 3] = ["", "interval", "detector"];
+/// What a setting is called.
+const NAMES: Names = (&["", "interval", "detector"], names);
 
 /// What it gives and what that is compared with: the head, and what a setting has below it. The reference figures are named
 /// by the law that they follow.
@@ -37,7 +37,10 @@ const LOAD: [(&str, Figure); 3] = [
 ];
 
 /// A cell of a setting.
-type Figure = fn(&Run, &Series) -> String;
+pub(super) type Figure = fn(&Run, &Series) -> String;
+
+/// The heads of the columns that name a setting, and what stands in them for the setting of a number.
+pub(super) type Names = (&'static [&'static str], fn(&Run, &Series, usize) -> Vec<String>);
 
 /// Letters that settings are called by in the plot; what comes after has none.
 const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
@@ -53,6 +56,9 @@ const PROSE_WIDTH: usize = 120;
 /// Tables and plots, one of each a network; `None` for a run of something else.
 pub fn text(run: &Run, width: usize) -> Option<String> {
     let all = shown(run);
+    if is_live(run) {
+        return (!all.is_empty()).then(|| live::text(run, &all, width));
+    }
     let mut networks: Vec<&str> = Vec::new();
     for series in &all {
         let network = series.labels.value("network").unwrap_or_default();
@@ -92,7 +98,13 @@ fn head(run: &Run, network: &str) -> String {
 
 /// The series that the tables are about.
 pub fn shown(run: &Run) -> Vec<&Series> {
-    run.series.iter().filter(|series| series.name == DETECTION).collect()
+    let is_shown = |series: &&Series| !is_live(run) || series.labels.value("mode") == Some("live");
+    run.series.iter().filter(|series| series.name == DETECTION).filter(is_shown).collect()
+}
+
+/// Whether it was measured: a simulation then stands beside it and is no setting of its own.
+fn is_live(run: &Run) -> bool {
+    run.spec.get("mode").is_some_and(|mode| mode == "live")
 }
 
 /// What the settings give, and how to read what they are compared with.
@@ -103,7 +115,7 @@ fn figures(run: &Run, here: &[&Series], width: usize) -> String {
         .then_some("formula: of a network that loses nothing, with the simulation's difference to it");
     let none = lacks.then_some("– where the detector learns from silences that no formula knows");
     let notes: Vec<&str> = loss.into_iter().chain(none).collect();
-    format!("{}\n{}", tables(run, here, &FIGURES, width), paragraph(&notes.join("; "), width))
+    format!("{}\n{}", tables((run, here), NAMES, &FIGURES, width), paragraph(&notes.join("; "), width))
 }
 
 /// What the monitor and its store must bear, where it was asked for.
@@ -114,30 +126,30 @@ fn load(run: &Run, here: &[&Series], width: usize) -> String {
          where a gateway writes transitions only",
         count(nodes)
     );
-    format!("{}\n{}", paragraph(&head, width), tables(run, here, &LOAD, width))
+    format!("{}\n{}", paragraph(&head, width), tables((run, here), NAMES, &LOAD, width))
 }
 
 /// As many columns beside the names as the terminal is wide enough for, and the rest in tables below.
-fn tables(run: &Run, here: &[&Series], columns: &[(&str, Figure)], width: usize) -> String {
-    let fits = |columns: &[(&str, Figure)]| table(run, here, columns).lines().all(|line| length(line) <= width);
+pub(super) fn tables(of: (&Run, &[&Series]), names: Names, columns: &[(&str, Figure)], width: usize) -> String {
+    let fits = |columns: &[(&str, Figure)]| table(of, names, columns).lines().all(|line| length(line) <= width);
     let (mut parts, mut left) = (Vec::new(), columns);
     while !left.is_empty() {
         // One column is shown in any case.
         let most = (2..=left.len()).take_while(|most| fits(&left[..*most])).last().unwrap_or(1);
-        parts.push(table(run, here, &left[..most]));
+        parts.push(table(of, names, &left[..most]));
         left = &left[most..];
     }
     parts.join("\n")
 }
 
-fn table(run: &Run, here: &[&Series], columns: &[(&str, Figure)]) -> String {
-    let heads = NAMES.iter().chain(columns.iter().map(|(head, _)| head));
+fn table((run, here): (&Run, &[&Series]), (heads, name): Names, columns: &[(&str, Figure)]) -> String {
+    let all = heads.iter().chain(columns.iter().map(|(head, _)| head));
     let rows = here.iter().enumerate().map(|(at, series)| {
-        let mut cells = names(run, series, at);
+        let mut cells = name(run, series, at);
         cells.extend(columns.iter().map(|(_, figure)| figure(run, series)));
         cells
     });
-    grid::left_then_right(heads.map(|head| (*head).to_owned()).collect(), rows, NAMES.len())
+    grid::left_then_right(all.map(|head| (*head).to_owned()).collect(), rows, heads.len())
 }
 
 fn names(run: &Run, series: &Series, at: usize) -> Vec<String> {
@@ -146,7 +158,7 @@ fn names(run: &Run, series: &Series, at: usize) -> Vec<String> {
 }
 
 /// Lines of a sentence.
-fn paragraph(text: &str, width: usize) -> String {
+pub(super) fn paragraph(text: &str, width: usize) -> String {
     wrap(text, width.min(PROSE_WIDTH)).iter().map(|line| format!("{line}\n")).collect()
 }
 
@@ -165,7 +177,7 @@ fn at_most(rate: Option<f64>) -> String {
     })
 }
 
-fn absent() -> String {
+pub(super) fn absent() -> String {
     unit::ABSENT.to_owned()
 }
 
@@ -200,7 +212,7 @@ fn rare(rate: f64) -> String {
     if rate < 0.01 { format!("{rate:.1e}") } else { significant(rate) }
 }
 
-fn reference(run: &Run, labels: &Labels) -> String {
+pub(super) fn reference(run: &Run, labels: &Labels) -> String {
     match (figure(run, labels, "reference_mean"), figure(run, labels, "reference_bytes_per_h")) {
         (Some(mean), Some(bytes)) => {
             format!("{} / {} KB/h", unit::duration(mean.round() as u64), significant(bytes / 1000.0))
@@ -209,7 +221,7 @@ fn reference(run: &Run, labels: &Labels) -> String {
     }
 }
 
-fn figure(run: &Run, labels: &Labels, name: &str) -> Option<f64> {
+pub(super) fn figure(run: &Run, labels: &Labels, name: &str) -> Option<f64> {
     let is_it = |full: &str| full.strip_prefix("heartbeat.") == Some(name);
     run.scalars.iter().find(|scalar| is_it(&scalar.name) && scalar.labels == *labels).and_then(|scalar| scalar.value)
 }

@@ -9,6 +9,7 @@ mod csv;
 mod detection;
 mod grid;
 mod json;
+mod live;
 mod markdown;
 mod note;
 mod row;

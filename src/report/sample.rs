@@ -59,6 +59,48 @@ fn spans(name: &str, labels: &Labels, values: &[u64]) -> Series {
     Series::of_spans(name, labels.clone(), histogram, &moments)
 }
 
+/// Two cells of `bench heartbeat --live`: one of an interval that nothing was published for, with nodes that were not noticed
+/// and a kernel that does not tell of bytes.
+pub fn live_heartbeats() -> Run {
+    let (mut all, mut scalars) = (Vec::new(), Vec::new());
+    for (interval, fault, mean, lost, sent) in
+        [("2s", "kill", 5_200, 0, Some(747_000.0)), ("1m", "slow-link", 150_000, 2, None)]
+    {
+        let names = [("interval", interval), ("detector", "missed:3/margin=200ms")];
+        let setting = names.iter().fold(Labels::new(), |labels, (name, value)| labels.with(name, value));
+        let labels = setting.clone().with("network", "loopback").with("mode", "live").with("fault", fault);
+        let detection = series("heartbeat.detection", "", &delays(mean * MS, 400 - lost, 3), lost as u64);
+        all.push(Series { labels: labels.clone(), ..detection });
+        let simulated = setting.with("network", "ideal").with("mode", "simulated");
+        all.push(spans("heartbeat.detection", &simulated, &delays(mean * MS, 2_000, 4)));
+        let ns = mean as f64 * 1e6;
+        let published = (lost == 0).then_some(ns / 2.0);
+        let figures = [
+            ("mean_low", Some(ns * 0.98)),
+            ("mean_high", Some(ns * 1.02)),
+            ("formula_mean", Some(ns)),
+            ("formula_worst", Some(ns * 1.2)),
+            ("formula_holds", Some(if lost == 0 { 1.0 } else { 0.0 })),
+            ("payload_bytes_per_h", Some(369_000.0)),
+            ("sent_bytes_per_h", sent),
+            ("received_bytes_per_h", sent.map(|sent: f64| sent / 2.0)),
+            ("reference_mean", published),
+            ("reference_bytes_per_h", published.map(|_| 360_000.0)),
+        ];
+        scalars.extend(figures.map(|(name, value)| Scalar {
+            name: format!("heartbeat.{name}"),
+            labels: labels.clone(),
+            unit: String::new(),
+            value,
+        }));
+    }
+    let target = Labels::new().with("network", "loopback").with("mode", "live");
+    all.push(spans("heartbeat.change_stored", &target, &delays(2 * MS, 1_500, 5)));
+    all.push(spans("heartbeat.change_seen", &target, &delays(3 * MS, 1_500, 6)));
+    let spec = json!({"mode": "live", "nodes": 400});
+    Run { command: "bench heartbeat".to_owned(), spec, scalars, ..run(all) }
+}
+
 /// A run of these series as `probe rtt` makes it.
 pub fn run(series: Vec<Series>) -> Run {
     Run {

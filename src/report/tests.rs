@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::sample::{delays, heartbeats, run, series, topologies};
+use super::sample::{delays, heartbeats, live_heartbeats, run, series, topologies};
 use super::{Format, Report, report_document, run_document};
 use crate::model::{
     Advice, Counts, Finding, GateDecision, GateReport, GateResult, Labels, Outage, Run, Scalar, Series, Severity,
@@ -48,8 +48,9 @@ fn three_topologies_as_csv() {
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
-    for (width, run) in
-        [80, 100, 120, 160, 200].into_iter().flat_map(|width| [(width, topologies()), (width, heartbeats())])
+    for (width, run) in [80, 100, 120, 160, 200]
+        .into_iter()
+        .flat_map(|width| [topologies(), heartbeats(), live_heartbeats()].map(|run| (width, run)))
     {
         let text = shown(Format::Table, &run, width);
         let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
@@ -70,6 +71,16 @@ fn heartbeats_at_80_columns() {
 #[test]
 fn heartbeats_as_markdown() {
     insta::assert_snapshot!(shown(Format::Markdown, &heartbeats(), 120));
+}
+
+#[test]
+fn live_heartbeats_at_160_columns() {
+    insta::assert_snapshot!(shown(Format::Table, &live_heartbeats(), 160));
+}
+
+#[test]
+fn live_heartbeats_at_80_columns() {
+    insta::assert_snapshot!(shown(Format::Table, &live_heartbeats(), 80));
 }
 
 #[test]

@@ -48,6 +48,43 @@ impl Server {
         self.child.id()
     }
 
+    /// Ends it at once, without a chance to say goodbye.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()
+    }
+
+    /// Stops it as it is, until [`Server::thaw`]: its connections stay open, and nothing in it runs.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Sends it the signal whose meaning is the program's own.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn nudge(&self) -> io::Result<()> {
+        self.signal(Signal::SIGUSR1)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let id = i32::try_from(self.child.id()).map_err(io::Error::other)?;
+        Ok(kill(Pid::from_raw(id), signal)?)
+    }
+
     /// How it ended, if it has.
     ///
     /// # Errors
@@ -128,6 +165,17 @@ mod tests {
         let id = Pid::from_raw(server.id().cast_signed());
         drop(server);
         assert_eq!(kill(id, None), Err(nix::Error::ESRCH));
+    }
+
+    #[test]
+    fn a_frozen_child_can_be_killed_and_is_gone_at_once() {
+        let log = tempfile::tempfile().unwrap();
+        let mut server = Server::start(Path::new("sleep"), &["600"], &log).unwrap();
+        server.freeze().unwrap();
+        let asked = clock::now();
+        server.kill().unwrap();
+        drop(server);
+        assert!(clock::now().since(asked) < GRACE);
     }
 
     #[test]

@@ -16,5 +16,6 @@ pub mod procfs;
 pub mod resolve;
 pub mod shutdown;
 pub mod socket;
+pub mod socket_table;
 pub mod thread;
 pub mod timer;

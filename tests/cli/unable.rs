@@ -14,7 +14,7 @@ use crate::support::program::Scene;
 /// machine needs some of it to start the program.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-const CASES: [(&str, &str); 25] = [
+const CASES: [(&str, &str); 28] = [
     ("unable-agent-config", "agent --config nowhere.conf"),
     ("unable-agent-token", "agent --config token.conf"),
     ("unable-api-ca-file", "probe api https://127.0.0.1:1/ --ca-file missing.pem --duration 10m"),
@@ -25,6 +25,12 @@ const CASES: [(&str, &str); 25] = [
     ("unable-api-kubeconfig-yaml", "probe api --kubeconfig broken.yaml --duration 10m"),
     ("unable-api-token", "probe api http://127.0.0.1:1/ --token-file empty.json --duration 10m"),
     ("unable-api-unknown-host", "probe api https://nosuchhost.invalid/ --duration 10m"),
+    (
+        "unable-live-target",
+        "bench heartbeat --live --interval 2s --nodes 2 --target https://127.0.0.1:1 --token-file live.tokens",
+    ),
+    ("unable-live-token", "bench heartbeat --live --nodes 3 --target https://127.0.0.1:1 --token-file live.tokens"),
+    ("unable-live-tokens", "bench heartbeat --live --nodes 2 --target https://127.0.0.1:1 --token-file nowhere"),
     ("unable-output-folder", "probe rtt --emulate hybrid --duration 10m --output /nonexistent/run.json"),
     ("unable-output-is-a-folder", "probe rtt --emulate hybrid --duration 10m --output folder.json"),
     ("unable-report-contradiction", "report contradiction.json"),
@@ -112,6 +118,7 @@ fn scene() -> Scene {
     scene.write("cut-off.json", &complete[..complete.len() / 2]);
     scene.write("broken.yaml", "apiVersion: v1\nusers: [{name: a, user: {token: [secret]}}\n");
     scene.write("empty.json", "");
+    scene.write("live.tokens", "live-1-1 0123456789abcdef\nlive-1-2 1123456789abcdef\n* 2123456789abcdef\n");
     scene.write("future.json", &changed("offloadctl.run/1", "offloadctl.run/2"));
     scene.write("words.json", "not a run\n");
     let agent = "{\"server\":\"wss://localhost\",\"interval\":\"5s\",\"node_id\":\"edge\",\"token_file\":\"tokens\",\"sources\":{}}\n";

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 68] = [
+const CASES: [(&str, &str); 77] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -50,6 +50,18 @@ const CASES: [(&str, &str); 68] = [
     ("usage-bench-heartbeat-interval-zero", "bench heartbeat --interval 0s"),
     ("usage-bench-heartbeat-interval-short", "bench heartbeat --interval 1us"),
     ("usage-bench-heartbeat-lease", "bench heartbeat --interval 1m --detector k8s-lease"),
+    ("usage-bench-heartbeat-live-agents", "bench heartbeat --live --nodes 5000"),
+    ("usage-bench-heartbeat-live-clear", "bench heartbeat --live --target http://127.0.0.1:1 --token-file a"),
+    ("usage-bench-heartbeat-live-detectors", "bench heartbeat --live --detector missed:2,missed:3"),
+    ("usage-bench-heartbeat-live-fault", "bench heartbeat --live --fault kill,reboot"),
+    ("usage-bench-heartbeat-live-gate", "bench heartbeat --live --fail-if heartbeat.mistake_duration.p50>1s"),
+    ("usage-bench-heartbeat-live-interval", "bench heartbeat --live --interval 10ms"),
+    ("usage-bench-heartbeat-live-loss", "bench heartbeat --live --loss 1%"),
+    (
+        "usage-bench-heartbeat-live-relay",
+        "bench heartbeat --live --fault partition --target https://hub.example --token-file a",
+    ),
+    ("usage-bench-heartbeat-live-tokens", "bench heartbeat --live --target https://127.0.0.1:1"),
     ("usage-bench-heartbeat-loss", "bench heartbeat --loss 100%"),
     ("usage-bench-heartbeat-loss-share", "bench heartbeat --loss 0.01"),
     ("usage-bench-heartbeat-network", "bench heartbeat --network nowhere"),

@@ -16,6 +16,7 @@ mod far_end;
 mod gateway;
 mod gateway_fault;
 mod gateway_rules;
+mod live;
 mod measure;
 mod plan;
 mod server;

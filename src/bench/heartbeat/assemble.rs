@@ -3,15 +3,12 @@
 use super::choice::{Loosen, Offer, is_unbeaten};
 use super::spec::{Cell, HeartbeatSpec};
 use super::trial::{Outcome, Spans};
-use super::{Measured, formula, poisson};
+use super::{Measured, formula, poisson, reference};
 use crate::detect::Rule;
 use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity, Warning};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
 const NANOS_PER_DAY: f64 = 8.64e13;
-
-/// The mission's reference figures: interval in s, mean detection in s, bytes an hour and node.
-const REFERENCE: [(u64, f64, f64); 3] = [(2, 3.1, 360_000.0), (5, 7.2, 144_000.0), (10, 14.8, 72_000.0)];
 
 /// Settings named in a sentence.
 const NAMED: usize = 4;
@@ -59,8 +56,7 @@ fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels
     };
     let formula = formula::of(cell);
     let rate = MistakeRate::of(outcome);
-    let reference =
-        REFERENCE.iter().find(|(seconds, ..)| cell.interval.as_nanos() == u128::from(*seconds) * 1_000_000_000);
+    let published = reference::of(cell.interval);
     let mut all = vec![
         scalar("messages_per_h", "per_h", messages_per_h(outcome)),
         scalar("network_bytes_per_h", "bytes_per_h", bytes_per_h(spec, outcome)),
@@ -70,8 +66,8 @@ fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels
         scalar("query_accuracy", "ratio", accuracy(outcome)),
         scalar("formula_mean", "ns", formula.map(|formula| formula.mean_ns)),
         scalar("formula_worst", "ns", formula.map(|formula| formula.worst_ns)),
-        scalar("reference_mean", "ns", reference.map(|(_, seconds, _)| seconds * 1e9)),
-        scalar("reference_bytes_per_h", "bytes_per_h", reference.map(|(.., bytes)| *bytes)),
+        scalar("reference_mean", "ns", published.map(|published| published.mean_ns)),
+        scalar("reference_bytes_per_h", "bytes_per_h", published.map(|published| published.bytes_per_h)),
     ];
     if outcome.already_count > 0 {
         let share = outcome.already_count as f64 / outcome.detection.histogram.len() as f64;

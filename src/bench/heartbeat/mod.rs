@@ -10,7 +10,7 @@
 //! deadline is an event of the simulated world; the closed formulas stand beside the result and take no part in it.
 //!
 //! ## Needs
-//! Nothing: it is a simulation, and its first line says so.
+//! Nothing: it is a simulation, and its first line says so. [`live`] measures the same.
 //!
 //! ## Blind spots
 //! It knows what the network profile says and no more: losses are independent unless bursts are asked for, the monitor
@@ -23,9 +23,11 @@ mod condition;
 mod dump;
 mod estimate;
 mod formula;
+pub mod live;
 mod network;
 mod plan;
 mod poisson;
+mod reference;
 mod spec;
 mod trial;
 

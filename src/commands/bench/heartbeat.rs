@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
     Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Measured, Network, dump, estimate, planned_beats,
     simulate,
@@ -31,9 +32,18 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench heartbeat --network rtt.json --nodes 10000
   Losses in bursts of 5, and the seventh crash told in full:
     offloadctl bench heartbeat --interval 2s --detector missed:3 --loss 1%/burst=5 --dump-trial 7 crash.csv
+  Measured: a gateway and agents on this host, killed and cut off:
+    offloadctl bench heartbeat --live --interval 2s,5s,10s --fault kill,partition
 
 Detectors: missed:K, overdue:TIME, phi:P, phi-akka:P, phi-exp:P, chen:TIME, k8s-lease; options follow slashes, as in
-missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.";
+missed:3/margin=200ms/check=1s, phi:8/pause=3s/floor=100ms or k8s-lease/grace=40s.
+
+Faults: kill (connections close), freeze (SIGSTOP), stuck (the process lives, its event loop does
+nothing), partition (bytes vanish, nobody is told), slow-link (bytes come later than the detector waits).";
+
+/// The detectors of a simulation that names none.
+const DETECTORS: [&str; 8] =
+    ["missed:1", "missed:2", "missed:3", "overdue:3s", "phi:8", "phi-exp:8", "chen:1s", "k8s-lease"];
 
 /// The measurements of this command.
 const SERIES: [&str; 2] = ["heartbeat.detection", "heartbeat.mistake_duration"];
@@ -59,13 +69,8 @@ pub struct HeartbeatArgs {
     /// Spans between heartbeats
     #[arg(long, value_name = "TIME,...", value_delimiter = ',', default_value = "2s,5s,10s", value_parser = parse_positive)]
     interval: Vec<Duration>,
-    /// Failure detectors
-    #[arg(
-        long,
-        value_name = "DETECTOR,...",
-        value_delimiter = ',',
-        default_value = "missed:1,missed:2,missed:3,overdue:3s,phi:8,phi-exp:8,chen:1s,k8s-lease"
-    )]
+    /// Failure detectors [default: missed:1,missed:2,missed:3,overdue:3s,phi:8,phi-exp:8,chen:1s,k8s-lease; with --live: missed:3]
+    #[arg(long, value_name = "DETECTOR,...", value_delimiter = ',')]
     detector: Vec<DetectorSpec>,
     /// Networks: ideal, local-dc, cross-region, hybrid, or a stored run of `probe rtt`
     #[arg(long, value_name = "NETWORK,...", value_delimiter = ',', default_value = "local-dc")]
@@ -88,7 +93,7 @@ pub struct HeartbeatArgs {
     /// Bytes of a heartbeat on the wire; assumed, until a live run has measured it
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = parse_whole::<u64>)]
     heartbeat_bytes: u64,
-    /// Say what so many nodes ask of the store
+    /// Say what so many nodes ask of the store; with --live, the agents of each interval and fault [default: 400]
     #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     nodes: Option<u64>,
     /// Name the cheapest setting whose mean detection is at most this
@@ -103,6 +108,8 @@ pub struct HeartbeatArgs {
     /// Seed of everything random, to repeat a run; drawn and printed otherwise
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Write every send, receipt, loss, deadline and suspicion of the Nth crash of one setting to a .csv file
     #[arg(long, num_args = 2, value_names = ["N", "FILE"], help_heading = "Output")]
     dump_trial: Option<Vec<String>>,
@@ -115,6 +122,10 @@ pub struct HeartbeatArgs {
 /// # Errors
 /// When the arguments cannot be meant, a network cannot be read, or the run cannot be written.
 pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
+    if args.live.is_asked_for() {
+        let asked = Asked { intervals: &args.interval, detectors: &args.detector, nodes: args.nodes, seed: args.seed };
+        return args.live.run(&asked, &args.output);
+    }
     let spec = args.spec()?;
     let dumping = args.dumping(&spec)?;
     let header = Header::new("bench heartbeat", &spec, spec.seed, args.output.labels())?;
@@ -215,7 +226,7 @@ impl HeartbeatArgs {
         let spec = HeartbeatSpec {
             mode: "simulated",
             intervals: self.interval.clone(),
-            detectors: self.detector.clone(),
+            detectors: self.detectors()?,
             networks,
             condition,
             trials: self.trials,
@@ -231,6 +242,13 @@ impl HeartbeatArgs {
             seed: self.seed.unwrap_or_else(|| clock::entropy() >> 11),
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench heartbeat --help`"))
+    }
+
+    fn detectors(&self) -> Result<Vec<DetectorSpec>, Failure> {
+        match self.detector.as_slice() {
+            [] => DETECTORS.iter().map(|text| text.parse().map_err(Failure::usage)).collect(),
+            given => Ok(given.to_vec()),
+        }
     }
 
     fn condition(&self) -> Result<Condition, Failure> {

@@ -2,17 +2,17 @@
 
 mod etcd;
 mod heartbeat;
+mod heartbeat_live;
 
 use clap::Subcommand;
 
 use crate::error::{Exit, Failure};
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once a process")]
 pub enum BenchCommand {
     /// Writes, reads and watches of an etcd cluster, and what holds them back
     Etcd(etcd::EtcdArgs),
-    /// Heartbeat intervals and failure detectors: how soon, how often wrongly, at what cost (simulated)
+    /// Heartbeat intervals and failure detectors: how soon, how often wrongly, at what cost (simulated or live)
     Heartbeat(heartbeat::HeartbeatArgs),
 }
 

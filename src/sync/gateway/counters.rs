@@ -15,6 +15,7 @@ use crate::sync::message::Outcome;
 #[derive(Debug, Default)]
 pub struct Counters {
     heartbeats: AtomicU64,
+    heartbeat_bytes: AtomicU64,
     stored: AtomicU64,
     duplicates: AtomicU64,
     stale: AtomicU64,
@@ -40,6 +41,11 @@ impl Counters {
     /// A heartbeat was heard.
     pub fn heartbeat(&self) {
         self.heartbeats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The JSON text of a heartbeat was so long, whatever carried it.
+    pub fn heartbeat_bytes(&self, length: usize) {
+        self.heartbeat_bytes.fetch_add(length as u64, Ordering::Relaxed);
     }
 
     /// A report was taken.
@@ -103,6 +109,7 @@ impl Counters {
         }
         let counters = [
             ("heartbeats", "Heartbeats heard.", &self.heartbeats),
+            ("heartbeat_bytes", "Bytes of their JSON texts, without framing and TLS.", &self.heartbeat_bytes),
             ("tls_handshakes_failed", "TLS handshakes that did not succeed.", &self.handshakes_failed),
             ("store_reopen_failures", "Times that a failed store could not be opened again.", &self.store_failures),
         ];

@@ -167,6 +167,7 @@ impl Context {
                 caller.speaks_for(&heartbeat.node_id)?;
                 self.service.allow(&heartbeat.node_id, 1)?;
                 let pulse = self.service.heartbeat(received, &heartbeat)?;
+                self.service.counters.heartbeat_bytes(body.len());
                 Ok(json_answer(StatusCode::OK, &pulse))
             }
         }

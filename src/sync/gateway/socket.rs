@@ -144,9 +144,14 @@ impl<'a> Socket<'a> {
             Ok(frame) => frame,
             Err(refusal) => return Then::Send(self.refuse(&refusal)),
         };
-        let epoch = frame.epoch();
+        let (epoch, is_heartbeat) = (frame.epoch(), matches!(frame, FromAgent::Heartbeat(_)));
         match self.take(received, frame) {
-            Ok(then) => then,
+            Ok(then) => {
+                if is_heartbeat {
+                    self.service.counters.heartbeat_bytes(bytes.len());
+                }
+                then
+            }
             // An epoch that was taken here before is the agent's own, and another agent has come; an older one is what it
             // sent before it knew better.
             Err(refusal) if matches!(refusal.code, Code::OldEpoch) && epoch.is_some() && epoch == self.epoch => {

@@ -1,0 +1,345 @@
+//! How soon is a dead node known by a real gateway, over real connections, and what do its heartbeats really cost?
+//!
+//! ## Question
+//! Does what the simulation and the formulas promise of an interval and a detector hold for the agents and the gateway as
+//! people run them, whatever kind of death a node dies?
+//!
+//! ## Timed
+//! `heartbeat.detection` runs from the moment at which the agents of a cell are faulted, all at once, to the arrival of the
+//! `unreachable` of each at a subscriber of the gateway's changes: the store and the stream are inside. The phases of the
+//! agents are spread evenly over the interval, so that one moment meets every phase. `heartbeat.change_stored` runs from a
+//! report to its receipt, `heartbeat.change_seen` to its arrival at the subscriber. All stamps are of one clock,
+//! `CLOCK_MONOTONIC`. Connecting, settling and the counting of bytes are outside.
+//!
+//! ## Needs
+//! Nothing but this program, which starts itself as gateway and agents; or a gateway that knows our agents.
+//!
+//! ## Blind spots
+//! Gateway, agents and subscriber share a host: there is no network but the loopback, and where its cores are busy the delay
+//! of all three is in the result. A signal takes effect some microseconds after its stamp. The heartbeats of one cell are
+//! faulted once: a mean over many moments would know more of the host's moods. Bytes are those of TCP and IP, not of the link
+//! below, and of heartbeats alone: the agents watch no tasks.
+
+mod assemble;
+mod bed;
+mod client;
+mod event;
+mod fleet;
+mod machine;
+mod observer;
+mod relay;
+mod spec;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use client::ClientError;
+pub use observer::ObserverError;
+pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
+
+use crate::model::{Finding, Scalar, Series, Stamp, Warning};
+use crate::sys::clock;
+use crate::sys::shutdown::Shutdown;
+use crate::sys::socket_table::Traffic;
+use crate::wire::{Exposition, TlsError, UrlError};
+use assemble::Seen;
+use bed::Bed;
+use client::Client;
+use event::Event;
+use fleet::{Fleet, node_id};
+use machine::{Act, CellPlan, Machine};
+use observer::{News, Observer};
+
+/// Lines of a child's log that are shown where it fails.
+const LOG_LINES: usize = 3;
+
+/// Longest time without a look at what is due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// A live run that could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// No place for what is temporary.
+    #[error("cannot make a temporary folder")]
+    Folder(#[source] io::Error),
+    /// The system does not let it start.
+    #[error("{what} cannot be started")]
+    Start {
+        /// What.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended while it was needed.
+    #[error("{what}: {ending}: {log}")]
+    Ended {
+        /// What.
+        what: String,
+        /// How.
+        ending: String,
+        /// What it said last.
+        log: String,
+    },
+    /// Our gateway does not listen.
+    #[error("the gateway does not listen: {log}")]
+    Silent {
+        /// What it said.
+        log: String,
+    },
+    /// Agents do not come.
+    #[error("{alive} of {nodes} agents of the fleet `{fleet}` are alive: {log}")]
+    NotAlive {
+        /// Which fleet.
+        fleet: String,
+        /// So many came.
+        alive: usize,
+        /// Of so many.
+        nodes: u64,
+        /// What it says.
+        log: String,
+    },
+    /// A signal that cannot be sent.
+    #[error("the fault of the fleet `{fleet}` cannot be brought about")]
+    Fault {
+        /// Which fleet.
+        fleet: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The target's name leads nowhere.
+    #[error("`{0}` has no address")]
+    Lookup(String),
+    /// The token file cannot be read.
+    #[error("cannot read the token file `{}`", path.display())]
+    TokenFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A token is not there.
+    #[error("the token file `{}` has no line `{missing} TOKEN`", path.display())]
+    Token {
+        /// Which file.
+        path: PathBuf,
+        /// Whose.
+        missing: String,
+    },
+    /// Nobody can be trusted.
+    #[error(transparent)]
+    Trust(TlsError),
+    /// Our own address is none, which is a bug.
+    #[error(transparent)]
+    Url(UrlError),
+    /// There is no thread to observe with.
+    #[error("changes cannot be watched")]
+    Thread(#[source] io::Error),
+    /// The stream of changes is not there, or no longer.
+    #[error("changes of `{url}` cannot be watched")]
+    Watch {
+        /// Whose.
+        url: String,
+        /// Why.
+        source: ObserverError,
+    },
+    /// The subscriber missed changes.
+    #[error("the gateway left out changes: the subscriber was too slow")]
+    Gap,
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Detection of each cell, and the delay of reports.
+    pub series: Vec<Series>,
+    /// Bytes, intervals and formulas of each cell.
+    pub scalars: Vec<Scalar>,
+    /// Whether the formulas hold.
+    pub findings: Vec<Finding>,
+    /// What to know about the run.
+    pub warnings: Vec<Warning>,
+    /// Why the result is bad, if it is.
+    pub bad: Vec<String>,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Measures every cell at once; `advance` hears of nodes that came or were noticed, in the end two for each.
+///
+/// # Errors
+/// When gateway or agents are not there, or the stream of changes is not.
+pub async fn measure(
+    spec: &LiveSpec,
+    advance: &(dyn Fn(u64) + Sync),
+    shutdown: &Shutdown,
+) -> Result<Measured, LiveError> {
+    let cells = spec.cells();
+    let names = |cell: usize| (1..=spec.nodes).map(move |node| node_id(cell, node));
+    let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
+    let bed = tokio::select! {
+        biased;
+        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+        bed = Bed::make(spec, &all) => bed?,
+    };
+    let observer = Observer::start(bed.watched.clone()).map_err(LiveError::Thread)?;
+    let plan = |(at, cell): (usize, &LiveCell)| CellPlan {
+        nodes: names(at).collect(),
+        interval: cell.interval,
+        settling: spec.settling(cell.interval),
+        silence: spec.longest_silence(cell.interval),
+    };
+    let machine = Machine::new(cells.iter().enumerate().map(plan).collect(), clock::now());
+    let seen = Seen::of(&cells);
+    let mut live = Live { spec, cells, bed, observer, machine, fleets: Vec::new(), seen, advance };
+    let interrupted = tokio::select! {
+        biased;
+        () = shutdown.requested() => true,
+        ended = live.run() => ended.map(|()| false)?,
+    };
+    Ok(assemble::measured(spec, &live.seen, live.machine.cells(), interrupted))
+}
+
+/// A run in progress.
+struct Live<'a> {
+    spec: &'a LiveSpec,
+    cells: Vec<LiveCell>,
+    fleets: Vec<Option<Fleet>>,
+    observer: Observer,
+    bed: Bed,
+    machine: Machine,
+    seen: Seen,
+    advance: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Live<'_> {
+    async fn run(&mut self) -> Result<(), LiveError> {
+        self.watch_from_here().await?;
+        for (at, cell) in self.cells.iter().enumerate() {
+            self.fleets.push(Some(Fleet::start(&self.bed, at, cell, self.spec.nodes)?));
+        }
+        let mut before = None;
+        while !self.machine.is_over() {
+            // The heartbeats at the begin of a connection are shorter than those that follow, and do not count.
+            if before.is_none() && self.machine.is_connected() {
+                before = Some(self.payload().await);
+            }
+            let now = clock::now();
+            for act in self.machine.due(now) {
+                self.perform(act)?;
+            }
+            let wait = self.machine.next_deadline().map_or(LONGEST_SLEEP, |next| next.since(clock::now()));
+            tokio::select! {
+                news = self.observer.next() => self.take(news)?,
+                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => self.check_children()?,
+            }
+        }
+        let after = self.payload().await;
+        self.seen.payload = before.flatten().zip(after).map(|(before, after)| after - before);
+        Ok(())
+    }
+
+    /// Waits until changes are seen: nothing may happen before.
+    async fn watch_from_here(&mut self) -> Result<(), LiveError> {
+        loop {
+            match self.observer.next().await {
+                Some(News::Open) => return Ok(()),
+                news => self.take(news)?,
+            }
+        }
+    }
+
+    fn take(&mut self, news: Option<News>) -> Result<(), LiveError> {
+        match news {
+            Some(News::Event(at, Event::Node { node_id, state })) => {
+                if self.machine.hear(at, &node_id, state) {
+                    (self.advance)(1);
+                }
+                if self.machine.is_connected() {
+                    self.seen.connected_at.get_or_insert(at);
+                }
+            }
+            Some(News::Event(at, Event::Task(revision))) => self.seen.arrived(revision, at),
+            Some(News::Stored { revision, sent, answered }) => self.seen.stored(revision, sent, answered),
+            Some(News::NotStored(error)) => self.seen.not_stored = Some(error.to_string()),
+            Some(News::Open) => {}
+            Some(News::Event(_, Event::Gap)) => return Err(LiveError::Gap),
+            Some(News::Ended(source)) => return Err(self.cannot_watch(source)),
+            None => return Err(self.cannot_watch(ObserverError::Ended)),
+        }
+        Ok(())
+    }
+
+    fn cannot_watch(&mut self, source: ObserverError) -> LiveError {
+        let url = self.bed.url.to_string();
+        self.bed.ending().unwrap_or(LiveError::Watch { url, source })
+    }
+
+    fn perform(&mut self, act: Act) -> Result<(), LiveError> {
+        match act {
+            Act::BeginCount(at) => self.seen.cells[at].before = self.traffic(at),
+            Act::Fault(at) => {
+                self.seen.cells[at].after = self.traffic(at);
+                let silence = self.spec.longest_silence(self.cells[at].interval);
+                let fault = self.cells[at].fault;
+                let Some(Some(fleet)) = self.fleets.get_mut(at) else { return Ok(()) };
+                let faulted = fleet.hurt(fault, silence);
+                let name = || format!("live-{}", at + 1);
+                let faulted = faulted.map_err(|source| LiveError::Fault { fleet: name(), source })?;
+                self.machine.faulted(at, faulted);
+            }
+            // Before our own gateway a fleet is gone at once; before another one it says goodbye, which takes its time, at the
+            // end.
+            Act::End(at) if self.bed.is_ours() => drop(self.fleets[at].take()),
+            Act::End(_) => {}
+            Act::GiveUp(at) => {
+                let log = self.fleets[at].as_ref().map_or_else(String::new, Fleet::trouble);
+                let (alive, nodes) = (self.machine.cells()[at].alive_count(), self.spec.nodes);
+                return Err(LiveError::NotAlive { fleet: format!("live-{}", at + 1), alive, nodes, log });
+            }
+        }
+        Ok(())
+    }
+
+    /// What passed over the connections of a cell until now, and when that was; `None` where the kernel does not tell.
+    fn traffic(&self, at: usize) -> Option<(Stamp, Traffic)> {
+        let fleet = self.fleets.get(at)?.as_ref()?;
+        fleet.traffic().ok().map(|traffic| (clock::now(), traffic))
+    }
+
+    /// A fleet that ends before it is faulted, or a gateway that ends at all.
+    fn check_children(&mut self) -> Result<(), LiveError> {
+        if let Some(ending) = self.bed.ending() {
+            return Err(ending);
+        }
+        for (fleet, cell) in self.fleets.iter_mut().zip(self.machine.cells()) {
+            let ended = fleet.as_mut().filter(|_| cell.faulted_at.is_none()).and_then(Fleet::ending);
+            ended.map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// Heartbeats that the gateway has heard, and their bytes; `None` of a gateway that does not tell.
+    async fn payload(&self) -> Option<assemble::Payload> {
+        let watched = &self.bed.watched;
+        let mut client = Client::connect(&watched.url, &watched.trust, &watched.reader).await.ok()?;
+        let text = String::from_utf8(client.get("/metrics").await.ok()?).ok()?;
+        let metrics = Exposition::parse(&text);
+        let sum = |name: &str| metrics.sum_of(&format!("offloadctl_gateway_{name}"), |_| true);
+        Some(assemble::Payload { beats: sum("heartbeats_total")?, bytes: sum("heartbeat_bytes_total")? })
+    }
+}
+
+/// The last lines of a child's log, or what keeps us from reading them.
+fn log(path: &Path) -> String {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
+            if last.is_empty() { "it said nothing".to_owned() } else { last.join("; ") }
+        }
+        Err(error) => format!("its log cannot be read: {error}"),
+    }
+}

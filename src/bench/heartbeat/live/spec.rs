@@ -1,0 +1,318 @@
+//! What the user meant with `bench heartbeat --live`: intervals, faults, agents, and whose gateway; knows no command line.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::bench::heartbeat::formula;
+use crate::detect::{DetectorSpec, Rule};
+use crate::wire::Url;
+
+/// Intervals that are measured: below, scheduling is a good part of them; above, nobody waits for the result.
+const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+/// Most agents of all cells together: each needs up to four file descriptors on this host.
+const MOST_AGENTS: u64 = 10_000;
+
+/// Longest silence that is waited for.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
+
+/// The margin of a gateway whose detector was given none.
+const MARGIN: &str = "200ms";
+
+/// Names of hosts that a relay of ours can stand in for, because a certificate for them is one for us.
+const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Heartbeats that a detector which learns hears before the fault.
+const LEARNING_BEATS: u32 = 20;
+
+/// What befalls the agents of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The process is killed; the kernel closes its connections.
+    Kill,
+    /// The process is stopped; its connections stay open.
+    Freeze,
+    /// The process lives and its event loop does nothing any more.
+    Stuck,
+    /// What is sent vanishes, in both directions and without word of it.
+    Partition,
+    /// Everything arrives, later than the detector waits.
+    SlowLink,
+}
+
+/// A live run that cannot be meant.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LiveSpecError {
+    /// Too short or too long.
+    #[error("an interval of {} is not measured live: from 100ms to 1m", humantime::format_duration(*.0))]
+    Interval(Duration),
+    /// Somebody typed one twice.
+    #[error("`{0}` is given twice")]
+    Twice(String),
+    /// A gateway has one detector.
+    #[error("a gateway has one detector, and these are {0}")]
+    Detectors(usize),
+    /// More than this host can be asked to run.
+    #[error("{cells} cells of {nodes} agents are {} agents; at most {MOST_AGENTS} are started", *cells as u64 * nodes)]
+    Agents {
+        /// Intervals times faults.
+        cells: usize,
+        /// Agents of each.
+        nodes: u64,
+    },
+    /// One agent has no phases to be spread over.
+    #[error("a cell of one agent has no phases to be spread over")]
+    Alone,
+    /// Nobody waits for so long.
+    #[error(
+        "`{detector}` waits longer than {} at an interval of {}",
+        humantime::format_duration(LONGEST_SILENCE),
+        humantime::format_duration(*interval)
+    )]
+    Silence {
+        /// As typed.
+        detector: String,
+        /// At this interval.
+        interval: Duration,
+    },
+    /// A relay would have to show a certificate that it has not.
+    #[error("`{fault}` needs a relay on this host, and a certificate of `{host}` is not one for it")]
+    Relay {
+        /// Which fault.
+        fault: Fault,
+        /// Whose certificate it would need.
+        host: String,
+    },
+}
+
+/// A gateway that is there already.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Target {
+    /// Where it is.
+    pub url: Url,
+    /// Lines `NODE_ID TOKEN` of our agents, and `* TOKEN` for us.
+    pub token_file: PathBuf,
+    /// Whom to trust instead of the authorities that this host knows.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The whole of a live run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LiveSpec {
+    /// Always `live`.
+    pub mode: &'static str,
+    /// Spans between heartbeats.
+    #[serde(rename = "intervals_ns", serialize_with = "as_nanos")]
+    pub intervals: Vec<Duration>,
+    /// The detector of the gateway, its margin said.
+    pub detector: DetectorSpec,
+    /// What befalls the agents.
+    pub faults: Vec<Fault>,
+    /// Agents of each cell.
+    pub nodes: u64,
+    /// Somebody else's gateway; `None` starts one of our own.
+    pub target: Option<Target>,
+    /// Seed of the simulation beside it; not part of the spec hash.
+    #[serde(skip)]
+    pub seed: u64,
+}
+
+/// One interval with one fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveCell {
+    /// Span between two heartbeats.
+    pub interval: Duration,
+    /// What befalls its agents.
+    pub fault: Fault,
+}
+
+impl LiveSpec {
+    /// The one detector of a gateway, with the margin said that it would have.
+    ///
+    /// # Errors
+    /// When there are several.
+    pub fn detector(given: &[DetectorSpec]) -> Result<DetectorSpec, LiveSpecError> {
+        let [only] = given else { return Err(LiveSpecError::Detectors(given.len())) };
+        match only.rule {
+            Rule::Missed { .. } if !only.has_margin => {
+                // Invariant: a detector without a margin takes one.
+                Ok(format!("{only}/margin={MARGIN}").parse().unwrap_or_else(|_| only.clone()))
+            }
+            _ => Ok(only.clone()),
+        }
+    }
+
+    /// Checks what no single argument shows.
+    ///
+    /// # Errors
+    /// With intervals out of range, anything twice, too many agents, or a fault that the target does not allow.
+    pub fn checked(self) -> Result<Self, LiveSpecError> {
+        if let Some(interval) = self.intervals.iter().find(|interval| !INTERVALS.contains(*interval)) {
+            return Err(LiveSpecError::Interval(*interval));
+        }
+        let intervals: Vec<String> =
+            self.intervals.iter().map(|interval| humantime::format_duration(*interval).to_string()).collect();
+        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        for texts in [intervals, faults] {
+            let twice = texts.iter().enumerate().find(|(at, text)| texts[..*at].contains(text));
+            if let Some((_, text)) = twice {
+                return Err(LiveSpecError::Twice(text.clone()));
+            }
+        }
+        let cells = self.intervals.len() * self.faults.len();
+        if (cells as u64).saturating_mul(self.nodes) > MOST_AGENTS {
+            return Err(LiveSpecError::Agents { cells, nodes: self.nodes });
+        }
+        if self.nodes < 2 {
+            return Err(LiveSpecError::Alone);
+        }
+        if let Some(interval) =
+            self.intervals.iter().find(|interval| self.longest_silence(**interval) > LONGEST_SILENCE)
+        {
+            return Err(LiveSpecError::Silence { detector: self.detector.to_string(), interval: *interval });
+        }
+        self.check_relay()?;
+        Ok(self)
+    }
+
+    fn check_relay(&self) -> Result<(), LiveSpecError> {
+        let Some(target) = &self.target else { return Ok(()) };
+        let relayed = self.faults.iter().find(|fault| fault.is_of_link());
+        match relayed.filter(|_| !OWN_HOSTS.contains(&target.url.host.as_str())) {
+            Some(fault) => Err(LiveSpecError::Relay { fault: *fault, host: target.url.host.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Every interval with every fault, in the order given.
+    #[must_use]
+    pub fn cells(&self) -> Vec<LiveCell> {
+        let of = |&interval| self.faults.iter().map(move |&fault| LiveCell { interval, fault });
+        self.intervals.iter().flat_map(of).collect()
+    }
+
+    /// The longest time from the last heartbeat of a node to word of its silence.
+    #[must_use]
+    pub fn longest_silence(&self, interval: Duration) -> Duration {
+        let check = match self.detector.rule {
+            Rule::Lease { period, .. } => period,
+            _ => self.detector.check,
+        };
+        // A thousand years are as good as for ever.
+        let silence = Duration::from_secs_f64((formula::silence_ns(&self.detector, interval) / 1e9).clamp(0.0, 3.2e10));
+        silence.saturating_add(check)
+    }
+
+    /// How long the agents of a cell are only watched.
+    #[must_use]
+    pub fn settling(&self, interval: Duration) -> Duration {
+        match self.detector.rule {
+            Rule::Phi { .. } | Rule::Chen { .. } => interval * LEARNING_BEATS,
+            _ => (interval * 3 / 2).max(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl Fault {
+    /// All of them, by the names that users type.
+    pub const ALL: [Self; 5] = [Self::Kill, Self::Freeze, Self::Stuck, Self::Partition, Self::SlowLink];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Freeze => "freeze",
+            Self::Stuck => "stuck",
+            Self::Partition => "partition",
+            Self::SlowLink => "slow-link",
+        }
+    }
+
+    /// Whether it happens between agents and gateway, where a relay has to stand.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::Partition | Self::SlowLink)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn as_nanos<S: serde::Serializer>(spans: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(spans.iter().map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(intervals: &[&str], faults: &[Fault]) -> LiveSpec {
+        LiveSpec {
+            mode: "live",
+            intervals: intervals.iter().map(|text| humantime::parse_duration(text).unwrap()).collect(),
+            detector: LiveSpec::detector(&["missed:3".parse().unwrap()]).unwrap(),
+            faults: faults.to_vec(),
+            nodes: 400,
+            target: None,
+            seed: 1,
+        }
+    }
+
+    fn refused(spec: LiveSpec) -> String {
+        spec.checked().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_gateway_has_one_detector_and_says_its_margin() {
+        let one = |text: &str| LiveSpec::detector(&[text.parse().unwrap()]).unwrap().to_string();
+        assert_eq!(one("missed:3"), "missed:3/margin=200ms");
+        assert_eq!(one("missed:2/check=1s"), "missed:2/check=1s/margin=200ms");
+        assert_eq!(one("missed:3/margin=1s"), "missed:3/margin=1s");
+        assert_eq!(one("chen:1s"), "chen:1s");
+        let two = ["missed:3", "chen:1s"].map(|text| text.parse().unwrap());
+        assert_eq!(LiveSpec::detector(&two), Err(LiveSpecError::Detectors(2)));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        assert!(refused(spec(&["50ms"], &[Fault::Kill])).contains("from 100ms to 1m"));
+        assert_eq!(refused(spec(&["2s", "2s"], &[Fault::Kill])), "`2s` is given twice");
+        assert_eq!(refused(spec(&["2s"], &[Fault::Kill, Fault::Kill])), "`kill` is given twice");
+        assert!(refused(LiveSpec { nodes: 10_001, ..spec(&["2s"], &[Fault::Kill]) }).contains("10001 agents"));
+        assert!(refused(LiveSpec { nodes: 1, ..spec(&["2s"], &[Fault::Kill]) }).contains("no phases"));
+        let patient = LiveSpec { detector: "missed:99".parse().unwrap(), ..spec(&["10s"], &[Fault::Kill]) };
+        assert_eq!(refused(patient), "`missed:99` waits longer than 10m at an interval of 10s");
+    }
+
+    #[test]
+    fn a_relay_stands_only_before_a_gateway_whose_certificate_is_for_this_host() {
+        let with = |url: &str, fault| {
+            let (url, token_file) = (url.parse().unwrap(), PathBuf::from("tokens"));
+            let target = Some(Target { url, token_file, ca_file: None });
+            LiveSpec { target, ..spec(&["2s"], &[fault]) }.checked().map(drop)
+        };
+        assert!(with("https://hub.example:7443", Fault::Kill).is_ok());
+        assert!(with("https://localhost:7443", Fault::Partition).is_ok());
+        assert!(with("https://hub.example:7443", Fault::Partition).is_err());
+    }
+
+    #[test]
+    fn cells_are_settled_for_longer_where_the_detector_learns() {
+        let short = spec(&["300ms", "2s"], &[Fault::Kill, Fault::SlowLink]).checked().unwrap();
+        assert_eq!(short.cells().len(), 4);
+        let settling =
+            |spec: &LiveSpec| spec.intervals.iter().map(|interval| spec.settling(*interval)).collect::<Vec<_>>();
+        assert_eq!(settling(&short), [1, 3].map(Duration::from_secs));
+        let learning = LiveSpec { detector: "chen:1s".parse().unwrap(), ..short };
+        assert_eq!(settling(&learning), [6, 40].map(Duration::from_secs));
+        assert_eq!(learning.longest_silence(Duration::from_secs(2)), Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,234 @@
+//! `offloadctl bench heartbeat --live`: arguments to spec, and the run around the measurement.
+//!
+//! Separate from the simulation, which needs neither a gateway nor agents; only intervals and detectors are said for both.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::bench::heartbeat::live::{
+    ClientError, Fault, LiveError, LiveSpec, LiveSpecError, Measured, ObserverError, Target, measure,
+};
+use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::output_args::OutputArgs;
+use crate::console::Steps;
+use crate::context::{Header, Parts};
+use crate::detect::DetectorSpec;
+use crate::error::{Exit, Failure};
+use crate::sys::clock;
+use crate::sys::host::raise_file_limit;
+use crate::sys::shutdown::Shutdown;
+use crate::wire::Url;
+
+/// Agents of each interval and fault: enough for a mean that is known to some 3 % of the interval.
+const NODES: u64 = 400;
+
+/// The detector of a gateway that is told nothing.
+const DETECTOR: &str = "missed:3";
+
+/// Crashes of the simulation that stands beside each cell: its mean is known ten times better than the measured one.
+const TRIALS: u64 = 40_000;
+
+/// The measurements of this command.
+const SERIES: [&str; 3] = ["heartbeat.detection", "heartbeat.change_stored", "heartbeat.change_seen"];
+
+/// The single numbers that a gate may name.
+const SCALARS: [&str; 6] = [
+    "heartbeat.mistakes",
+    "heartbeat.network_bytes_per_h",
+    "heartbeat.payload",
+    "heartbeat.payload_bytes_per_h",
+    "heartbeat.received_bytes_per_h",
+    "heartbeat.sent_bytes_per_h",
+];
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Live")]
+pub struct LiveArgs {
+    /// Measure with a real gateway and real agents on this host instead of simulating
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "network", "loss", "duplicate", "reorder", "trials", "mistake_beats", "heartbeat_bytes",
+            "target_detection", "max_mistakes", "max_cost", "dump_trial",
+        ]
+    )]
+    live: bool,
+    /// What befalls the agents; each is measured at each interval
+    #[arg(
+        long,
+        value_name = "FAULT,...",
+        value_delimiter = ',',
+        value_enum,
+        default_value = "kill",
+        requires = "live"
+    )]
+    fault: Vec<FaultArg>,
+    /// Use this gateway, whose detector is --detector, instead of one of our own
+    #[arg(long, value_name = "URL", requires = "live", requires = "token_file")]
+    target: Option<Url>,
+    /// Its tokens: `live-C-N TOKEN` for agent N of cell C, `* TOKEN`, and `live-probe TOKEN` for reports of our own
+    #[arg(long, value_name = "FILE", requires = "target")]
+    token_file: Option<PathBuf>,
+    /// Trust the certificate authorities in this PEM file instead of the host's
+    #[arg(long, value_name = "FILE", requires = "target")]
+    ca_file: Option<PathBuf>,
+}
+
+// Described in the examples: a description of each here would make the whole help a long one.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FaultArg {
+    Kill,
+    Freeze,
+    Stuck,
+    Partition,
+    SlowLink,
+}
+
+/// What is said for a simulation and a live run alike.
+pub struct Asked<'a> {
+    /// Spans between heartbeats.
+    pub intervals: &'a [Duration],
+    /// Detectors, if any were given.
+    pub detectors: &'a [DetectorSpec],
+    /// Agents of each cell, if said.
+    pub nodes: Option<u64>,
+    /// The seed of the simulation, if said.
+    pub seed: Option<u64>,
+}
+
+impl LiveArgs {
+    /// Whether this is a live run.
+    pub const fn is_asked_for(&self) -> bool {
+        self.live
+    }
+
+    /// Measures, and ends with the verdict.
+    ///
+    /// # Errors
+    /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
+    pub fn run(&self, asked: &Asked, output: &OutputArgs) -> Result<Exit, Failure> {
+        let spec = self.spec(asked, output)?;
+        raise_file_limit();
+        let header = Header::new("bench heartbeat", &spec, spec.seed, output.labels())?;
+        let measuring = Measuring::open(output, header, None)?;
+        let beside = simulated(&spec);
+        let steps = Steps::start("bench heartbeat --live", spec.cells().len() as u64 * spec.nodes * 2, output.quiet);
+        let began = clock::now();
+        let measured = on_event_loop(async |shutdown: &Shutdown| {
+            measure(&spec, &|more| steps.advance(more), shutdown).await.map_err(explain)
+        });
+        let elapsed = clock::now().since(began);
+        drop(steps);
+        let mut measured = measured?;
+        let bad = std::mem::take(&mut measured.bad);
+        let run = measuring.run(parts(measured, beside, elapsed));
+        measuring.conclude(run, &bad)
+    }
+
+    fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
+        check_gates("bench heartbeat --live", &output.show.fail_if, &SERIES, &SCALARS)?;
+        let wrong = |error: LiveSpecError| {
+            let hint = match &error {
+                LiveSpecError::Relay { .. } => "leave out partition and slow-link, or let --target name this host",
+                LiveSpecError::Detectors(_) => "give one --detector, and run once for each",
+                LiveSpecError::Agents { .. } => "lower --nodes, or give fewer intervals and faults",
+                _ => "see `offloadctl bench heartbeat --help`",
+            };
+            Failure::usage(error).hint(hint)
+        };
+        let detector = match asked.detectors {
+            [] => LiveSpec::detector(&[DETECTOR.parse().map_err(Failure::usage)?]),
+            given => LiveSpec::detector(given),
+        };
+        let target = self.target.clone().zip(self.token_file.clone());
+        let target = target.map(|(url, token_file)| Target { url, token_file, ca_file: self.ca_file.clone() });
+        if let Some(target) = target.as_ref().filter(|target| !target.url.is_tls()) {
+            let what = format!("`{}`: a gateway is spoken to over TLS", target.url);
+            return Err(Failure::plain(Exit::Usage, what).hint("write https:// in --target"));
+        }
+        let spec = LiveSpec {
+            mode: "live",
+            intervals: asked.intervals.to_vec(),
+            detector: detector.map_err(wrong)?,
+            faults: self.fault.iter().map(|fault| (*fault).into()).collect(),
+            nodes: asked.nodes.unwrap_or(NODES),
+            target,
+            // 53 bits, so that the seed survives every JSON reader.
+            seed: asked.seed.unwrap_or_else(|| clock::entropy() >> 11),
+        };
+        spec.checked().map_err(wrong)
+    }
+}
+
+impl From<FaultArg> for Fault {
+    fn from(fault: FaultArg) -> Self {
+        match fault {
+            FaultArg::Kill => Self::Kill,
+            FaultArg::Freeze => Self::Freeze,
+            FaultArg::Stuck => Self::Stuck,
+            FaultArg::Partition => Self::Partition,
+            FaultArg::SlowLink => Self::SlowLink,
+        }
+    }
+}
+
+/// The same intervals and detector in the simulated world, on a network without delay or loss: the loopback is as good as
+/// that.
+fn simulated(spec: &LiveSpec) -> crate::bench::heartbeat::Measured {
+    let simulated = HeartbeatSpec {
+        mode: "simulated",
+        intervals: spec.intervals.clone(),
+        detectors: vec![spec.detector.clone()],
+        networks: vec![Network::ideal()],
+        condition: Condition::default(),
+        trials: TRIALS,
+        mistake_beats: 1,
+        heartbeat_bytes: 200,
+        nodes: None,
+        goal: Goal::default(),
+        seed: spec.seed,
+    };
+    simulate(&simulated, 1, &|_| {}, &|| false)
+}
+
+/// The live run, and of the simulation its detections.
+fn parts(measured: Measured, beside: crate::bench::heartbeat::Measured, elapsed: Duration) -> Parts {
+    let is_detection = |name: &str| name == "heartbeat.detection";
+    let mut series = measured.series;
+    series.extend(beside.series.into_iter().filter(|series| is_detection(&series.name)));
+    Parts {
+        series,
+        scalars: measured.scalars,
+        findings: measured.findings,
+        warnings: measured.warnings,
+        elapsed,
+        complete: !measured.interrupted,
+    }
+}
+
+/// An error of the measurement with its next step.
+fn explain(error: LiveError) -> Failure {
+    let hint = match &error {
+        LiveError::Watch { source: ObserverError::Client(ClientError::Refused { status: 401 | 403, .. }), .. } => {
+            "the token of the line `* TOKEN` in --token-file must be one of the gateway's"
+        }
+        LiveError::Watch { source: ObserverError::Client(ClientError::Connect(_)), .. } | LiveError::Lookup(_) => {
+            "is it the address that the gateway says it listens on? `curl -k URL/healthz` asks the same"
+        }
+        LiveError::Watch { source: ObserverError::Client(ClientError::Tls(_)), .. } => {
+            "give the gateway's certificate, or who signed it, with --ca-file"
+        }
+        LiveError::Token { .. } => {
+            "every agent needs a line: `for n in $(seq 400); do echo live-1-$n $(openssl rand -hex 16); done >> FILE`, and SIGHUP to the gateway"
+        }
+        LiveError::TokenFile { .. } => "give the file that the gateway was given, or its lines of our agents",
+        LiveError::NotAlive { .. } => "lower --nodes: a busy host cannot start so many; the log says what they met",
+        LiveError::Folder(_) | LiveError::Start { .. } => "the folder of temporary files must be writable: TMPDIR",
+        LiveError::Gap => "lower --nodes: this host is too busy",
+        _ => "see docs/guide/bench-heartbeat.md",
+    };
+    Failure::unable(error).hint(hint)
+}
