@@ -16,7 +16,7 @@ use super::counters::Counters;
 use super::machine::{Machine, Moment, Settings};
 use super::rate::Bucket;
 use super::refusal::{Code, Refusal};
-use crate::model::{Stamp, WallTime};
+use crate::model::Stamp;
 use crate::sync::message::{Answer, FullState, Heartbeat, Pulse, StatusReport};
 use crate::sync::store::committer::Committer;
 use crate::sync::store::{MetadataStore, StoreError};
@@ -185,7 +185,7 @@ impl Service {
         drop(machine);
         let (seq, t1, resync) = (heartbeat.seq, heartbeat.t1, resync?);
         self.counters.heartbeat();
-        Ok(Pulse { seq, t1, t2: unix_nanos(received.wall), t3: unix_nanos(clock::wall_now()), resync })
+        Ok(Pulse { seq, t1, t2: received.unix_nanos(), t3: now().unix_nanos(), resync })
     }
 
     /// Takes several reports; each has its own answer.
@@ -401,9 +401,4 @@ fn said(what: &str, error: &StoreError) -> String {
 #[must_use]
 pub fn now() -> Moment {
     Moment { at: clock::now(), wall: clock::wall_now() }
-}
-
-/// As the stamps of heartbeats are: since the Unix epoch.
-fn unix_nanos(at: WallTime) -> u64 {
-    u64::try_from(at.unix_nanos()).unwrap_or(0)
 }
