@@ -11,6 +11,7 @@ mod operation;
 mod pace;
 mod recorder;
 mod spec;
+mod track;
 mod validity;
 
 pub use driver::{DriverError, Load, drive, drive_on};
@@ -19,4 +20,5 @@ pub use operation::{Answer, Detail, Lane, Observer, Operation};
 pub use pace::Pace;
 pub use recorder::{LaneRecord, Settled};
 pub use spec::{Arrival, Length, LoadSpec, Rate, RateError, Spacing};
+pub use track::Track;
 pub use validity::{Verdict, judge};

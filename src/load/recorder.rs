@@ -3,13 +3,11 @@
 //! Answers come in any order; a small queue puts them back into the planned one, so that delay variation compares
 //! neighbours and an outage has a beginning. The queue never holds more than a timeout's worth of attempts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Answer, Detail, Lane};
-use crate::model::{
-    Clock, Counts, Histogram, Labels, Moments, Outcome, Reference, Series, Stamp, Summary, Timeline, Unit, Variation,
-};
+use super::{Answer, Detail, Lane, Track};
+use crate::model::{Clock, Counts, Labels, Outcome, Reference, Series, Stamp, Timeline};
 
 /// One attempt as the driver settled it.
 #[derive(Clone, Debug)]
@@ -28,16 +26,6 @@ pub struct Settled {
 
 /// Ended attempts that wait for an earlier one to end; beyond it the earlier one is no longer waited for.
 const ORDER_LIMIT: usize = 16_384;
-
-/// One distribution while it grows.
-#[derive(Clone, Debug, Default)]
-struct Track {
-    counts: Counts,
-    failures: BTreeMap<&'static str, u64>,
-    histogram: Histogram,
-    moments: Moments,
-    variation: Variation,
-}
 
 /// Everything one lane recorded.
 #[derive(Clone)]
@@ -119,7 +107,7 @@ impl LaneRecord {
 
     /// Takes an attempt that was planned and never started. It needs no place in the order, and there may be millions.
     pub fn skip(&mut self, planned: Stamp) {
-        self.response.counts.skipped_count += 1;
+        self.response.skip();
         self.timeline.skip(planned);
     }
 
@@ -165,7 +153,7 @@ impl LaneRecord {
     /// How the attempts ended so far.
     #[must_use]
     pub const fn counts(&self) -> &Counts {
-        &self.response.counts
+        self.response.counts()
     }
 
     /// The series of this lane as they stand.
@@ -186,19 +174,11 @@ impl LaneRecord {
 
     fn series_of(&self, name: String, clock: Clock, track: &Track) -> Series {
         Series {
-            name,
-            labels: self.labels.clone(),
-            unit: Unit::Ns,
             clock,
-            counts: track.counts,
-            failure_kinds: track.failures.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
-            saturated_count: track.histogram.saturated(),
             timeout_ns: Some(self.timeout_ns),
             floor: self.floor,
             reference: self.reference.clone(),
-            summary: Summary::of(&track.histogram, &track.moments, &track.counts, &track.variation),
-            histogram: track.histogram.clone(),
-            ..Series::default()
+            ..track.series(name, self.labels.clone())
         }
     }
 
@@ -219,21 +199,6 @@ impl LaneRecord {
                 self.details.len() - 1
             });
             self.details[at].2.record(ordinal, Outcome::Ok, *value_ns);
-        }
-    }
-}
-
-impl Track {
-    fn record(&mut self, ordinal: u64, outcome: Outcome, value_ns: u64) {
-        self.counts.add(outcome);
-        match outcome {
-            Outcome::Ok => {
-                self.histogram.record(value_ns);
-                self.moments.push(value_ns);
-                self.variation.push(ordinal, value_ns);
-            }
-            Outcome::Failed(kind) => *self.failures.entry(kind).or_default() += 1,
-            Outcome::Lost | Outcome::Refused => {}
         }
     }
 }
