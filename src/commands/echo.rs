@@ -18,7 +18,8 @@ const EXAMPLES: &str = "Examples:
   offloadctl echo --listen [::]:7777 --max-connections 200
 
 It answers each PING with a PONG of the same size, over TCP and UDP on one port, and nothing
-else: whoever sends other bytes is disconnected. It keeps no state about its peers.";
+else: whoever sends other bytes is disconnected. Of a peer it keeps when its kernel stamped the last
+exchange, to tell it in the next PONG.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

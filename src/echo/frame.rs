@@ -3,7 +3,7 @@
 //! Pure, so that both ends and the tests share one reading. A PONG is as long as its PING, and only a PING is answered:
 //! two echoes can never be made to answer each other, nor a forged sender be flooded with more than was sent.
 
-use crate::model::Stamp;
+use crate::model::{Stamp, WallStamp};
 
 /// Length of every frame.
 pub const FRAME_LENGTH: usize = 72;
@@ -20,7 +20,13 @@ pub enum Kind {
     Pong,
 }
 
-/// One frame. The last 24 bytes are reserved for the stamps of the exchange before and are zero in this version.
+/// In the seventh byte of a PING: the stamps of the exchange before are wanted.
+const WANTS_STAMPS: u8 = 1;
+
+/// In the seventh byte of a PONG: it carries the stamps of an exchange before.
+const HAS_STAMPS: u8 = 1;
+
+/// One frame. What an older end does not know is zero in its frames, and ignored by it in ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Which way it travels.
@@ -35,6 +41,23 @@ pub struct Frame {
     pub received: Stamp,
     /// When the PONG was sent, on the far end's monotonic clock.
     pub replied: Stamp,
+    /// In a PING, whether the kernel's stamps of its exchange are wanted in the next PONG.
+    pub wants_stamps: bool,
+    /// In a PONG, how often the far end's wall clock was stepped, modulo 256: offsets across a step are not compared.
+    pub wall_step_count: u8,
+    /// In a PONG, the far kernel's stamps of an exchange before: those of its own are taken too late to be in it.
+    pub earlier: Option<Earlier>,
+}
+
+/// When the far kernel received a PING and sent its PONG, on its wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Number of that exchange.
+    pub sequence: u64,
+    /// When its PING was received.
+    pub received: WallStamp,
+    /// When its PONG was sent.
+    pub sent: WallStamp,
 }
 
 impl Frame {
@@ -42,7 +65,29 @@ impl Frame {
     #[must_use]
     pub const fn ping(session: u64, sequence: u64, sent: Stamp) -> Self {
         let unknown = Stamp::from_nanos(0);
-        Self { kind: Kind::Ping, session, sequence, sent, received: unknown, replied: unknown }
+        Self {
+            kind: Kind::Ping,
+            session,
+            sequence,
+            sent,
+            received: unknown,
+            replied: unknown,
+            wants_stamps: false,
+            wall_step_count: 0,
+            earlier: None,
+        }
+    }
+
+    /// The same PING with a wish for the kernel's stamps of its exchange.
+    #[must_use]
+    pub const fn wanting_stamps(self) -> Self {
+        Self { wants_stamps: true, ..self }
+    }
+
+    /// The PONG to this PING.
+    #[must_use]
+    pub const fn pong(self, received: Stamp, replied: Stamp) -> Self {
+        Self { kind: Kind::Pong, received, replied, wants_stamps: false, wall_step_count: 0, earlier: None, ..self }
     }
 
     /// The frame as bytes.
@@ -51,14 +96,21 @@ impl Frame {
         let mut bytes = [0; FRAME_LENGTH];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4] = VERSION;
-        bytes[5] = match self.kind {
-            Kind::Ping => 1,
-            Kind::Pong => 2,
+        (bytes[5], bytes[6]) = match self.kind {
+            Kind::Ping => (1, if self.wants_stamps { WANTS_STAMPS } else { 0 }),
+            Kind::Pong => (2, if self.earlier.is_some() { HAS_STAMPS } else { 0 }),
         };
+        bytes[7] = self.wall_step_count;
         let fields =
             [self.session, self.sequence, self.sent.as_nanos(), self.received.as_nanos(), self.replied.as_nanos()];
         for (place, field) in bytes[8..48].chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_be_bytes());
+        }
+        if let Some(Earlier { sequence, received, sent }) = self.earlier {
+            let stamps = [sequence, received.as_nanos(), sent.as_nanos()];
+            for (place, field) in bytes[48..].chunks_exact_mut(8).zip(stamps) {
+                place.copy_from_slice(&field.to_be_bytes());
+            }
         }
         bytes
     }
@@ -82,15 +134,23 @@ impl Frame {
             sent: Stamp::from_nanos(field(24)),
             received: Stamp::from_nanos(field(32)),
             replied: Stamp::from_nanos(field(40)),
+            wants_stamps: kind == Kind::Ping && bytes[6] & WANTS_STAMPS != 0,
+            wall_step_count: bytes[7],
+            earlier: (kind == Kind::Pong && bytes[6] & HAS_STAMPS != 0).then(|| Earlier {
+                sequence: field(48),
+                received: WallStamp::from_nanos(field(56)),
+                sent: WallStamp::from_nanos(field(64)),
+            }),
         })
     }
 }
 
-/// The PONG to a PING received at `received` and answered at `replied`; `None` to anything else.
+/// The PONG to a PING received at `received` and answered at `replied`, without stamps of the kernel; `None` to anything
+/// else.
 #[must_use]
 pub fn answer(bytes: &[u8], received: Stamp, replied: Stamp) -> Option<[u8; FRAME_LENGTH]> {
     let ping = Frame::decode(bytes).filter(|frame| frame.kind == Kind::Ping)?;
-    Some(Frame { kind: Kind::Pong, received, replied, ..ping }.encode())
+    Some(ping.pong(received, replied).encode())
 }
 
 #[cfg(test)]
@@ -110,11 +170,26 @@ mod tests {
         assert_eq!(answer(b"GET / HTTP/1.1\r\n\r\n", at, at), None);
     }
 
+    #[test]
+    fn an_older_end_reads_our_frames_and_we_read_its() {
+        let at = Stamp::from_nanos(5);
+        let ping = Frame::ping(7, 8, at).wanting_stamps();
+        let (mut ours, plain) = (ping.encode(), Frame::ping(7, 8, at).encode());
+        ours[6] = 0;
+        assert_eq!(ours, plain, "one bit, in bytes that were zero and not read");
+        assert_eq!(Frame::decode(&answer(&ping.encode(), at, at).unwrap()).unwrap().earlier, None);
+    }
+
     proptest! {
         #[test]
         fn a_frame_survives_the_wire(session: u64, sequence: u64, sent: u64) {
             let frame = Frame::ping(session, sequence, Stamp::from_nanos(sent));
             prop_assert_eq!(Frame::decode(&frame.encode()), Some(frame));
+            let (received, sent) = (WallStamp::from_nanos(sent), WallStamp::from_nanos(sent ^ session));
+            let earlier = Some(Earlier { sequence: session, received, sent });
+            let pong = Frame { earlier, wall_step_count: 3, ..frame.pong(frame.sent, frame.sent) };
+            prop_assert_eq!(Frame::decode(&pong.encode()), Some(pong));
+            prop_assert_eq!(Frame::decode(&frame.wanting_stamps().encode()), Some(frame.wanting_stamps()));
         }
 
         #[test]

@@ -4,9 +4,12 @@
 //! connections, bytes per connection, silence, and an answer is never longer than its question.
 
 mod embedded;
+mod flow;
 mod frame;
 mod server;
+mod stamper;
+mod stream;
 
 pub use embedded::{Embedded, bind_pair};
-pub use frame::{FRAME_LENGTH, Frame, Kind, answer};
+pub use frame::{Earlier, FRAME_LENGTH, Frame, Kind, answer};
 pub use server::{EchoLimits, EchoServer, EchoStatistics};

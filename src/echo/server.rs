@@ -5,8 +5,9 @@
 //! half-open or garbage-sending peer costs one small thread until its time is up, and nobody else notices.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -14,12 +15,11 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::frame::{FRAME_LENGTH, Frame, answer};
-use crate::model::Stamp;
-use crate::sys::{clock, datagram};
-
-/// Bytes read from a connection at once; also all that is kept of it.
-const BUFFER: usize = 56 * FRAME_LENGTH;
+use super::flow::Flows;
+use super::frame::{FRAME_LENGTH, Frame, Kind};
+use super::stamper::{Answered, Stamper};
+use super::stream::answer_stream;
+use crate::sys::{clock, datagram, stamping};
 
 /// Stack of a connection's thread: its buffer and a few calls.
 const STACK: usize = 64 << 10;
@@ -168,7 +168,10 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, number: u64) -> io::Result<Opt
     let serving = Arc::clone(shared);
     let thread = Builder::new().name("echo-peer".to_owned()).stack_size(STACK).spawn(move || {
         // Whoever was admitted while the server was being stopped has missed the call to end.
-        let ended = if serving.is_stopping() { Ok(()) } else { answer_stream(&stream, &serving) };
+        let ended = match serving.is_stopping() {
+            true => Ok(()),
+            false => answer_stream(&stream, &serving.limits, &serving.statistics),
+        };
         if ended.is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
             serving.statistics.foreign.fetch_add(1, Ordering::Relaxed);
         }
@@ -186,87 +189,72 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, number: u64) -> io::Result<Opt
     }
 }
 
-fn answer_stream(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(shared.limits.write))?;
-    let mut buffer = [0; BUFFER];
-    let mut filled = first_frame(stream, &mut buffer, shared.limits.first_ping)?;
-    stream.set_read_timeout(Some(shared.limits.idle))?;
-    let mut last_frame = clock::now();
-    loop {
-        let received = clock::now();
-        let whole = filled - filled % FRAME_LENGTH;
-        if whole > 0 {
-            last_frame = received;
-        } else if received.since(last_frame) > shared.limits.idle {
-            // Single bytes do not keep a connection alive.
-            return Ok(());
-        }
-        for frame in buffer[..whole].chunks_exact_mut(FRAME_LENGTH) {
-            let pong = answer(frame, received, clock::now()).ok_or(io::ErrorKind::InvalidData)?;
-            frame.copy_from_slice(&pong);
-        }
-        write_all(stream, &buffer[..whole], received + shared.limits.write)?;
-        shared.statistics.answered.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed);
-        buffer.copy_within(whole..filled, 0);
-        filled -= whole;
-        match stream.read(&mut buffer[filled..])? {
-            0 => return Ok(()),
-            read => filled += read,
-        }
-    }
-}
-
-/// Writes all of it by the deadline: a peer that takes a byte now and then gains nothing.
-fn write_all(mut stream: &TcpStream, mut bytes: &[u8], deadline: Stamp) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = stream.write(bytes)?;
-        bytes = &bytes[written..];
-        if written == 0 || (!bytes.is_empty() && clock::now() > deadline) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
-    Ok(())
-}
-
-/// Reads until the first whole frame is there, all within `patience`: a peer that drips bytes gains nothing.
-fn first_frame(mut stream: &TcpStream, buffer: &mut [u8], patience: Duration) -> io::Result<usize> {
-    let ours = Frame::ping(0, 0, Stamp::from_nanos(0)).encode();
-    let deadline = clock::now() + patience;
-    let mut filled = 0;
-    while filled < FRAME_LENGTH {
-        let left = deadline.since(clock::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer[filled..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => filled += read,
-        }
-        // A foreign protocol is refused at its first bytes instead of waiting for a whole frame of it.
-        let head = filled.min(5);
-        if buffer[..head] != ours[..head] {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
-    Ok(filled)
-}
-
 fn answer_datagrams(shared: &Shared) {
     // One byte more than a frame, so that a longer datagram is not taken for one.
     let mut buffer = [0; FRAME_LENGTH + 1];
+    let mut stamps = Stamps::ask(&shared.udp);
     while !shared.is_stopping() {
         // Errors here report what became of an earlier answer; the socket itself stays usable.
         let Ok((length, origin)) = datagram::receive(&shared.udp, &mut buffer) else { continue };
         let received = clock::now();
-        match answer(&buffer[..length], received, clock::now()) {
-            Some(pong) => {
-                if datagram::answer(&shared.udp, &pong, &origin).is_ok() {
-                    shared.statistics.answered.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            None => _ = shared.statistics.foreign.fetch_add(1, Ordering::Relaxed),
+        let Some(ping) = Frame::decode(&buffer[..length]).filter(|frame| frame.kind == Kind::Ping) else {
+            shared.statistics.foreign.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let (pong, exchange) = stamps.pong(&ping, &origin);
+        let pong = Frame { received, replied: clock::now(), ..pong };
+        let is_sent = datagram::answer(&shared.udp, &pong.encode(), &origin).is_ok();
+        stamps.answered(&shared.udp, is_sent, exchange);
+        if is_sent {
+            shared.statistics.answered.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// A place in the table of flows, and the session that it was given to.
+type Place = (usize, u64);
+
+/// The kernel's stamps of the datagrams, asked for from the beginning: the first PING of a peer is stamped too.
+struct Stamps {
+    /// `None` where the kernel gives none.
+    kept: Option<(Stamper<Place>, Flows)>,
+    /// Datagrams sent since stamps were asked for, as the kernel numbers them.
+    sent: u32,
+}
+
+impl Stamps {
+    fn ask(socket: &UdpSocket) -> Self {
+        let kept = stamping::stamp_datagrams(socket).is_ok().then(|| (Stamper::new(), Flows::new()));
+        Self { kept, sent: 0 }
+    }
+
+    /// The PONG to a PING, with the stamps that wait for this peer, and the exchange if this one is to be stamped.
+    fn pong(&mut self, ping: &Frame, origin: &datagram::Origin) -> (Frame, Option<Answered<Place>>) {
+        let pong = ping.pong(ping.received, ping.replied);
+        match (&mut self.kept, origin.peer()) {
+            (Some((stamper, flows)), Some(peer)) if ping.wants_stamps => {
+                let (place, earlier) = flows.hear(peer, ping.session);
+                let flow = (place, ping.session);
+                let answered = Answered { flow, sequence: ping.sequence, received: origin.received_at };
+                (Frame { earlier, wall_step_count: stamper.wall_step_count(), ..pong }, Some(answered))
+            }
+            _ => (pong, None),
+        }
+    }
+
+    /// Takes note of an answer, and of whatever stamps there are by now.
+    fn answered(&mut self, socket: &UdpSocket, is_sent: bool, exchange: Option<Answered<Place>>) {
+        let Some((stamper, flows)) = &mut self.kept else { return };
+        if !is_sent {
+            // Whether the kernel has counted it is not known; asking again begins the numbers again.
+            stamper.restart(socket.as_fd());
+            *self = Self { kept: self.kept.take().filter(|_| stamping::stamp_datagrams(socket).is_ok()), sent: 0 };
+            return;
+        }
+        if let Some(answered) = exchange {
+            stamper.answered(self.sent, answered);
+        }
+        self.sent = self.sent.wrapping_add(1);
+        stamper.collect(socket.as_fd(), |(place, session), earlier| flows.keep(place, session, earlier));
     }
 }

@@ -37,6 +37,8 @@ pub enum Role {
     Slip,
     /// `NAME.kernel`: as the kernel saw it.
     Kernel,
+    /// `rtt.wakeup`, `rtt.network`: what is the processes' and what the network's of a measurement that stands beside it.
+    Share,
     /// `NAME.programmed`: what an emulated link was told to do.
     Programmed,
 }
@@ -110,6 +112,7 @@ impl Series {
             Some("slip") => Role::Slip,
             Some("kernel") => Role::Kernel,
             Some("programmed") => Role::Programmed,
+            Some("wakeup" | "network") => Role::Share,
             _ => Role::Response,
         }
     }

@@ -49,6 +49,32 @@ impl Add<Duration> for Stamp {
     }
 }
 
+/// A stamp of the kernel on the wall clock of its host, in nanoseconds since the Unix epoch: how sockets are stamped.
+///
+/// Neither a [`Stamp`], for it can be stepped, nor a [`WallTime`], for it is compared to the nanosecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallStamp(u64);
+
+impl WallStamp {
+    /// A stamp from nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Nanoseconds from `earlier` to here; `None` if `earlier` is in fact later.
+    #[must_use]
+    pub const fn nanos_since(self, earlier: Self) -> Option<u64> {
+        self.0.checked_sub(earlier.0)
+    }
+}
+
 /// A time of day, for display and for pairing hosts; serialised as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

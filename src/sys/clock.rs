@@ -2,7 +2,14 @@
 
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
-use crate::model::{Stamp, WallTime};
+use super::wall::Reading;
+use crate::model::{Stamp, WallStamp, WallTime};
+
+/// How often a reading is tried that was interrupted in its middle.
+const READING_TRIES: usize = 3;
+
+/// A bracket of three reads without a system call takes some 100 ns; a wider one was interrupted.
+const READING_GOOD_NS: u64 = 300;
 
 /// Nanoseconds since the origin of whichever clock the time is of.
 #[must_use]
@@ -23,15 +30,36 @@ pub fn wall_now() -> WallTime {
     WallTime::from_unix_nanos(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, nanos))
 }
 
+/// The wall clock between two readings of the monotonic one: the narrowest of a few.
+#[must_use]
+pub fn reading() -> Reading {
+    let mut narrowest = bracket();
+    for _ in 1..READING_TRIES {
+        if narrowest.width_ns() <= READING_GOOD_NS {
+            break;
+        }
+        let next = bracket();
+        if next.width_ns() < narrowest.width_ns() {
+            narrowest = next;
+        }
+    }
+    narrowest
+}
+
+fn bracket() -> Reading {
+    let before = now();
+    // Invariant: Linux always has CLOCK_REALTIME; before 1970 it is no clock that could be converted.
+    let wall = clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| u64::try_from(nanos(time)).unwrap_or(0));
+    Reading { before, wall: WallStamp::from_nanos(wall), after: now() }
+}
+
 /// The monotonic stamp of a kernel stamp on the wall clock that was taken a moment ago; `None` if the wall clock cannot be
 /// trusted over that moment, because the stamp lies in its future.
 #[must_use]
-pub fn from_wall_nanos(wall_ns: i128) -> Option<Stamp> {
-    let before = now();
-    let wall_now = clock_gettime(ClockId::CLOCK_REALTIME).map(nanos).ok()?;
-    let after = now();
-    let age = u64::try_from(wall_now - wall_ns).ok()?;
-    let middle = before.as_nanos() + after.nanos_since(before) / 2;
+pub fn from_wall(stamp: WallStamp) -> Option<Stamp> {
+    let reading = reading();
+    let age = reading.wall.nanos_since(stamp)?;
+    let middle = reading.before.as_nanos() + reading.width_ns() / 2;
     Some(Stamp::from_nanos(middle.checked_sub(age)?))
 }
 

@@ -4,19 +4,18 @@
 //! packet: a raw IPv4 socket delivers the IP header and takes the checksum as given, a datagram socket picks the
 //! identifier itself and hides errors.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
+use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
-use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use super::clock;
 use super::descriptor::{Descriptor, watch};
-use crate::model::Stamp;
+use super::{clock, stamping};
+use crate::model::{Stamp, WallStamp};
 
 /// What the process may not do, and what would help.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +48,15 @@ impl From<SocketAddr> for IcmpAddress {
     }
 }
 
+/// When a message was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// On the monotonic clock; the moment of taking it where the kernel gave no stamp.
+    pub at: Stamp,
+    /// The kernel's stamp itself.
+    pub stamp: Option<WallStamp>,
+}
+
 /// An ICMP socket on the current runtime.
 #[derive(Debug)]
 pub struct IcmpSocket {
@@ -70,7 +78,6 @@ impl IcmpSocket {
         let open = |socket_type| -> io::Result<AsyncFd<Descriptor<Socket>>> {
             let socket = Socket::new(domain, socket_type, Some(protocol))?;
             socket.set_nonblocking(true)?;
-            setsockopt(&socket, ReceiveTimestampns, &true)?;
             if let Some(address) = bind {
                 socket.bind(&SocketAddr::new(address, 0).into())?;
             }
@@ -87,6 +94,25 @@ impl IcmpSocket {
         }
     }
 
+    /// Asks for the stamps of what is sent too; messages are numbered from 0 from here on. Where the kernel gives none, the
+    /// stamp of the reception is there all the same.
+    ///
+    /// # Errors
+    /// When the kernel stamps nothing that is sent.
+    pub fn want_stamps(&self) -> io::Result<()> {
+        let socket = &self.fd.get_ref().0;
+        stamping::stamp_datagrams(socket).or_else(|refused| {
+            setsockopt(socket, ReceiveTimestampns, &true)?;
+            Err(refused)
+        })
+    }
+
+    /// The socket itself, for the stamps of what was sent.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().0.as_fd()
+    }
+
     /// Sends one ICMP message.
     ///
     /// # Errors
@@ -99,33 +125,27 @@ impl IcmpSocket {
     ///
     /// # Errors
     /// `WouldBlock` when there is none.
-    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<(&'a [u8], Stamp)> {
-        let mut control = nix::cmsg_space!(TimeSpec);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let descriptor = self.fd.get_ref().0.as_raw_fd();
-        let received = recvmsg::<()>(descriptor, &mut parts, Some(&mut control), MsgFlags::empty())?;
-        let stamp = received.cmsgs()?.find_map(|message| match message {
-            ControlMessageOwned::ScmTimestampns(time) => clock::from_wall_nanos(clock::nanos(time)),
-            _ => None,
-        });
-        let (length, received_at) = (received.bytes, stamp.unwrap_or_else(clock::now));
+    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<(&'a [u8], Received)> {
+        let (length, stamp) = stamping::receive(self.descriptor(), buffer)?;
+        let at = stamp.and_then(clock::from_wall).unwrap_or_else(clock::now);
+        let received = Received { at, stamp };
         let message = &buffer[..length];
         let header = match message.first() {
             Some(first) if self.v4 && self.kind == IcmpKind::Raw => usize::from(first & 0x0f) * 4,
             _ => 0,
         };
-        Ok((message.get(header..).unwrap_or_default(), received_at))
+        Ok((message.get(header..).unwrap_or_default(), received))
     }
 
     /// Waits until a message is there, and hands each one that is to `take`.
     ///
     /// # Errors
     /// When the socket is no longer usable.
-    pub async fn receive_each(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8], Stamp)) -> io::Result<()> {
+    pub async fn receive_each(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8], Received)) -> io::Result<()> {
         let mut ready = self.fd.readable().await?;
         loop {
             match self.try_receive(buffer) {
-                Ok((message, received_at)) => take(message, received_at),
+                Ok((message, received)) => take(message, received),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready();
                     return Ok(());

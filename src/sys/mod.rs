@@ -17,5 +17,7 @@ pub mod resolve;
 pub mod shutdown;
 pub mod socket;
 pub mod socket_table;
+pub mod stamping;
 pub mod thread;
 pub mod timer;
+pub mod wall;

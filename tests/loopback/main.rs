@@ -21,6 +21,7 @@ mod measure;
 mod plan;
 mod server;
 mod stall;
+mod stamps;
 mod strange;
 #[path = "../support/mod.rs"]
 mod support;

@@ -29,7 +29,7 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
 
 /// The measurements of this command, without their parts.
-const SERIES: [&str; 8] = [
+const SERIES: [&str; 12] = [
     "rtt.tcp_connect",
     "rtt.icmp",
     "rtt.echo",
@@ -38,6 +38,10 @@ const SERIES: [&str; 8] = [
     "rtt.floor.icmp",
     "rtt.floor.echo",
     "rtt.floor.echo_udp",
+    "rtt.wakeup",
+    "rtt.network",
+    "rtt.floor.wakeup",
+    "rtt.floor.network",
 ];
 
 #[derive(Debug, Args)]

@@ -7,20 +7,24 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::book::{Book, Read};
 use super::pending::Pending;
+use super::stamps::Stamps;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
-use crate::model::{Outcome, Stamp};
-use crate::sys::clock;
+use crate::model::{Outcome, Stamp, WallStamp};
+use crate::sys::{clock, stamping};
 use crate::wire::dial::{open, outcome_of};
 
 /// Pause before connecting again; after connections that were accepted and brought nothing it doubles up to the longest.
@@ -38,6 +42,9 @@ const PATROL: Duration = Duration::from_secs(1);
 
 /// Sequence number of the PINGs that are nobody's attempt.
 const GREETING: u64 = u64::MAX;
+
+/// How long to wait before writing again to a socket that was said to have room and has none.
+const OUTBOX_PAUSE: Duration = Duration::from_millis(1);
 
 /// Bytes that may wait because the peer does not read; beyond them attempts are lost at once.
 const OUTBOX_LIMIT: usize = 4096 * FRAME_LENGTH;
@@ -59,6 +66,7 @@ struct Shared {
     patience: Duration,
     session: u64,
     pending: Pending,
+    stamps: Stamps,
     state: Mutex<State>,
     changed: Notify,
     outbox_filled: Notify,
@@ -74,6 +82,8 @@ struct Shared {
 struct State {
     link: Link,
     outbox: Vec<u8>,
+    /// Bytes that were taken for this connection, as the kernel numbers them.
+    taken: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -95,7 +105,8 @@ impl EchoChannel {
             patience: patience.min(LONGEST_PATIENCE),
             session: clock::entropy(),
             pending: Pending::default(),
-            state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new() }),
+            stamps: Stamps::new(Book::new(FRAME_LENGTH as u32, Ok(()))),
+            state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new(), taken: 0 }),
             changed: Notify::new(),
             outbox_filled: Notify::new(),
             heard: AtomicU64::new(0),
@@ -118,8 +129,7 @@ impl EchoChannel {
         };
         let expected = self.shared.pending.expect();
         let started = clock::now();
-        let frame = Frame::ping(self.shared.session, expected.key, started).encode();
-        match self.shared.send(&stream, &frame) {
+        match self.shared.send(&stream, expected.key, started) {
             Ok(()) => expected.answer(started).await,
             Err(outcome) => Answer { started: Some(started), ..Answer::new(outcome) },
         }
@@ -164,6 +174,12 @@ impl EchoChannel {
         }
     }
 
+    /// The kernel's stamps of its exchanges.
+    #[must_use]
+    pub fn stamps(&self) -> &Stamps {
+        &self.shared.stamps
+    }
+
     /// Answers that came after their attempt had been given up.
     #[must_use]
     pub fn late_count(&self) -> u64 {
@@ -176,8 +192,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a frame, or what the socket does not take into the outbox.
-    fn send(&self, stream: &TcpStream, frame: &[u8]) -> Result<(), Outcome> {
+    /// Writes a PING, or what the socket does not take of it into the outbox.
+    fn send(&self, stream: &TcpStream, sequence: u64, started: Stamp) -> Result<(), Outcome> {
+        let frame = Frame::ping(self.session, sequence, started).wanting_stamps().encode();
+        if sequence != GREETING {
+            self.stamps.begin(sequence, started, self.pending.count());
+        }
+        let number = self.write(stream, &frame)?;
+        self.stamps.written(number, sequence, stream.as_fd());
+        Ok(())
+    }
+
+    /// Returns what the kernel numbers the last byte of the frame with, once it has it.
+    fn write(&self, stream: &TcpStream, frame: &[u8]) -> Result<u32, Outcome> {
         let mut state = self.lock();
         self.sent.fetch_add(1, Ordering::Relaxed);
         if self.waiting_since.load(Ordering::Relaxed) == 0 {
@@ -196,7 +223,8 @@ impl Shared {
             state.outbox.extend_from_slice(&frame[written..]);
             self.outbox_filled.notify_one();
         }
-        Ok(())
+        state.taken = state.taken.wrapping_add(frame.len() as u32);
+        Ok(state.taken.wrapping_sub(1))
     }
 
     fn heard(&self) -> u64 {
@@ -206,7 +234,7 @@ impl Shared {
     /// Sends a PING that is nobody's attempt: it shows at once whether the far end is an echo, and that this end lives.
     fn greet(&self, stream: &TcpStream) {
         // A connection that does not take it ends in the reading, with its reason.
-        let _ = self.send(stream, &Frame::ping(self.session, GREETING, clock::now()).encode());
+        let _ = self.send(stream, GREETING, clock::now());
     }
 
     /// For how long a PING has waited without any PONG.
@@ -214,6 +242,16 @@ impl Shared {
         match self.waiting_since.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             since => clock::now().since(Stamp::from_nanos(since)),
+        }
+    }
+
+    /// Settles the attempt of a PONG, and takes the stamps that came with it.
+    fn take(&self, pong: &Frame, ended: Stamp, received: Option<WallStamp>, stream: &TcpStream) {
+        if self.pending.settle(pong.sequence, Outcome::Ok, ended) {
+            self.stamps.read(Read { sequence: pong.sequence, ended, received }, stream.as_fd());
+        }
+        if let Some(earlier) = pong.earlier {
+            self.stamps.told(earlier);
         }
     }
 
@@ -233,6 +271,7 @@ impl Shared {
         let mut state = self.lock();
         state.link = link;
         state.outbox.clear();
+        state.taken = 0;
         drop(state);
         self.changed.notify_waiters();
     }
@@ -253,6 +292,7 @@ async fn keep(shared: Arc<Shared>) {
             Ok(stream) => {
                 let stream = Arc::new(stream);
                 shared.waiting_since.store(0, Ordering::Relaxed);
+                shared.stamps.go_on(Book::new(FRAME_LENGTH as u32, stamping::stamp_stream(&stream)));
                 shared.set(Link::Up(Arc::clone(&stream)));
                 shared.greet(&stream);
                 match converse(&shared, &stream).await {
@@ -323,11 +363,15 @@ struct Pongs {
 impl Pongs {
     async fn read(&mut self, shared: &Shared, stream: &TcpStream) -> End {
         loop {
-            match stream.try_read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return End::Closed("it closed the connection"),
-                Ok(read) => {
+            let room = &mut self.buffer[self.filled..];
+            let space = room.len();
+            match stream.try_io(Interest::READABLE, || stamping::receive(stream.as_fd(), room)) {
+                Ok((0, _)) => return End::Closed("it closed the connection"),
+                Ok((read, received)) => {
                     self.filled += read;
-                    match take_frames(shared, &mut self.buffer, self.filled) {
+                    // A full buffer may have ended in the middle of a segment, which is stamped for what is still to come.
+                    let received = received.filter(|_| read < space);
+                    match self.take_frames(shared, stream, received) {
                         Some(rest) => self.filled = rest,
                         None => return End::Foreign("it answered with other bytes"),
                     }
@@ -340,26 +384,28 @@ impl Pongs {
             }
         }
     }
-}
 
-/// Settles every whole PONG and keeps the rest; `None` if the bytes are not ours.
-fn take_frames(shared: &Shared, buffer: &mut [u8], filled: usize) -> Option<usize> {
-    let at = clock::now();
-    let whole = filled - filled % FRAME_LENGTH;
-    for bytes in buffer[..whole].chunks_exact(FRAME_LENGTH) {
-        let pong = Frame::decode(bytes).filter(|f| f.kind == Kind::Pong && f.session == shared.session)?;
-        shared.pending.settle(pong.sequence, Outcome::Ok, at);
-    }
-    if whole > 0 {
-        shared.waiting_since.store(0, Ordering::Relaxed);
-        if shared.heard.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed) == 0 {
-            shared.changed.notify_waiters();
+    /// Settles every whole PONG and tells how much is left; `None` if the bytes are not ours.
+    fn take_frames(&mut self, shared: &Shared, stream: &TcpStream, received: Option<WallStamp>) -> Option<usize> {
+        let (at, filled) = (clock::now(), self.filled);
+        let whole = filled - filled % FRAME_LENGTH;
+        for (number, bytes) in self.buffer[..whole].chunks_exact(FRAME_LENGTH).enumerate() {
+            let pong = Frame::decode(bytes).filter(|f| f.kind == Kind::Pong && f.session == shared.session)?;
+            // The stamp is of the last bytes that came: of the last PONG if nothing is left over.
+            let is_last = (number + 1) * FRAME_LENGTH == filled;
+            shared.take(&pong, at, received.filter(|_| is_last), stream);
         }
-    } else if !Frame::ping(0, 0, at).encode().starts_with(&buffer[..filled.min(5)]) {
-        return None;
+        if whole > 0 {
+            shared.waiting_since.store(0, Ordering::Relaxed);
+            if shared.heard.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed) == 0 {
+                shared.changed.notify_waiters();
+            }
+        } else if !Frame::ping(0, 0, at).encode().starts_with(&self.buffer[..filled.min(5)]) {
+            return None;
+        }
+        self.buffer.copy_within(whole..filled, 0);
+        Some(filled - whole)
     }
-    buffer.copy_within(whole..filled, 0);
-    Some(filled - whole)
 }
 
 /// Writes the outbox as far as the socket takes it; waits while it is empty.
@@ -368,9 +414,17 @@ async fn flush(shared: &Shared, stream: &TcpStream) {
         shared.outbox_filled.notified().await;
     }
     if stream.writable().await.is_ok() {
-        let mut state = shared.lock();
-        if let Ok(written) = stream.try_write(&state.outbox) {
-            state.outbox.drain(..written);
+        let written = {
+            let mut state = shared.lock();
+            let written = stream.try_write(&state.outbox);
+            if let Ok(written) = written {
+                state.outbox.drain(..written);
+            }
+            written
+        };
+        if written.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            // A stamp in the error queue can make the socket look writable for good.
+            tokio::time::sleep(OUTBOX_PAUSE).await;
         }
     }
 }

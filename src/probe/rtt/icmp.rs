@@ -6,16 +6,20 @@
 //! An attempt ends at the kernel's receive stamp, as in `ping` and `fping` (decision 0007): on a short path the reply is
 //! received inside the very call that sends the request.
 
+use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinSet;
 
+use super::book::{Book, Read};
 use super::pending::Pending;
+use super::stamps::{Absence, Tracks};
 use crate::load::Answer;
-use crate::model::{Outcome, Stamp};
+use crate::model::{Labels, Outcome, Series, Stamp};
 use crate::sys::clock;
-use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket};
+use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket, Received};
 use crate::wire::dial::outcome_of;
 
 /// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
@@ -36,6 +40,9 @@ struct Shared {
     identifier: u16,
     token: u64,
     pending: Pending,
+    book: Mutex<Book>,
+    /// Messages sent, as the kernel numbers them.
+    sent: AtomicU32,
 }
 
 /// The message types of a family.
@@ -54,10 +61,11 @@ const V6: Types = Types { request: 128, reply: 129, unreachable: 1, quoted_heade
 /// Echo requests to one address.
 #[derive(Debug)]
 pub struct IcmpChannel {
-    /// The socket of its family.
-    pub hub: Arc<IcmpHub>,
-    /// Whom to ask.
-    pub address: IcmpAddress,
+    hub: Arc<IcmpHub>,
+    address: IcmpAddress,
+    tracks: Box<Mutex<Tracks>>,
+    /// Requests so far: the keys of the hub are shared by all targets, and neighbours must be known.
+    ordinal: AtomicU64,
 }
 
 impl IcmpHub {
@@ -67,8 +75,11 @@ impl IcmpHub {
     /// When the process may open neither a datagram nor a raw ICMP socket.
     pub fn open(like: IpAddr, bind: Option<IpAddr>) -> Result<Self, IcmpDenied> {
         let token = clock::entropy();
+        let socket = IcmpSocket::open(like, bind)?;
         let shared = Arc::new(Shared {
-            socket: IcmpSocket::open(like, bind)?,
+            book: Mutex::new(Book::new(1, socket.want_stamps())),
+            sent: AtomicU32::new(0),
+            socket,
             types: if like.is_ipv4() { V4 } else { V6 },
             identifier: token as u16,
             token,
@@ -87,22 +98,73 @@ impl IcmpHub {
 }
 
 impl IcmpChannel {
+    /// Requests to this address through the socket of its family.
+    #[must_use]
+    pub fn new(hub: Arc<IcmpHub>, address: IcmpAddress) -> Self {
+        Self { hub, address, tracks: Box::default(), ordinal: AtomicU64::new(0) }
+    }
+
     /// Sends one echo request and waits for its reply.
     pub async fn attempt(&self) -> Answer {
         let shared = &self.hub.shared;
+        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
         let expected = shared.pending.expect();
-        let packet = shared.request(expected.key);
+        let key = expected.key;
+        let packet = shared.request(key);
         let started = clock::now();
-        if let Err(error) = shared.socket.send(&packet, &self.address) {
+        if let Err(error) = shared.send(key, started, &packet, &self.address) {
             return Answer { started: Some(started), ..Answer::new(outcome_of(&error)) };
         }
         // On a local path the reply is in the socket before `send` returns: taking it now saves the wake-up.
         shared.take_one();
-        expected.answer(started).await
+        let answer = expected.answer(started).await;
+        if answer.outcome == Outcome::Ok
+            && let Some(exchange) = shared.book().take(key)
+        {
+            self.tracks().record(ordinal, &exchange);
+        }
+        answer
+    }
+
+    /// Records the exchanges that set out from now on.
+    pub fn record_from(&self, from: Stamp) {
+        self.tracks().record_from(from);
+    }
+
+    /// The series of the kernel's stamps beside the lane of this name.
+    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+        self.tracks().series(name, labels, floor)
+    }
+
+    /// Why they are not there.
+    pub fn absence(&self) -> Option<Absence> {
+        self.tracks().absence(self.hub.shared.book().refused())
+    }
+
+    fn tracks(&self) -> MutexGuard<'_, Tracks> {
+        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
+    fn send(&self, key: u64, started: Stamp, packet: &[u8], to: &IcmpAddress) -> io::Result<()> {
+        // Whoever has to make room was not answered, or his attempt has taken him out.
+        self.book().begin(key, started, self.pending.count());
+        if let Err(error) = self.socket.send(packet, to) {
+            // Whether the kernel has counted it is not known; asking again begins the numbers again.
+            self.sent.store(0, Ordering::Relaxed);
+            self.book().renumber(self.socket.want_stamps(), self.socket.descriptor());
+            return Err(error);
+        }
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        self.book().written(number, key, self.socket.descriptor());
+        Ok(())
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn request(&self, key: u64) -> [u8; HEADER + PAYLOAD] {
         let mut packet = [0; HEADER + PAYLOAD];
         packet[0] = self.types.request;
@@ -118,23 +180,27 @@ impl Shared {
 
     fn take_one(&self) {
         let mut buffer = [0; 512];
-        if let Ok((message, received_at)) = self.socket.try_receive(&mut buffer) {
-            self.take(message, received_at);
+        if let Ok((message, received)) = self.socket.try_receive(&mut buffer) {
+            self.take(message, received);
         }
     }
 
-    fn take(&self, message: &[u8], at: Stamp) {
+    fn take(&self, message: &[u8], received: Received) {
         if message.len() < HEADER {
             return;
         }
         if message[0] == self.types.reply && message.len() >= 24 {
             if word(&message[8..]) == self.token {
-                self.pending.settle(word(&message[16..]), Outcome::Ok, at);
+                let (sequence, ended) = (word(&message[16..]), clock::now());
+                if self.pending.settle(sequence, Outcome::Ok, received.at) {
+                    let read = Read { sequence, ended, received: received.stamp };
+                    self.book().read(read, self.socket.descriptor());
+                }
             }
         } else if message[0] == self.types.unreachable
             && let Some(key) = self.quoted_key(&message[HEADER..])
         {
-            self.pending.settle(key, Outcome::Failed("unreachable"), at);
+            self.pending.settle(key, Outcome::Failed("unreachable"), received.at);
         }
     }
 
@@ -157,7 +223,7 @@ impl Shared {
 
 async fn read(shared: Arc<Shared>) {
     let mut buffer = [0; 512];
-    while shared.socket.receive_each(&mut buffer, |message, at| shared.take(message, at)).await.is_ok() {}
+    while shared.socket.receive_each(&mut buffer, |message, received| shared.take(message, received)).await.is_ok() {}
     shared.pending.settle_all(Outcome::Failed("channel_closed"));
 }
 

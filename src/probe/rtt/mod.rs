@@ -5,26 +5,32 @@
 //!
 //! ## Timed
 //! From the planned start of each attempt (`rtt.X`) and from the real one (`rtt.X.service`) to the moment this process
-//! has read the answer; for ICMP, to the kernel's stamp of its reception. Opening a socket, building a message and recording are outside. Name lookup, the choice of an
-//! address and the first connection of the echo are before the run.
+//! has read the answer; for ICMP, to the kernel's stamp of its reception. From the kernel's stamp of the sending to that of
+//! the reception (`rtt.X.kernel`), and without the time between the far kernel's two stamps (`rtt.network`). Opening a
+//! socket, building a message, recording and taking stamps are outside. Name lookup, the choice of an address and the first
+//! connection of the echo are before the run.
 //!
 //! ## Needs
 //! Nothing for `connect`. `icmp`: a group within net.ipv4.ping_group_range, or CAP_NET_RAW. `echo` and `udp`: an
 //! `offloadctl echo` at the far end.
 //!
 //! ## Blind spots
-//! The wake-up of this process, and for the echo that of the far end, is inside: on a loopback or LAN it is over half of
-//! the figure, which is why the noise floor stands beside it. A handshake is answered by the far kernel, an echo by a
+//! The wake-up of this process, and for the echo that of the far end, is inside of the bare series: on a loopback or LAN it
+//! is over half of the figure, which is why the noise floor stands beside it, and `rtt.wakeup` and `rtt.network`. What lies
+//! below the kernel's stamps, driver and card, is in none of them. A handshake is answered by the far kernel, an echo by a
 //! process. The kernel's own estimate (`rtt.tcp_connect.kernel`) is microsecond grained. ICMP may be treated by the network
 //! unlike other traffic. Jitter is that of round trips.
 
+mod book;
 mod connect;
 mod echo;
 mod icmp;
+mod ledger;
 mod operation;
 mod pending;
 mod prepare;
 mod spec;
+mod stamps;
 mod udp;
 
 use std::sync::Arc;
@@ -33,14 +39,18 @@ use std::time::Duration;
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
-use crate::load::{Arrival, DriverError, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
+use crate::load::{Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
 use crate::model::{Finding, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::Applied;
+use operation::RttOperation;
 use prepare::Prepared;
 
 /// Longest floor measurement before a closed loop.
 const FLOOR_SPAN: Duration = Duration::from_secs(1);
+
+/// Longest wait for the far end's stamps of the last exchanges.
+const LONGEST_FLUSH: Duration = Duration::from_secs(1);
 
 /// Attempts of the floor measurement before a closed loop of a given count.
 const FLOOR_COUNT: u64 = 1000;
@@ -81,19 +91,23 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
         () = shutdown.requested() => return Ok(Measured::nothing()),
     };
     let (targets, floor) = prepared.lanes.split_at(prepared.target_count);
-    let mut watch = Watch { observer, applied: prepared.applied(), target_count: prepared.target_count };
+    let (applied, target_count) = (prepared.applied(), prepared.target_count);
+    let mut watch = Watch { observer, applied, lanes: &prepared.lanes, target_count };
     let mut series = Vec::new();
     let load = match spec.load.arrival {
         // The floor is probed on the same schedule, among the targets.
         Arrival::Open { .. } => drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?,
         Arrival::Closed { .. } => {
-            let before = drive(floor, &floor_spec(&spec.load), &mut (), shutdown).await?;
+            let before = drive(floor, &floor_spec(&spec.load), &mut Begin(floor), shutdown).await?;
             series.extend(before.lanes.iter().flat_map(LaneRecord::series));
+            watch.lanes = targets;
             drive(targets, &spec.load, &mut watch, shutdown).await?
         }
     };
     series.extend(load.lanes.iter().flat_map(LaneRecord::series));
     series.extend(prepared.programmed());
+    prepared.flush(spec.load.timeout.min(LONGEST_FLUSH)).await;
+    series.extend(prepared.stamped());
     Ok(Measured {
         series,
         findings: prepared.findings(),
@@ -143,12 +157,23 @@ fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
 struct Watch<'a, W> {
     observer: &'a mut W,
     applied: Vec<Arc<Applied>>,
+    lanes: &'a [Lane<RttOperation>],
     target_count: usize,
+}
+
+/// Tells the channels when recording begins.
+struct Begin<'a>(&'a [Lane<RttOperation>]);
+
+impl Observer for Begin<'_> {
+    fn recording(&mut self, from: Stamp) {
+        self.0.iter().for_each(|lane| lane.operation.record_from(from));
+    }
 }
 
 impl<W: Observer> Observer for Watch<'_, W> {
     fn recording(&mut self, from: Stamp) {
         self.applied.iter().for_each(|applied| applied.record_from(from));
+        Begin(self.lanes).recording(from);
         self.observer.recording(from);
     }
 

@@ -1,11 +1,16 @@
 //! The four channels as one operation, so that one driver drives them side by side.
 
+use std::time::Duration;
+
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::icmp::IcmpChannel;
 use super::spec::Channel;
+use super::stamps::{Absence, Stamps};
 use super::udp::UdpChannel;
 use crate::load::{Answer, Operation};
+use crate::model::{Labels, Series, Stamp};
+use crate::sys::clock;
 
 /// One channel to one target.
 #[derive(Debug)]
@@ -21,6 +26,50 @@ pub enum RttOperation {
 }
 
 impl RttOperation {
+    /// Records the kernel's stamps of exchanges that set out from now on.
+    pub fn record_from(&self, from: Stamp) {
+        match self {
+            Self::Icmp(channel) => channel.record_from(from),
+            _ => _ = self.stamps().map(|stamps| stamps.record_from(from)),
+        }
+    }
+
+    /// The series of the kernel's stamps beside the lane of this name.
+    #[must_use]
+    pub fn stamped(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+        match self {
+            Self::Icmp(channel) => channel.series(name, labels, floor),
+            _ => self.stamps().map_or_else(Vec::new, |stamps| stamps.series(name, labels, floor)),
+        }
+    }
+
+    /// Why one of them is not there.
+    #[must_use]
+    pub fn absence(&self) -> Option<Absence> {
+        match self {
+            Self::Icmp(channel) => channel.absence(),
+            _ => self.stamps()?.absence(),
+        }
+    }
+
+    /// Makes one more exchange, which is not counted: only with its answer the far end tells the stamps of the last one.
+    pub async fn flush(&self, patience: Duration) {
+        let Some(stamps) = self.stamps() else { return };
+        if stamps.close(clock::now()) {
+            // Without an answer the last exchange is counted as one that the far end did not tell.
+            let _ = tokio::time::timeout(patience, self.attempt()).await;
+        }
+        stamps.finish();
+    }
+
+    fn stamps(&self) -> Option<&Stamps> {
+        match self {
+            Self::Echo(channel) => Some(channel.stamps()),
+            Self::Udp(channel) => channel.stamps(),
+            Self::Connect(_) | Self::Icmp(_) => None,
+        }
+    }
+
     /// Answers that came after their attempt had been given up; those of ICMP are counted by its hub.
     #[must_use]
     pub fn late_count(&self) -> u64 {

@@ -41,15 +41,22 @@ impl Pending {
         Expected { pending: self, key, answer }
     }
 
-    /// Settles the attempt of this key; an answer to an attempt that gave up is counted as late.
-    pub fn settle(&self, key: u64, outcome: Outcome, at: Stamp) {
+    /// Settles the attempt of this key, and tells whether it was waiting; an answer to an attempt that gave up is counted
+    /// as late.
+    pub fn settle(&self, key: u64, outcome: Outcome, at: Stamp) -> bool {
         let waiting = self.lock().remove(&key);
         match waiting {
             // A receiver that is gone gave up between the removal and now; the driver has counted it as lost.
-            Some(sender) => _ = sender.send((outcome, at)),
+            Some(sender) => return sender.send((outcome, at)).is_ok(),
             None if key < self.next.load(Ordering::Relaxed) => _ = self.late.fetch_add(1, Ordering::Relaxed),
             None => {}
         }
+        false
+    }
+
+    /// Attempts that wait.
+    pub fn count(&self) -> usize {
+        self.lock().len()
     }
 
     /// Settles every attempt, because the way their answers would come is gone.

@@ -16,6 +16,7 @@ use super::echo::EchoChannel;
 use super::icmp::{IcmpChannel, IcmpHub};
 use super::operation::{RttOperation, kernel_series, series_name};
 use super::spec::{Channel, Place, RttSpec, Target};
+use super::stamps::Absence;
 use super::udp::UdpChannel;
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
@@ -185,6 +186,16 @@ impl Prepared {
         self.programmed.iter().map(|(name, labels, applied)| applied.series(name, labels.clone())).collect()
     }
 
+    /// The series of the kernel's stamps.
+    pub fn stamped(&self) -> Vec<Series> {
+        self.lanes.iter().flat_map(|lane| lane.operation.stamped(lane.name, &lane.labels, lane.floor)).collect()
+    }
+
+    /// Hears the far end's stamps of the last exchanges, if that is quick.
+    pub async fn flush(&self, patience: Duration) {
+        futures_util::future::join_all(self.lanes.iter().map(|lane| lane.operation.flush(patience))).await;
+    }
+
     /// Answers that came after their attempt had been given up.
     pub fn late_count(&self) -> u64 {
         let lanes: u64 = self.lanes.iter().map(|lane| lane.operation.late_count()).sum();
@@ -199,7 +210,8 @@ impl Prepared {
             }
             _ => None,
         };
-        self.notes.iter().cloned().chain(self.lanes.iter().filter_map(foreign)).collect()
+        let absent = absent(&self.lanes[..self.target_count]);
+        self.notes.iter().cloned().chain(self.lanes.iter().filter_map(foreign)).chain(absent).collect()
     }
 
     async fn sites<'a>(
@@ -260,7 +272,7 @@ impl Prepared {
         let names: Vec<&str> = emulated.map(|site| site.target.name.as_str()).collect();
         if !names.is_empty() {
             let text = format!(
-                "emulated in user space, where the kernel's handshake and ICMP cannot be delayed, so with echo and udp only: {}",
+                "emulated in user space, where the kernel's handshake and ICMP cannot be delayed, so with echo and udp only, and without rtt.network: {}",
                 names.join(", ")
             );
             self.note("emulated", Severity::Info, text);
@@ -291,7 +303,7 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let channel = UdpChannel::open(site.address, spec.reach.bind).await.map_err(PrepareError::Udp)?;
+            let channel = UdpChannel::open(site.address, spec.reach.bind).map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, RttOperation::Udp(channel));
         }
         if self.lanes.len() == before {
@@ -309,7 +321,7 @@ impl Prepared {
         if spec.wants(Channel::Icmp) {
             match self.hubs.of(site.address.ip(), spec.reach.bind) {
                 Some(hub) => {
-                    let channel = IcmpChannel { hub, address: site.address.into() };
+                    let channel = IcmpChannel::new(hub, site.address.into());
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
                 }
                 None if spec.named(Channel::Icmp) => {
@@ -351,7 +363,7 @@ impl Prepared {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
                 Channel::Icmp => match self.hubs.of(loopback, None) {
-                    Some(hub) => RttOperation::Icmp(IcmpChannel { hub, address: SocketAddr::new(loopback, 0).into() }),
+                    Some(hub) => RttOperation::Icmp(IcmpChannel::new(hub, SocketAddr::new(loopback, 0).into())),
                     None => continue,
                 },
                 Channel::Echo => {
@@ -359,7 +371,7 @@ impl Prepared {
                     channel.settled().await;
                     RttOperation::Echo(channel)
                 }
-                Channel::Udp => RttOperation::Udp(UdpChannel::open(address, None).await.map_err(PrepareError::Floor)?),
+                Channel::Udp => RttOperation::Udp(UdpChannel::open(address, None).map_err(PrepareError::Floor)?),
             };
             let labels = Labels::new().with("target", "loopback");
             let name = series_name(channel, true);
@@ -395,6 +407,36 @@ const fn channel_of(operation: &RttOperation) -> Channel {
         RttOperation::Echo(_) => Channel::Echo,
         RttOperation::Udp(_) => Channel::Udp,
     }
+}
+
+/// One finding for each reason why a series of the kernel's stamps is not there.
+fn absent(lanes: &[Lane<RttOperation>]) -> impl Iterator<Item = Finding> {
+    let mut reasons: BTreeMap<Absence, Vec<String>> = BTreeMap::new();
+    for lane in lanes {
+        // Of emulated ones, which have no address, it is said already that there is no far kernel.
+        let is_emulated = lane.labels.value("address").is_none();
+        if let Some(absence) = lane.operation.absence().filter(|absence| !(is_emulated && *absence == Absence::Untold))
+        {
+            let target = lane.labels.value("target").unwrap_or_default();
+            reasons.entry(absence).or_default().push(format!("{target} {}", lane.name));
+        }
+    }
+    reasons.into_iter().map(|(absence, lanes)| {
+        let lanes = lanes.join(", ");
+        let (id, text) = match absence {
+            Absence::Refused(reason) => (
+                "no_kernel_stamps",
+                format!("no .kernel, no rtt.wakeup: the kernel gives no stamps ({reason}): {lanes}"),
+            ),
+            Absence::Unstamped => {
+                ("no_kernel_stamps", format!("no .kernel, no rtt.wakeup: the kernel stamped no exchange: {lanes}"))
+            }
+            Absence::Untold => {
+                ("no_network_time", format!("no rtt.network: the far end tells no stamps of its own kernel: {lanes}"))
+            }
+        };
+        Finding { id: id.to_owned(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
+    })
 }
 
 fn not_an_echo(target: &str, what: &str) -> Finding {

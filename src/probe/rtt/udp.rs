@@ -1,17 +1,20 @@
 //! The UDP channel: PING and PONG as datagrams, where nothing is sent again for us.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
+use super::book::{Book, Read};
 use super::pending::Pending;
+use super::stamps::Stamps;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
-use crate::model::Outcome;
+use crate::model::{Outcome, WallStamp};
 use crate::sys::clock;
+use crate::sys::datagram::Connected;
 use crate::wire::dial::outcome_of;
 
 /// A connected UDP socket and the attempts on it.
@@ -24,9 +27,12 @@ pub struct UdpChannel {
 
 #[derive(Debug)]
 struct Shared {
-    socket: UdpSocket,
+    socket: Connected,
     session: u64,
     pending: Pending,
+    stamps: Stamps,
+    /// Datagrams sent, as the kernel numbers them.
+    sent: AtomicU32,
 }
 
 impl UdpChannel {
@@ -34,16 +40,15 @@ impl UdpChannel {
     ///
     /// # Errors
     /// When there are no descriptors, or the bind address is not of this host.
-    pub async fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<Self> {
-        let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind(SocketAddr::new(bind.unwrap_or(any), 0)).await?;
-        if let Err(error) = socket.connect(address).await {
+    pub fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<Self> {
+        let socket = Connected::bind(address, bind)?;
+        if let Err(error) = socket.connect(address) {
             // No route is a fact about the target, counted on schedule like any other.
             return Ok(Self { shared: Err(outcome_of(&error)), _reader: JoinSet::new() });
         }
-        // Until the event loop has seen it writable once, a send would be refused without asking the kernel.
-        socket.writable().await?;
-        let shared = Arc::new(Shared { socket, session: clock::entropy(), pending: Pending::default() });
+        let stamps = Stamps::new(Book::new(1, socket.want_stamps()));
+        let (session, pending) = (clock::entropy(), Pending::default());
+        let shared = Arc::new(Shared { socket, session, pending, stamps, sent: AtomicU32::new(0) });
         let mut reader = JoinSet::new();
         reader.spawn(read(Arc::clone(&shared)));
         Ok(Self { shared: Ok(shared), _reader: reader })
@@ -57,12 +62,17 @@ impl UdpChannel {
         };
         let expected = shared.pending.expect();
         let started = clock::now();
-        let frame = Frame::ping(shared.session, expected.key, started).encode();
-        match shared.socket.try_send(&frame) {
-            Ok(_) => expected.answer(started).await,
+        match shared.send(expected.key, &Frame::ping(shared.session, expected.key, started).wanting_stamps()) {
+            Ok(()) => expected.answer(started).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Answer::new(Outcome::Failed("no_buffer")),
             Err(error) => Answer { started: Some(started), ..Answer::new(outcome_of(&error)) },
         }
+    }
+
+    /// The kernel's stamps of its exchanges, where it has a socket.
+    #[must_use]
+    pub fn stamps(&self) -> Option<&Stamps> {
+        self.shared.as_ref().ok().map(|shared| &shared.stamps)
     }
 
     /// Answers that came after their attempt had been given up.
@@ -72,19 +82,40 @@ impl UdpChannel {
     }
 }
 
+impl Shared {
+    fn send(&self, sequence: u64, ping: &Frame) -> io::Result<()> {
+        self.stamps.begin(sequence, ping.sent, self.pending.count());
+        if let Err(error) = self.socket.send(&ping.encode()) {
+            // Whether the kernel has counted it is not known; asking again begins the numbers again.
+            self.sent.store(0, Ordering::Relaxed);
+            self.stamps.renumber(self.socket.want_stamps(), self.socket.descriptor());
+            return Err(error);
+        }
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        self.stamps.written(number, sequence, self.socket.descriptor());
+        Ok(())
+    }
+
+    fn take(&self, bytes: &[u8], received: Option<WallStamp>) {
+        let ended = clock::now();
+        let pong = Frame::decode(bytes).filter(|f| f.kind == Kind::Pong && f.session == self.session);
+        let Some(pong) = pong else { return };
+        if self.pending.settle(pong.sequence, Outcome::Ok, ended) {
+            self.stamps.read(Read { sequence: pong.sequence, ended, received }, self.socket.descriptor());
+        }
+        if let Some(earlier) = pong.earlier {
+            self.stamps.told(earlier);
+        }
+    }
+}
+
 async fn read(shared: Arc<Shared>) {
     let mut buffer = [0; FRAME_LENGTH + 1];
     loop {
-        match shared.socket.recv(&mut buffer).await {
-            Ok(length) => {
-                let at = clock::now();
-                let pong = Frame::decode(&buffer[..length]).filter(|f| f.kind == Kind::Pong);
-                if let Some(pong) = pong.filter(|f| f.session == shared.session) {
-                    shared.pending.settle(pong.sequence, Outcome::Ok, at);
-                }
-            }
+        let taken = shared.socket.receive_each(&mut buffer, |bytes, received| shared.take(bytes, received)).await;
+        if let Err(error) = taken {
             // The kernel reports an ICMP error once and not for which datagram: all that wait were sent the same way.
-            Err(error) => shared.pending.settle_all(outcome_of(&error)),
+            shared.pending.settle_all(outcome_of(&error));
         }
     }
 }

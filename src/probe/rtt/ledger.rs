@@ -1,0 +1,253 @@
+//! Exchanges of one socket until all stamps of them are there: what is known of each, and what follows from it.
+//!
+//! Pure, and separate from the sockets, because stamps come late, out of order or never: whatever is missing is told, and
+//! nothing is put in its place.
+
+use crate::echo::Earlier;
+use crate::model::{Stamp, WallStamp};
+
+/// Exchanges kept at first, and at most: room for twice what is in flight.
+const LEAST_ROOM: usize = 16;
+const MOST_ROOM: usize = 1 << 16;
+
+/// What is known of one exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its number in the session.
+    pub sequence: u64,
+    /// When this process set out to send it.
+    pub started: Stamp,
+    /// When this process had read the answer; `None` until then.
+    pub ended: Option<Stamp>,
+    /// When the kernel sent it (t1).
+    pub sent: Option<WallStamp>,
+    /// When the far kernel received it (t2), and when it sent the answer (t3).
+    pub far: Option<(WallStamp, WallStamp)>,
+    /// When the kernel received the answer (t4).
+    pub received: Option<WallStamp>,
+    /// Whether the wall clock was not stepped meanwhile.
+    pub is_steady: bool,
+}
+
+/// What follows from the stamps of one exchange; each is a span or the kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// From the kernel's sending to its reception: t4 - t1.
+    pub kernel_ns: Result<u64, &'static str>,
+    /// What this process added to that.
+    pub wakeup_ns: Result<u64, &'static str>,
+    /// What neither process was concerned in: (t4 - t1) - (t3 - t2).
+    pub network_ns: Result<u64, &'static str>,
+}
+
+impl Exchange {
+    /// The spans of an exchange that has ended; `None` of one that has not.
+    #[must_use]
+    pub fn spans(&self) -> Option<Spans> {
+        let user_ns = self.ended?.nanos_since(self.started);
+        let kernel_ns = self.kernel_ns().and_then(|kernel| match kernel <= user_ns {
+            true => Ok(kernel),
+            // The kernel's part lies within ours; where it does not, one of the stamps is not of this exchange.
+            false => Err("implausible"),
+        });
+        Some(Spans {
+            kernel_ns,
+            wakeup_ns: kernel_ns.map(|kernel| user_ns - kernel),
+            network_ns: kernel_ns.and_then(|kernel| self.network_ns(kernel)),
+        })
+    }
+
+    fn kernel_ns(&self) -> Result<u64, &'static str> {
+        if !self.is_steady {
+            return Err("clock_step");
+        }
+        let sent = self.sent.ok_or("no_send_stamp")?;
+        let received = self.received.ok_or("no_receive_stamp")?;
+        received.nanos_since(sent).ok_or("implausible")
+    }
+
+    fn network_ns(&self, kernel_ns: u64) -> Result<u64, &'static str> {
+        let (received, sent) = self.far.ok_or("no_far_stamps")?;
+        let dwell_ns = sent.nanos_since(received).ok_or("implausible")?;
+        kernel_ns.checked_sub(dwell_ns).ok_or("implausible")
+    }
+}
+
+/// The exchanges of one socket that are not complete yet.
+#[derive(Debug)]
+pub struct Ledger {
+    /// By sequence, modulo their count.
+    exchanges: Vec<Option<Exchange>>,
+    /// The sequence of each message, by the kernel's number of it, modulo their count.
+    numbers: Vec<Option<(u32, u64)>>,
+    /// From one message to the next, the kernel's numbers differ by this.
+    stride: u32,
+}
+
+impl Ledger {
+    /// An empty ledger of messages whose numbers differ by `stride`: 1 of datagrams, their length in a stream.
+    #[must_use]
+    pub fn new(stride: u32) -> Self {
+        Self { exchanges: vec![None; LEAST_ROOM], numbers: vec![None; LEAST_ROOM], stride: stride.max(1) }
+    }
+
+    /// Takes an exchange that begins, while so many are in flight. Returns one that had to make room.
+    pub fn begin(&mut self, sequence: u64, started: Stamp, in_flight: usize) -> Option<Exchange> {
+        if in_flight * 2 > self.exchanges.len() && self.exchanges.len() < MOST_ROOM {
+            self.grow();
+        }
+        let (ended, sent, far, received) = (None, None, None, None);
+        let fresh = Exchange { sequence, started, ended, sent, far, received, is_steady: true };
+        let at = self.place(sequence);
+        self.exchanges[at].replace(fresh)
+    }
+
+    /// The kernel numbers the message of this exchange so.
+    pub fn numbered(&mut self, number: u32, sequence: u64) {
+        let at = self.place_of_number(number);
+        self.numbers[at] = Some((number, sequence));
+    }
+
+    /// The kernel sent the message of this number. Returns the exchange.
+    pub fn sent(&mut self, number: u32, stamp: WallStamp) -> Option<u64> {
+        let (_, sequence) = self.numbers[self.place_of_number(number)].filter(|known| known.0 == number)?;
+        let exchange = self.of(sequence)?;
+        // A repeated message is stamped again; the first sending is the beginning.
+        exchange.sent = exchange.sent.or(Some(stamp));
+        Some(sequence)
+    }
+
+    /// The exchange of this sequence, if it is still here.
+    pub fn of(&mut self, sequence: u64) -> Option<&mut Exchange> {
+        let at = self.place(sequence);
+        self.exchanges[at].as_mut().filter(|exchange| exchange.sequence == sequence)
+    }
+
+    /// The far end's stamps of an exchange: it is complete and leaves.
+    pub fn completed(&mut self, earlier: Earlier) -> Option<Exchange> {
+        let exchange = self.of(earlier.sequence).filter(|exchange| exchange.ended.is_some())?;
+        exchange.far = Some((earlier.received, earlier.sent));
+        self.take(earlier.sequence)
+    }
+
+    /// Takes out an exchange as it is.
+    pub fn take(&mut self, sequence: u64) -> Option<Exchange> {
+        let at = self.place(sequence);
+        self.exchanges[at].take_if(|exchange| exchange.sequence == sequence)
+    }
+
+    /// Takes out all exchanges as they are, in their order, because nothing more will be known of them.
+    pub fn take_all(&mut self) -> Vec<Exchange> {
+        self.forget_numbers();
+        let mut all: Vec<Exchange> = self.exchanges.iter_mut().filter_map(Option::take).collect();
+        all.sort_by_key(|exchange| exchange.sequence);
+        all
+    }
+
+    /// Forgets how messages are numbered; those that wait for a stamp will not get one.
+    pub fn forget_numbers(&mut self) {
+        self.numbers.fill(None);
+    }
+
+    fn grow(&mut self) {
+        let room = self.exchanges.len() * 2;
+        let exchanges = std::mem::replace(&mut self.exchanges, vec![None; room]);
+        let numbers = std::mem::replace(&mut self.numbers, vec![None; room]);
+        for exchange in exchanges.into_iter().flatten() {
+            let at = self.place(exchange.sequence);
+            self.exchanges[at] = Some(exchange);
+        }
+        for (number, sequence) in numbers.into_iter().flatten() {
+            self.numbered(number, sequence);
+        }
+    }
+
+    const fn place_of_number(&self, number: u32) -> usize {
+        (number / self.stride) as usize % self.numbers.len()
+    }
+
+    const fn place(&self, sequence: u64) -> usize {
+        sequence as usize % self.exchanges.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(nanos: u64) -> WallStamp {
+        WallStamp::from_nanos(nanos)
+    }
+
+    /// An exchange that this process saw as 100 ns and the kernel as 60, of which 20 were spent at the far end, whose
+    /// clock is elsewhere.
+    fn whole() -> Exchange {
+        Exchange {
+            sequence: 3,
+            started: Stamp::from_nanos(1_000),
+            ended: Some(Stamp::from_nanos(1_100)),
+            sent: Some(at(5_010)),
+            far: Some((at(77), at(97))),
+            received: Some(at(5_070)),
+            is_steady: true,
+        }
+    }
+
+    fn kinds(exchange: &Exchange) -> [Result<u64, &'static str>; 3] {
+        let Spans { kernel_ns, wakeup_ns, network_ns } = exchange.spans().unwrap();
+        [kernel_ns, wakeup_ns, network_ns]
+    }
+
+    #[test]
+    fn the_spans_are_differences_on_one_clock_each() {
+        assert_eq!(kinds(&whole()), [Ok(60), Ok(40), Ok(40)]);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_and_never_filled_in() {
+        let cases = [
+            (Exchange { is_steady: false, ..whole() }, [Err("clock_step"); 3]),
+            (Exchange { sent: None, ..whole() }, [Err("no_send_stamp"); 3]),
+            (Exchange { received: None, ..whole() }, [Err("no_receive_stamp"); 3]),
+            (Exchange { received: Some(at(5_009)), ..whole() }, [Err("implausible"); 3]),
+            (Exchange { received: Some(at(5_111)), ..whole() }, [Err("implausible"); 3]),
+            (Exchange { far: None, ..whole() }, [Ok(60), Ok(40), Err("no_far_stamps")]),
+            (Exchange { far: Some((at(98), at(97))), ..whole() }, [Ok(60), Ok(40), Err("implausible")]),
+            (Exchange { far: Some((at(0), at(61))), ..whole() }, [Ok(60), Ok(40), Err("implausible")]),
+        ];
+        for (exchange, expected) in cases {
+            assert_eq!(kinds(&exchange), expected, "{exchange:?}");
+        }
+        assert_eq!(Exchange { ended: None, ..whole() }.spans(), None);
+    }
+
+    #[test]
+    fn stamps_are_matched_by_number_and_sequence_whatever_their_order() {
+        let mut ledger = Ledger::new(72);
+        for sequence in 0..40 {
+            ledger.begin(sequence, Stamp::from_nanos(sequence), sequence as usize);
+            ledger.numbered(sequence as u32 * 72 + 71, sequence);
+        }
+        assert_eq!(ledger.sent(0, at(1)), None, "the end of no message");
+        for sequence in (8..40).rev() {
+            assert_eq!(ledger.sent(sequence as u32 * 72 + 71, at(100 + sequence)), Some(sequence));
+            assert_eq!(ledger.sent(sequence as u32 * 72 + 71, at(999)), Some(sequence), "a repetition");
+        }
+        let far = |sequence| Earlier { sequence, received: at(1), sent: at(2) };
+        assert_eq!(ledger.completed(far(20)), None, "it has not been answered");
+        ledger.of(20).unwrap().ended = Some(Stamp::from_nanos(50));
+        let complete = ledger.completed(far(20)).unwrap();
+        assert_eq!((complete.sent, complete.far), (Some(at(120)), Some((at(1), at(2)))));
+        assert_eq!(ledger.completed(far(20)), None, "only once");
+        assert_eq!(ledger.take_all().len(), 39);
+    }
+
+    #[test]
+    fn an_old_exchange_makes_room_and_is_handed_back() {
+        let mut ledger = Ledger::new(1);
+        let out: Vec<Exchange> =
+            (0..20).filter_map(|sequence| ledger.begin(sequence, Stamp::from_nanos(0), 1)).collect();
+        assert_eq!(out.iter().map(|exchange| exchange.sequence).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(ledger.of(3), None);
+    }
+}

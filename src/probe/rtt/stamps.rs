@@ -1,0 +1,173 @@
+//! What a channel's exchanges look like in the kernel's stamps: the series beside what this process saw, or why there are
+//! none.
+//!
+//! Separate from the driver's record of the same attempts because an attempt has ended before all of its stamps are there:
+//! the far end's come with a later answer.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::book::{Book, Read};
+use super::ledger::{Exchange, Spans};
+use crate::echo::Earlier;
+use crate::load::Track;
+use crate::model::{Clock, Labels, Outcome, Series, Stamp};
+
+/// The stamped exchanges of one channel, while they grow.
+#[derive(Debug, Default)]
+pub struct Tracks {
+    /// Exchanges that set out before this are warm-up; `None` until recording begins.
+    from: Option<Stamp>,
+    /// Exchanges that set out from here on are nobody's attempt.
+    until: Option<Stamp>,
+    kernel: Track,
+    wakeup: Track,
+    network: Track,
+    /// Whether the far end has ever told its stamps.
+    is_told: bool,
+}
+
+/// Why a series is not there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Absence {
+    /// The kernel refused to stamp, with its reason.
+    Refused(String),
+    /// The kernel did not refuse, and stamped none.
+    Unstamped,
+    /// The far end tells no stamps of its own.
+    Untold,
+}
+
+impl Tracks {
+    /// Records the exchanges that set out from now on.
+    pub const fn record_from(&mut self, from: Stamp) {
+        self.from = Some(from);
+    }
+
+    /// Takes the exchange at this place among its neighbours, of which nothing more will be known.
+    pub fn record(&mut self, ordinal: u64, exchange: &Exchange) {
+        let is_recorded = self.from.is_some_and(|from| exchange.started >= from)
+            && self.until.is_none_or(|until| exchange.started < until);
+        let Some(spans) = exchange.spans().filter(|_| is_recorded) else { return };
+        let Spans { kernel_ns, wakeup_ns, network_ns } = spans;
+        self.is_told |= exchange.far.is_some();
+        for (track, span) in
+            [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)]
+        {
+            match span {
+                Ok(span_ns) => track.record(ordinal, Outcome::Ok, span_ns),
+                Err(kind) => track.record(ordinal, Outcome::Failed(kind), 0),
+            }
+        }
+    }
+
+    /// The series beside the lane of this name. A series without a single value is not there.
+    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+        let (family, channel) = name.rsplit_once('.').unwrap_or(("rtt", name));
+        let by_channel = labels.clone().with("channel", channel);
+        let all = [
+            (&self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
+            (&self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
+            (&self.network, format!("{family}.network"), by_channel, Clock::Kernel),
+        ];
+        let present = all.into_iter().filter(|(track, ..)| track.counts().ok_count > 0);
+        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.series(name, labels) }).collect()
+    }
+
+    /// Why `NAME.kernel` is not there, if it is not.
+    pub fn absence(&self, refused: Option<&str>) -> Option<Absence> {
+        let counts = self.kernel.counts();
+        (counts.ok_count == 0 && counts.attempt_count > 0)
+            .then(|| refused.map_or(Absence::Unstamped, |reason| Absence::Refused(reason.to_owned())))
+    }
+}
+
+/// The stamps of a channel that has a socket of its own.
+#[derive(Debug)]
+pub struct Stamps(Mutex<(Book, Tracks)>);
+
+impl Stamps {
+    /// Begins with this book.
+    pub fn new(book: Book) -> Self {
+        Self(Mutex::new((book, Tracks::default())))
+    }
+
+    /// Goes on with another book, because there is another socket.
+    pub fn go_on(&self, book: Book) {
+        let mut inner = self.lock();
+        let (old, tracks) = &mut *inner;
+        old.take_all().iter().for_each(|exchange| tracks.record(exchange.sequence, exchange));
+        *old = book;
+    }
+
+    /// The kernel begins its numbers again.
+    pub fn renumber(&self, asked: io::Result<()>, socket: BorrowedFd<'_>) {
+        self.lock().0.renumber(asked, socket);
+    }
+
+    /// Takes an exchange that begins, while so many are in flight.
+    pub fn begin(&self, sequence: u64, started: Stamp, in_flight: usize) {
+        let mut inner = self.lock();
+        let (book, tracks) = &mut *inner;
+        if let Some(gone) = book.begin(sequence, started, in_flight) {
+            tracks.record(gone.sequence, &gone);
+        }
+    }
+
+    /// The kernel numbers the message of this exchange so.
+    pub fn written(&self, number: u32, sequence: u64, socket: BorrowedFd<'_>) {
+        self.lock().0.written(number, sequence, socket);
+    }
+
+    /// Takes the end of an exchange.
+    pub fn read(&self, read: Read, socket: BorrowedFd<'_>) {
+        self.lock().0.read(read, socket);
+    }
+
+    /// Takes the far end's stamps of an exchange before.
+    pub fn told(&self, earlier: Earlier) {
+        let mut inner = self.lock();
+        let (book, tracks) = &mut *inner;
+        if let Some(complete) = book.completed(earlier) {
+            tracks.record(complete.sequence, &complete);
+        }
+    }
+
+    /// Records the exchanges that set out from now on.
+    pub fn record_from(&self, from: Stamp) {
+        self.lock().1.record_from(from);
+    }
+
+    /// Whether the far end tells its stamps, so that the last exchange is worth one more; those from `now` on are not
+    /// recorded.
+    pub fn close(&self, now: Stamp) -> bool {
+        let mut inner = self.lock();
+        inner.1.until = Some(now);
+        inner.1.is_told
+    }
+
+    /// Takes everything as it is.
+    pub fn finish(&self) {
+        let mut inner = self.lock();
+        let (book, tracks) = &mut *inner;
+        book.take_all().iter().for_each(|exchange| tracks.record(exchange.sequence, exchange));
+    }
+
+    /// The series beside the lane of this name.
+    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+        self.lock().1.series(name, labels, floor)
+    }
+
+    /// Why a series is not there: that of the kernel, or else that of the network.
+    pub fn absence(&self) -> Option<Absence> {
+        let inner = self.lock();
+        let (book, tracks) = &*inner;
+        let is_untold = !tracks.is_told && tracks.kernel.counts().attempt_count > 0;
+        tracks.absence(book.refused()).or(is_untold.then_some(Absence::Untold))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Book, Tracks)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,122 @@
+//! The kernel's stamps: what they leave out of a round trip, what they cannot leave out, and what is said without them.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use offloadctl::echo::Embedded;
+use offloadctl::model::{Clock, Series};
+use offloadctl::probe::rtt::Channel;
+
+use crate::far_end::{FarEnd, Manner};
+use crate::measure::{library, probe, series};
+
+const BOTH: [Channel; 2] = [Channel::Echo, Channel::Udp];
+
+/// The part of an exchange, of this channel.
+#[track_caller]
+fn part<'a>(all: &'a [Series], name: &str, channel: &str) -> &'a Series {
+    let found = all.iter().find(|series| series.name == name && series.labels.value("channel") == Some(channel));
+    found.unwrap_or_else(|| panic!("there is no {name} of {channel}"))
+}
+
+fn p50(series: &Series) -> u64 {
+    series.summary.p50_ns.unwrap_or_else(|| panic!("{} has no p50", series.full_name()))
+}
+
+/// Nearly all: the kernel begins to stamp a moment after it was asked.
+#[track_caller]
+fn nearly_all(series: &Series, count: u64) {
+    assert_eq!(series.counts.attempt_count, count, "{}", series.full_name());
+    assert!(series.counts.ok_count * 10 >= count * 9, "{}: {:?}", series.full_name(), series.failure_kinds);
+}
+
+#[test]
+fn network_is_within_kernel_and_kernel_within_user() {
+    let echo = Embedded::start().unwrap();
+    let measured = library(&format!("far={}", echo.address()), &BOTH, 200, 200);
+    for (name, channel) in [("rtt.echo", "echo"), ("rtt.echo_udp", "echo_udp")] {
+        let user = series(&measured.series, &format!("{name}.service"));
+        let kernel = series(&measured.series, &format!("{name}.kernel"));
+        let network = part(&measured.series, "rtt.network", channel);
+        let wakeup = part(&measured.series, "rtt.wakeup", channel);
+        for stamped in [kernel, network, wakeup] {
+            nearly_all(stamped, 200);
+        }
+        assert_eq!((kernel.clock, network.clock, wakeup.clock), (Clock::Kernel, Clock::Kernel, Clock::User));
+        assert!(p50(network) < p50(kernel), "{name}: {} ns, {} ns", p50(network), p50(kernel));
+        assert!(p50(kernel) < p50(user), "{name}: {} ns, {} ns", p50(kernel), p50(user));
+        assert!(wakeup.summary.min_ns.unwrap() > 0);
+        part(&measured.series, "rtt.floor.network", channel);
+    }
+    assert!(measured.findings.is_empty(), "{:?}", measured.findings);
+}
+
+#[test]
+fn the_last_exchange_is_told_by_one_that_is_not_counted() {
+    let echo = Embedded::start().unwrap();
+    // The kernel begins to stamp a moment after it was asked, which the warm-up leaves out.
+    let run = probe(&format!("far={} --channel echo,udp --rate 50/s --count 30 --warmup 300ms", echo.address()));
+    for channel in ["echo", "echo_udp"] {
+        let network = part(&run.series, "rtt.network", channel);
+        assert_eq!(network.counts.attempt_count, 30);
+        assert_eq!(network.failure_kinds.get("no_far_stamps"), None, "{:?}", network.failure_kinds);
+    }
+}
+
+/// A process that forwards each datagram half of the delay later, in both directions.
+fn relay(to: std::net::SocketAddr, delay: Duration) -> std::net::SocketAddr {
+    let (near, far) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    far.connect(to).unwrap();
+    let address = near.local_addr().unwrap();
+    let near = Arc::new(near);
+    std::thread::spawn(move || {
+        let mut frame = [0; 256];
+        while let Ok((length, peer)) = near.recv_from(&mut frame) {
+            std::thread::sleep(delay / 2);
+            far.send(&frame[..length]).unwrap();
+            let length = far.recv(&mut frame).unwrap();
+            std::thread::sleep(delay / 2);
+            near.send_to(&frame[..length], peer).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn the_delay_of_a_link_is_in_network_and_in_kernel() {
+    let (echo, delay) = (Embedded::start().unwrap(), Duration::from_millis(6));
+    let target = format!("far={}", relay(echo.address(), delay));
+    let measured = library(&target, &[Channel::Udp], 50, 50);
+    let network = part(&measured.series, "rtt.network", "echo_udp");
+    nearly_all(network, 50);
+    let least = u64::try_from(delay.as_nanos()).unwrap();
+    assert!(network.summary.min_ns.unwrap() >= least, "{:?}", network.summary);
+    assert!(series(&measured.series, "rtt.echo_udp.kernel").summary.min_ns.unwrap() >= least);
+    assert!(p50(network) < least + 10_000_000, "{:?}", network.summary);
+}
+
+#[test]
+fn the_dwell_of_the_far_end_is_in_kernel_and_its_network_is_not_made_up() {
+    // It speaks the protocol and tells no stamps, as an echo of an earlier version.
+    let far = FarEnd::start(Manner::Delay(Duration::from_millis(5)));
+    let measured = library(&format!("far={}", far.address()), &BOTH, 50, 30);
+    for name in ["rtt.echo.kernel", "rtt.echo_udp.kernel"] {
+        let kernel = series(&measured.series, name);
+        nearly_all(kernel, 30);
+        assert!(kernel.summary.min_ns.unwrap() >= 5_000_000, "{:?}", kernel.summary);
+    }
+    assert!(measured.series.iter().all(|series| series.name != "rtt.network"));
+    let said: Vec<_> = measured.findings.iter().filter(|finding| finding.id == "no_network_time").collect();
+    assert!(matches!(said[..], [finding] if finding.text.contains("far rtt.echo, far rtt.echo_udp")), "{said:?}");
+}
+
+#[test]
+fn an_outage_counts_no_stamps_and_the_next_connection_goes_on() {
+    let far = FarEnd::start(Manner::CloseAfter(10));
+    let measured = library(&format!("far={}", far.address()), &[Channel::Echo], 50, 60);
+    let (user, kernel) = (series(&measured.series, "rtt.echo"), series(&measured.series, "rtt.echo.kernel"));
+    assert!(user.counts.failed_count > 0, "{:?}", user.counts);
+    assert_eq!(kernel.counts.attempt_count, user.counts.ok_count);
+    assert!(kernel.counts.ok_count * 10 >= user.counts.ok_count * 9, "{:?}", kernel.failure_kinds);
+}
