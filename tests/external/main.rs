@@ -20,6 +20,7 @@ mod privilege;
 mod program;
 mod restart;
 mod server;
+mod stamps;
 #[expect(dead_code, reason = "shared with the other rings")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -112,7 +112,7 @@ fn icmp_agrees_with_ping() {
 }
 
 /// The average of `rtt min/avg/max/mdev = 0.045/0.061/0.110/0.013 ms`.
-fn average_ns(said: &str) -> Option<f64> {
+pub fn average_ns(said: &str) -> Option<f64> {
     let figures = said.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = "))?;
     Some(figures.split('/').nth(1)?.parse::<f64>().ok()? * 1e6)
 }
