@@ -37,7 +37,7 @@ pub enum Role {
     Slip,
     /// `NAME.kernel`: as the kernel saw it.
     Kernel,
-    /// `rtt.wakeup`, `rtt.network`: what is the processes' and what the network's of a measurement that stands beside it.
+    /// `rtt.wakeup`, `rtt.network` and its directions: what is the processes' and what the network's of a measurement that stands beside it.
     Share,
     /// `NAME.programmed`: what an emulated link was told to do.
     Programmed,
@@ -112,7 +112,7 @@ impl Series {
             Some("slip") => Role::Slip,
             Some("kernel") => Role::Kernel,
             Some("programmed") => Role::Programmed,
-            Some("wakeup" | "network") => Role::Share,
+            Some("wakeup" | "network" | "forward" | "backward") => Role::Share,
             _ => Role::Response,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offloadctl::echo::Embedded;
-use offloadctl::model::{Clock, Series};
+use offloadctl::model::{Clock, Scalar, Series};
 use offloadctl::probe::rtt::Channel;
 
 use crate::far_end::{FarEnd, Manner};
@@ -119,4 +119,25 @@ fn an_outage_counts_no_stamps_and_the_next_connection_goes_on() {
     assert!(user.counts.failed_count > 0, "{:?}", user.counts);
     assert_eq!(kernel.counts.attempt_count, user.counts.ok_count);
     assert!(kernel.counts.ok_count * 10 >= user.counts.ok_count * 9, "{:?}", kernel.failure_kinds);
+}
+
+#[test]
+fn both_ends_of_one_host_have_one_clock() {
+    let echo = Embedded::start().unwrap();
+    let measured = library(&format!("far={}", echo.address()), &BOTH, 500, 500);
+    for channel in ["echo", "echo_udp"] {
+        let scalar = |name: &str| {
+            let ours = |scalar: &&Scalar| scalar.name == name && scalar.labels.value("channel") == Some(channel);
+            measured.scalars.iter().find(ours).unwrap_or_else(|| panic!("there is no {name}")).value.unwrap()
+        };
+        let (offset, bound) = (scalar("rtt.clock_offset"), scalar("rtt.clock_offset_bound"));
+        assert!(offset.abs() <= bound, "{channel}: {offset} ns, at most {bound} ns");
+        assert!(bound < 1e6, "{channel}: {bound} ns");
+        let (low, high) = (scalar("rtt.clock_drift_low"), scalar("rtt.clock_drift_high"));
+        assert!(low <= scalar("rtt.clock_drift") && scalar("rtt.clock_drift") <= high, "{low} to {high} ppm");
+        let network = part(&measured.series, "rtt.network", channel);
+        for direction in ["rtt.network.forward", "rtt.network.backward"] {
+            assert_eq!(part(&measured.series, direction, channel).counts.ok_count, network.counts.ok_count);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::commands::value::parse_share;
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
 use crate::load::lost_targets;
-use crate::probe::rtt::{Channel, Measured, Place, PrepareError, RttError, RttSpec, Target, measure};
+use crate::probe::rtt::{Channel, Measured, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
 use crate::sys::host::raise_file_limit;
 use crate::topo::{TopologyFile, TopologyTarget};
 use crate::wire::LocateError;
@@ -29,7 +29,7 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
 
 /// The measurements of this command, without their parts.
-const SERIES: [&str; 12] = [
+const SERIES: [&str; 16] = [
     "rtt.tcp_connect",
     "rtt.icmp",
     "rtt.echo",
@@ -40,8 +40,12 @@ const SERIES: [&str; 12] = [
     "rtt.floor.echo_udp",
     "rtt.wakeup",
     "rtt.network",
+    "rtt.network.forward",
+    "rtt.network.backward",
     "rtt.floor.wakeup",
     "rtt.floor.network",
+    "rtt.floor.network.forward",
+    "rtt.floor.network.backward",
 ];
 
 #[derive(Debug, Args)]
@@ -99,11 +103,11 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
 fn parts(measured: Measured) -> Parts {
     Parts {
         series: measured.series,
+        scalars: measured.scalars,
         findings: measured.findings,
         warnings: measured.warnings,
         elapsed: measured.elapsed,
         complete: !measured.interrupted,
-        ..Parts::default()
     }
 }
 
@@ -139,7 +143,7 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates("probe rtt", &self.output.show.fail_if, &SERIES, &[])?;
+        check_gates("probe rtt", &self.output.show.fail_if, &SERIES, &SCALARS)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 

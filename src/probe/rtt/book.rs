@@ -68,6 +68,7 @@ impl Book {
         let Some(exchange) = self.ledger.of(read.sequence) else { return };
         exchange.ended = Some(read.ended);
         exchange.received = read.received;
+        exchange.epoch.0 = self.watch.step_count();
         exchange.is_steady = self.watch.is_steady_since(exchange.started);
         if exchange.sent.is_none() {
             self.collect(read.sequence, socket);
@@ -75,8 +76,8 @@ impl Book {
     }
 
     /// Takes the far end's stamps of an exchange, which is complete with them and leaves.
-    pub fn completed(&mut self, earlier: Earlier) -> Option<Exchange> {
-        self.ledger.completed(earlier)
+    pub fn completed(&mut self, earlier: Earlier, far_steps: u8) -> Option<Exchange> {
+        self.ledger.completed(earlier, far_steps)
     }
 
     /// Takes out an exchange as it is.

@@ -251,7 +251,7 @@ impl Shared {
             self.stamps.read(Read { sequence: pong.sequence, ended, received }, stream.as_fd());
         }
         if let Some(earlier) = pong.earlier {
-            self.stamps.told(earlier);
+            self.stamps.told(earlier, pong.wall_step_count);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Pure, and separate from the sockets, because stamps come late, out of order or never: whatever is missing is told, and
 //! nothing is put in its place.
 
+use super::offset::FourStamps;
 use crate::echo::Earlier;
 use crate::model::{Stamp, WallStamp};
 
@@ -27,6 +28,8 @@ pub struct Exchange {
     pub received: Option<WallStamp>,
     /// Whether the wall clock was not stepped meanwhile.
     pub is_steady: bool,
+    /// Steps of our wall clock and of the far one before it: offsets across a step are not compared.
+    pub epoch: (u64, u8),
 }
 
 /// What follows from the stamps of one exchange; each is a span or the kind of failure.
@@ -55,6 +58,13 @@ impl Exchange {
             wakeup_ns: kernel_ns.map(|kernel| user_ns - kernel),
             network_ns: kernel_ns.and_then(|kernel| self.network_ns(kernel)),
         })
+    }
+
+    /// The stamps of both ends, if all four are there.
+    #[must_use]
+    pub fn four_stamps(&self) -> Option<FourStamps> {
+        let (far_received, far_sent) = self.far?;
+        Some(FourStamps { sent: self.sent?, far_received, far_sent, received: self.received? })
     }
 
     fn kernel_ns(&self) -> Result<u64, &'static str> {
@@ -97,7 +107,7 @@ impl Ledger {
             self.grow();
         }
         let (ended, sent, far, received) = (None, None, None, None);
-        let fresh = Exchange { sequence, started, ended, sent, far, received, is_steady: true };
+        let fresh = Exchange { sequence, started, ended, sent, far, received, is_steady: true, epoch: (0, 0) };
         let at = self.place(sequence);
         self.exchanges[at].replace(fresh)
     }
@@ -123,10 +133,11 @@ impl Ledger {
         self.exchanges[at].as_mut().filter(|exchange| exchange.sequence == sequence)
     }
 
-    /// The far end's stamps of an exchange: it is complete and leaves.
-    pub fn completed(&mut self, earlier: Earlier) -> Option<Exchange> {
+    /// The far end's stamps of an exchange, and how often its clock was stepped: the exchange is complete and leaves.
+    pub fn completed(&mut self, earlier: Earlier, far_steps: u8) -> Option<Exchange> {
         let exchange = self.of(earlier.sequence).filter(|exchange| exchange.ended.is_some())?;
         exchange.far = Some((earlier.received, earlier.sent));
+        exchange.epoch.1 = far_steps;
         self.take(earlier.sequence)
     }
 
@@ -190,6 +201,7 @@ mod tests {
             far: Some((at(77), at(97))),
             received: Some(at(5_070)),
             is_steady: true,
+            epoch: (0, 0),
         }
     }
 
@@ -234,11 +246,11 @@ mod tests {
             assert_eq!(ledger.sent(sequence as u32 * 72 + 71, at(999)), Some(sequence), "a repetition");
         }
         let far = |sequence| Earlier { sequence, received: at(1), sent: at(2) };
-        assert_eq!(ledger.completed(far(20)), None, "it has not been answered");
+        assert_eq!(ledger.completed(far(20), 3), None, "it has not been answered");
         ledger.of(20).unwrap().ended = Some(Stamp::from_nanos(50));
-        let complete = ledger.completed(far(20)).unwrap();
+        let complete = ledger.completed(far(20), 3).unwrap();
         assert_eq!((complete.sent, complete.far), (Some(at(120)), Some((at(1), at(2)))));
-        assert_eq!(ledger.completed(far(20)), None, "only once");
+        assert_eq!(ledger.completed(far(20), 3), None, "only once");
         assert_eq!(ledger.take_all().len(), 39);
     }
 

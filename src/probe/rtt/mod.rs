@@ -24,8 +24,10 @@
 mod book;
 mod connect;
 mod echo;
+mod far;
 mod icmp;
 mod ledger;
+mod offset;
 mod operation;
 mod pending;
 mod prepare;
@@ -36,11 +38,12 @@ mod udp;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use far::SCALARS;
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
 use crate::load::{Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
-use crate::model::{Finding, Series, Stamp, Warning};
+use crate::model::{Finding, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::Applied;
 use operation::RttOperation;
@@ -71,6 +74,8 @@ pub enum RttError {
 pub struct Measured {
     /// All series, floor and programmed delays included.
     pub series: Vec<Series>,
+    /// What is known of the far clocks.
+    pub scalars: Vec<Scalar>,
     /// What was noticed about the targets.
     pub findings: Vec<Finding>,
     /// What was noticed about the measurement.
@@ -110,6 +115,7 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
     series.extend(prepared.stamped());
     Ok(Measured {
         series,
+        scalars: prepared.scalars(),
         findings: prepared.findings(),
         warnings: warnings(&prepared, &load),
         elapsed: load.elapsed,
@@ -122,6 +128,7 @@ impl Measured {
     const fn nothing() -> Self {
         Self {
             series: Vec::new(),
+            scalars: Vec::new(),
             findings: Vec::new(),
             warnings: Vec::new(),
             elapsed: Duration::ZERO,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::icmp::IcmpChannel;
+use super::offset::FarClock;
 use super::spec::Channel;
 use super::stamps::{Absence, Stamps};
 use super::udp::UdpChannel;
@@ -41,6 +42,12 @@ impl RttOperation {
             Self::Icmp(channel) => channel.series(name, labels, floor),
             _ => self.stamps().map_or_else(Vec::new, |stamps| stamps.series(name, labels, floor)),
         }
+    }
+
+    /// What is known of the far clock.
+    #[must_use]
+    pub fn far_clock(&self) -> Option<FarClock> {
+        self.stamps()?.far_clock()
     }
 
     /// Why one of them is not there.

@@ -13,14 +13,14 @@ use futures_util::future::try_join_all;
 
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
+use super::far;
 use super::icmp::{IcmpChannel, IcmpHub};
 use super::operation::{RttOperation, kernel_series, series_name};
 use super::spec::{Channel, Place, RttSpec, Target};
-use super::stamps::Absence;
 use super::udp::UdpChannel;
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
-use crate::model::{Finding, Labels, LinkProfile, Series, Severity, Stamp, Warning};
+use crate::model::{Finding, Labels, LinkProfile, Scalar, Series, Severity, Stamp, Warning};
 use crate::sys::icmp::IcmpDenied;
 use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
 use crate::wire::locate::{BindError, LocateError, Located, Sought, locate};
@@ -191,6 +191,11 @@ impl Prepared {
         self.lanes.iter().flat_map(|lane| lane.operation.stamped(lane.name, &lane.labels, lane.floor)).collect()
     }
 
+    /// What is known of the far ends' clocks.
+    pub fn scalars(&self) -> Vec<Scalar> {
+        far::scalars(&self.lanes[..self.target_count])
+    }
+
     /// Hears the far end's stamps of the last exchanges, if that is quick.
     pub async fn flush(&self, patience: Duration) {
         futures_util::future::join_all(self.lanes.iter().map(|lane| lane.operation.flush(patience))).await;
@@ -210,8 +215,8 @@ impl Prepared {
             }
             _ => None,
         };
-        let absent = absent(&self.lanes[..self.target_count]);
-        self.notes.iter().cloned().chain(self.lanes.iter().filter_map(foreign)).chain(absent).collect()
+        let stamped = far::findings(&self.lanes[..self.target_count]);
+        self.notes.iter().cloned().chain(self.lanes.iter().filter_map(foreign)).chain(stamped).collect()
     }
 
     async fn sites<'a>(
@@ -407,36 +412,6 @@ const fn channel_of(operation: &RttOperation) -> Channel {
         RttOperation::Echo(_) => Channel::Echo,
         RttOperation::Udp(_) => Channel::Udp,
     }
-}
-
-/// One finding for each reason why a series of the kernel's stamps is not there.
-fn absent(lanes: &[Lane<RttOperation>]) -> impl Iterator<Item = Finding> {
-    let mut reasons: BTreeMap<Absence, Vec<String>> = BTreeMap::new();
-    for lane in lanes {
-        // Of emulated ones, which have no address, it is said already that there is no far kernel.
-        let is_emulated = lane.labels.value("address").is_none();
-        if let Some(absence) = lane.operation.absence().filter(|absence| !(is_emulated && *absence == Absence::Untold))
-        {
-            let target = lane.labels.value("target").unwrap_or_default();
-            reasons.entry(absence).or_default().push(format!("{target} {}", lane.name));
-        }
-    }
-    reasons.into_iter().map(|(absence, lanes)| {
-        let lanes = lanes.join(", ");
-        let (id, text) = match absence {
-            Absence::Refused(reason) => (
-                "no_kernel_stamps",
-                format!("no .kernel, no rtt.wakeup: the kernel gives no stamps ({reason}): {lanes}"),
-            ),
-            Absence::Unstamped => {
-                ("no_kernel_stamps", format!("no .kernel, no rtt.wakeup: the kernel stamped no exchange: {lanes}"))
-            }
-            Absence::Untold => {
-                ("no_network_time", format!("no rtt.network: the far end tells no stamps of its own kernel: {lanes}"))
-            }
-        };
-        Finding { id: id.to_owned(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
-    })
 }
 
 fn not_an_echo(target: &str, what: &str) -> Finding {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::book::{Book, Read};
 use super::ledger::{Exchange, Spans};
+use super::offset::{FarClock, OffsetTrack};
 use crate::echo::Earlier;
 use crate::load::Track;
 use crate::model::{Clock, Labels, Outcome, Series, Stamp};
@@ -24,6 +25,11 @@ pub struct Tracks {
     kernel: Track,
     wakeup: Track,
     network: Track,
+    forward: Track,
+    backward: Track,
+    offset: OffsetTrack,
+    /// Known at the end.
+    far_clock: Option<FarClock>,
     /// Whether the far end has ever told its stamps.
     is_told: bool,
 }
@@ -52,6 +58,10 @@ impl Tracks {
         let Some(spans) = exchange.spans().filter(|_| is_recorded) else { return };
         let Spans { kernel_ns, wakeup_ns, network_ns } = spans;
         self.is_told |= exchange.far.is_some();
+        if let (Ok(_), Some(stamps)) = (network_ns, exchange.four_stamps()) {
+            let (forward, backward) = (&mut self.forward, &mut self.backward);
+            self.offset.push(stamps, exchange.epoch, |there, back| vary(forward, backward, there, back));
+        }
         for (track, span) in
             [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)]
         {
@@ -69,10 +79,18 @@ impl Tracks {
         let all = [
             (&self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
             (&self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
-            (&self.network, format!("{family}.network"), by_channel, Clock::Kernel),
+            (&self.network, format!("{family}.network"), by_channel.clone(), Clock::Kernel),
+            (&self.forward, format!("{family}.network.forward"), by_channel.clone(), Clock::Kernel),
+            (&self.backward, format!("{family}.network.backward"), by_channel, Clock::Kernel),
         ];
         let present = all.into_iter().filter(|(track, ..)| track.counts().ok_count > 0);
         present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.series(name, labels) }).collect()
+    }
+
+    /// Nothing more will come.
+    pub fn close(&mut self) {
+        let (forward, backward) = (&mut self.forward, &mut self.backward);
+        self.far_clock = self.offset.finish(|there, back| vary(forward, backward, there, back)).or(self.far_clock);
     }
 
     /// Why `NAME.kernel` is not there, if it is not.
@@ -80,6 +98,13 @@ impl Tracks {
         let counts = self.kernel.counts();
         (counts.ok_count == 0 && counts.attempt_count > 0)
             .then(|| refused.map_or(Absence::Unstamped, |reason| Absence::Refused(reason.to_owned())))
+    }
+}
+
+/// Takes how much longer than the least of its window each direction took; the order of the exchanges is theirs.
+fn vary(forward: &mut Track, backward: &mut Track, there_ns: u64, back_ns: u64) {
+    for (track, span_ns) in [(forward, there_ns), (backward, back_ns)] {
+        track.record(track.counts().attempt_count, Outcome::Ok, span_ns);
     }
 }
 
@@ -126,10 +151,10 @@ impl Stamps {
     }
 
     /// Takes the far end's stamps of an exchange before.
-    pub fn told(&self, earlier: Earlier) {
+    pub fn told(&self, earlier: Earlier, far_steps: u8) {
         let mut inner = self.lock();
         let (book, tracks) = &mut *inner;
-        if let Some(complete) = book.completed(earlier) {
+        if let Some(complete) = book.completed(earlier, far_steps) {
             tracks.record(complete.sequence, &complete);
         }
     }
@@ -152,6 +177,12 @@ impl Stamps {
         let mut inner = self.lock();
         let (book, tracks) = &mut *inner;
         book.take_all().iter().for_each(|exchange| tracks.record(exchange.sequence, exchange));
+        tracks.close();
+    }
+
+    /// What is known of the far clock.
+    pub fn far_clock(&self) -> Option<FarClock> {
+        self.lock().1.far_clock
     }
 
     /// The series beside the lane of this name.

@@ -104,7 +104,7 @@ impl Shared {
             self.stamps.read(Read { sequence: pong.sequence, ended, received }, self.socket.descriptor());
         }
         if let Some(earlier) = pong.earlier {
-            self.stamps.told(earlier);
+            self.stamps.told(earlier, pong.wall_step_count);
         }
     }
 }
