@@ -30,22 +30,34 @@
 //!
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.
+//!
+//! The feature `toolkit`, which is on by default, brings all that measures and all that serves; without it remains what an
+//! agent on a node needs.
 
+#[cfg(feature = "toolkit")]
 pub mod bench;
 pub mod commands;
 pub mod console;
+#[cfg(feature = "toolkit")]
 pub mod context;
 pub mod detect;
+#[cfg(feature = "toolkit")]
 pub mod echo;
 pub mod error;
+#[cfg(feature = "toolkit")]
 pub mod load;
 pub mod model;
+#[cfg(feature = "toolkit")]
 pub mod probe;
+#[cfg(feature = "toolkit")]
 pub mod report;
+#[cfg(feature = "toolkit")]
 pub mod sim;
 pub mod source;
+#[cfg(feature = "toolkit")]
 pub mod stats;
 pub mod sync;
 pub mod sys;
+#[cfg(feature = "toolkit")]
 pub mod topo;
 pub mod wire;

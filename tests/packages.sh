@@ -8,7 +8,7 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 package_of() {
     case "$1" in
         busybox) echo busybox-static ;;
-        dockerd) echo docker.io ;;
+        docker | dockerd) echo docker.io ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
         curl) echo curl ;;
@@ -19,6 +19,7 @@ package_of() {
         openssl) echo openssl ;;
         ping) echo iputils-ping ;;
         pip3) echo python3-pip ;;
+        prometheus-node-exporter) echo prometheus-node-exporter ;;
         python3) echo python3 ;;
         redis-benchmark) echo redis-tools ;;
         redis-server) echo redis-server ;;

@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::value::parse_whole;
 use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
@@ -66,7 +65,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// So many agents in this process, named NODE-1 to NODE-N
-    #[arg(long, value_name = "N", value_parser = parse_whole::<u32>)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     fleet: Option<u32>,
     /// Look at the configuration, say what it would do, and end
     #[arg(long)]

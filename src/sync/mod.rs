@@ -6,9 +6,11 @@
 
 pub mod agent;
 pub mod checksum;
+#[cfg(feature = "toolkit")]
 pub mod gateway;
 pub mod message;
 pub mod moment;
 pub mod payload;
 pub mod record;
+#[cfg(feature = "toolkit")]
 pub mod store;

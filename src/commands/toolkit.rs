@@ -1,0 +1,57 @@
+//! Every command but the agent: they come with the feature `toolkit`, which a build for a node leaves out.
+
+use clap::{CommandFactory as _, Subcommand};
+
+use super::{Cli, bench, completions, echo, gateway, probe, report, topology};
+use crate::error::{Exit, Failure};
+
+/// What the help of the whole program ends with.
+pub const EXAMPLES: &str = "Examples:
+  offloadctl probe rtt --emulate local-dc,cross-region,hybrid --rate 50/s --duration 25s
+  offloadctl probe rtt dc=10.0.0.5:7777 cloud=203.0.113.9:443 --duration 5m --output rtt.json
+  offloadctl echo --listen 0.0.0.0:7777
+  offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
+
+Exit codes:
+  0 measured and fine   1 measured and bad   2 usage   3 could not measure
+  4 inconclusive        130 interrupted, the partial run is written";
+
+#[derive(Debug, Subcommand)]
+pub enum Toolkit {
+    /// Ask a question of a live target
+    #[command(subcommand)]
+    Probe(probe::ProbeCommand),
+    /// Load a system and find what holds it back
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Show, merge and gate stored runs
+    Report(report::ReportArgs),
+    /// Be the far end of `probe rtt`
+    Echo(echo::EchoArgs),
+    /// Take reports and heartbeats of agents, keep the view of all nodes, wake schedulers
+    Gateway(Box<gateway::GatewayArgs>),
+    /// The link profiles that can be emulated
+    #[command(subcommand)]
+    Topology(topology::TopologyCommand),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page
+    Man(completions::ManArgs),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// When it could not do its work.
+pub fn run(command: Toolkit) -> Result<Exit, Failure> {
+    match command {
+        Toolkit::Probe(command) => probe::run(command),
+        Toolkit::Bench(command) => bench::run(command),
+        Toolkit::Report(args) => report::run(args),
+        Toolkit::Echo(args) => echo::run(&args),
+        Toolkit::Gateway(args) => gateway::run(&args),
+        Toolkit::Topology(command) => topology::run(command),
+        Toolkit::Completions(args) => completions::completions(&args, Cli::command()),
+        Toolkit::Man(args) => completions::man(&args, Cli::command()),
+    }
+}
