@@ -19,7 +19,8 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::body::Answer;
-use super::machine::Counts;
+use super::machine::{Counts, View};
+use super::position::{self, Position};
 use super::refusal::{Code, Refusal};
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
@@ -220,13 +221,13 @@ impl Context {
                     machine.tasks(query.after.as_deref(), query.limit, query.node.as_deref())
                 };
                 let (tasks, place) = service.read(|machine, _| list(machine));
-                (json_answer(StatusCode::OK, &tasks), place)
+                (self.page(&tasks), place)
             }
             Route::Nodes => {
                 caller.reads(None)?;
                 let (nodes, place) =
                     service.read(|machine, now| machine.nodes(now, query.after.as_deref(), query.limit));
-                (json_answer(StatusCode::OK, &nodes), place)
+                (self.page(&nodes), place)
             }
             Route::Watch => {
                 caller.reads(None)?;
@@ -242,10 +243,17 @@ impl Context {
         Ok(answer)
     }
 
-    /// From a revision on, or from now on.
-    fn watch(&self, from: Option<u64>) -> Response<Answer> {
-        let after = from.unwrap_or_else(|| self.service.durable().borrow().revision);
-        let mut answer = Response::new(Answer::Changes(Box::new(Changes::after(&self.service, after))));
+    /// A part of a list, with the position that it rests on.
+    fn page<T: Serialize>(&self, view: &View<T>) -> Response<Answer> {
+        let position = position::text(&self.service.lineage, view.revision);
+        json_answer(StatusCode::OK, &Page { view, position })
+    }
+
+    /// From a position on, or from now on.
+    fn watch(&self, from: Option<Position>) -> Response<Answer> {
+        let newest = || Position { lineage: None, revision: self.service.durable().borrow().revision };
+        let changes = Changes::after(&self.service, &from.unwrap_or_else(newest));
+        let mut answer = Response::new(Answer::Changes(Box::new(changes)));
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -292,10 +300,19 @@ impl Route {
     }
 }
 
+/// A part of a list as it is sent.
+#[derive(Serialize)]
+struct Page<'a, T> {
+    #[serde(flatten)]
+    view: &'a View<T>,
+    /// From where a subscriber goes on.
+    position: String,
+}
+
 /// What stands after the question mark.
 struct Query {
     after: Option<String>,
-    from: Option<u64>,
+    from: Option<Position>,
     limit: usize,
     node: Option<String>,
 }
@@ -311,22 +328,24 @@ impl Query {
         if limit == 0 || limit > LONGEST_PAGE as u64 {
             return Err(wrong("limit", "1 to 1000"));
         }
-        Ok(Self { after: word("after"), from: number("from")?, limit: limit as usize, node: word("node") })
+        let from = word("from").map(|from| from.parse().map_err(|_| wrong("from", "a revision, or LINEAGE-REVISION")));
+        Ok(Self { after: word("after"), from: from.transpose()?, limit: limit as usize, node: word("node") })
     }
 }
 
 /// Where a subscriber that lost its connection goes on, by the rules of Server-Sent Events.
-fn last_event_id(request: &Request<Incoming>) -> Result<Option<u64>, Refusal> {
+fn last_event_id(request: &Request<Incoming>) -> Result<Option<Position>, Refusal> {
     let Some(header) = request.headers().get("last-event-id") else { return Ok(None) };
-    let revision = header.to_str().ok().and_then(|text| text.parse().ok());
-    let wrong = || Refusal::new(Code::InvalidReport, "`Last-Event-ID` is not a revision");
-    revision.map(Some).ok_or_else(wrong)
+    let position = header.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || Refusal::new(Code::InvalidReport, "`Last-Event-ID` is not a revision, or LINEAGE-REVISION");
+    position.map(Some).ok_or_else(wrong)
 }
 
 fn view(lineage: &str, revision: u64, counts: &Counts) -> serde_json::Value {
     let tasks: serde_json::Map<_, _> = counts.tasks.iter().map(|(of, n)| (of.name().to_owned(), json!(n))).collect();
     let nodes: serde_json::Map<_, _> = counts.nodes.iter().map(|(of, n)| (of.name().to_owned(), json!(n))).collect();
-    json!({ "lineage": lineage, "revision": revision, "task_count": tasks, "node_count": nodes })
+    let position = position::text(lineage, revision);
+    json!({ "lineage": lineage, "revision": revision, "position": position, "task_count": tasks, "node_count": nodes })
 }
 
 async fn read_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {

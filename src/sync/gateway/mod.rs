@@ -9,6 +9,7 @@ mod counters;
 mod http;
 pub mod listen;
 pub mod machine;
+mod position;
 mod rate;
 pub mod refusal;
 pub mod service;
