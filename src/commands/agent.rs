@@ -20,7 +20,7 @@ use crate::source::docker::Docker;
 use crate::source::scripted::{Script, ScriptError};
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
-use crate::sync::agent::machine::{BackoffBounds, End, Rhythm, Settings};
+use crate::sync::agent::machine::{BackoffBounds, End, MOST_BYTES, Rhythm, Settings};
 use crate::sync::agent::shell::{Live, Surroundings, Voice, run as run_agent};
 use crate::sys::clock;
 use crate::sys::host::{environment, raise_file_limit};
@@ -234,6 +234,7 @@ impl Plan {
                 answer_within: ANSWER_WITHIN,
                 backoff: backoff(rhythm),
                 most_tasks: MOST_TASKS,
+                most_frame_bytes: MOST_BYTES,
                 sources: self.sources.len(),
             };
             let sources = self.sources.iter().map(|source| source.start(&node.id)).collect();

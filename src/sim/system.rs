@@ -258,6 +258,8 @@ impl System {
             answer_within: self.spec.interval * 2,
             backoff: BackoffBounds { first: Duration::from_millis(200), longest: self.spec.interval },
             most_tasks: 1_000,
+            // Two tasks in a frame: whole states come in parts, and what goes wrong happens between them.
+            most_frame_bytes: 600,
             sources: 1,
         };
         let seed = self.random.random();

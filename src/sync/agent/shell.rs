@@ -247,6 +247,12 @@ impl Shell {
             Warning::TaskRefused { task_id, message } => {
                 self.say(format!("the gateway does not take `{task_id}`: {message}"));
             }
+            Warning::EpochAhead(epoch) => self.say(format!(
+                "the gateway knows an agent of this node that began later than our clock says it is: going on as epoch {epoch}"
+            )),
+            Warning::LastEpoch(epoch) => self.say(format!(
+                "the gateway knows an agent of this node with epoch {epoch}, and none is later: give the node another name"
+            )),
             Warning::Silent(span) => self.say(format!("no answer for {} s; connecting again", span.as_secs())),
             Warning::TooMany(lost) => (self.voice)(format!(
                 "too many tasks: {} ends were dropped, {} new tasks are not reported",

@@ -12,6 +12,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub use read::{Counts, NodeView, TaskView, View};
 use super::refusal::Code;
 use crate::detect::{Detector, DetectorSpec};
 use crate::model::Stamp;
-use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport};
+use crate::sync::message::{Heartbeat, Leave, Outcome, Receipt, StatusReport};
 pub use crate::sync::moment::Moment;
 use crate::sync::record::{Change, NodeRecord, NodeState, Status, TaskRecord};
 use crate::sync::store::Snapshot;
@@ -166,6 +167,8 @@ impl Machine {
         known.map_or(Ok(()), |known| self.check_owner(known, &report.node_id))?;
         self.room.check(known, &report, self.settings.most_tasks)?;
         let known_place = known.map(|known| (known.revision, known.version));
+        let known_epoch = known.filter(|known| known.node_id == report.node_id).map(|known| known.epoch);
+        let known_epoch = known_epoch.filter(|known| report.epoch.is_some_and(|epoch| epoch < *known));
         let (outcome, (revision, version)) = match (judge(known, &report), known_place) {
             (Judgement::Store { epoch, version }, _) => {
                 (Outcome::Stored, (self.store_task(now, report, epoch, version), version))
@@ -181,33 +184,7 @@ impl Machine {
                 return Err(Refusal::new(Code::VersionConflict, message));
             }
         };
-        Ok(Receipt { outcome, revision, version })
-    }
-
-    /// Takes everything that a node knows; what it no longer knows is unknown from now on.
-    ///
-    /// # Errors
-    /// When an agent that started later speaks for the node, or it means nothing.
-    pub fn state(&mut self, now: Moment, state: FullState) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
-        validate::state(&state)?;
-        self.enter(&state.node_id, state.epoch)?;
-        let told: BTreeSet<String> = state.tasks.iter().map(|task| task.task_id.clone()).collect();
-        let (node_id, epoch, version) = (state.node_id, state.epoch, state.version);
-        let answers = state.tasks.into_iter().map(|task| self.report(now, task.report(&node_id, epoch))).collect();
-        for task_id in self.nodes.get(&node_id).map_or_else(Vec::new, |node| node.vanished(&told)) {
-            let Some(known) = self.tasks.get(&task_id).filter(|known| known.status != Status::Unknown) else {
-                continue;
-            };
-            let version = version.max(known.version + 1);
-            let (status, timestamp, payload) = (Status::Unknown, now.wall, None);
-            self.write_task(now, TaskRecord { status, epoch, version, timestamp, payload, ..known.clone() });
-        }
-        // From here on both sides agree on what the checksum covers: what the agent has told.
-        let own = told.iter().filter_map(|id| self.tasks.get(id)).filter(|record| record.node_id == node_id);
-        if let Some(node) = self.nodes.get_mut(&node_id) {
-            node.agree_on(own);
-        }
-        Ok(answers)
+        Ok(Receipt { outcome, revision, version, known_epoch })
     }
 
     /// Takes a heartbeat; true if the agent should send everything, because what we know is not what it says.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::WallTime;
 use crate::sync::checksum::StateSum;
-use crate::sync::message::{Digest, TaskState};
+use crate::sync::message::{Digest, FullState, TaskState};
 
 fn at(ms: u64) -> Moment {
     let nanos = 1_790_000_000_000_000_000 + i128::from(ms) * 1_000_000;
@@ -58,7 +58,16 @@ fn state(node: &str, epoch: u64, tasks: &[(&str, Status, u64)]) -> FullState {
         })
         .collect();
     let version = tasks.iter().map(|task| task.version).max().unwrap_or(0);
-    FullState { id: 1, node_id: node.to_owned(), epoch, version, checksum: sum.to_string(), tasks }
+    FullState {
+        id: 1,
+        node_id: node.to_owned(),
+        epoch,
+        version,
+        checksum: sum.to_string(),
+        after: None,
+        until: None,
+        tasks,
+    }
 }
 
 fn state_of(machine: &Machine, node: &str) -> NodeState {
@@ -189,6 +198,45 @@ fn a_whole_state_ends_what_it_does_not_hold_and_both_sides_agree_afterwards() {
     after.state(at(3), state("n", 1, &[("b", Status::Running, 2), ("c", Status::Pending, 3)])).unwrap();
     assert_eq!(after.revision(), machine.revision());
     assert!(!machine.heartbeat(at(3), &Heartbeat { digest, ..beat("n", 1, 2) }).unwrap());
+}
+
+#[test]
+fn a_part_of_a_state_speaks_of_its_own_names_and_the_rest_may_never_come() {
+    let mut machine = machine();
+    let all = ["a", "b", "c", "d"].map(|id| (id, Status::Running, 1));
+    machine.state(at(0), state("n", 1, &all)).unwrap();
+    let part = |after: Option<&str>, until: Option<&str>, tasks: &[(&str, Status, u64)]| FullState {
+        after: after.map(str::to_owned),
+        until: until.map(str::to_owned),
+        ..state("n", 2, tasks)
+    };
+    let statuses = |machine: &Machine| ["a", "b", "c", "d"].map(|id| machine.task(id).unwrap().status);
+    let (running, unknown) = (Status::Running, Status::Unknown);
+    machine.state(at(1), part(None, Some("b"), &[("b", running, 1)])).unwrap();
+    assert_eq!(statuses(&machine), [unknown, running, running, running]);
+    machine.state(at(2), part(Some("b"), Some("c"), &[])).unwrap();
+    assert_eq!(statuses(&machine), [unknown, running, unknown, running]);
+    let told = machine.state(at(3), part(Some("c"), None, &[("d", running, 1), ("e", running, 2)])).unwrap();
+    assert!(told.iter().all(Result::is_ok));
+    let mut sum = StateSum::default();
+    [("b", 1), ("d", 1), ("e", 2)].into_iter().for_each(|(id, version)| sum.add(id, running, version));
+    let digest = Some(Digest { version: 2, checksum: sum.to_string() });
+    assert!(!machine.heartbeat(at(4), &Heartbeat { digest, ..beat("n", 2, 1) }).unwrap(), "both know the same");
+    let wrong = [part(Some("b"), Some("b"), &[]), part(Some("c"), Some("b"), &[]), part(Some(""), None, &[])];
+    let outside = [part(Some("b"), None, &[("b", running, 3)]), part(None, Some("b"), &[("c", running, 3)])];
+    for part in wrong.into_iter().chain(outside) {
+        assert_eq!(machine.state(at(5), part.clone()).unwrap_err().code, Code::InvalidReport, "{part:?}");
+    }
+}
+
+#[test]
+fn who_is_stale_because_of_its_epoch_is_told_which_one_is_known() {
+    let mut machine = machine();
+    machine.report(at(0), StatusReport { epoch: Some(9), ..report("n", "t", Status::Running, 1) }).unwrap();
+    let told = machine.report(at(1), report("n", "t", Status::Failed, 5)).unwrap();
+    assert_eq!((told.outcome, told.version, told.known_epoch), (Outcome::Stale, 1, Some(9)));
+    let older = StatusReport { epoch: Some(9), version: Some(0), ..report("n", "t", Status::Failed, 0) };
+    assert_eq!(machine.report(at(1), older).unwrap().known_epoch, None);
 }
 
 #[test]
