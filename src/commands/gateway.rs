@@ -108,6 +108,9 @@ pub struct GatewayArgs {
     /// How long a node that has left is kept
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_positive, help_heading = "Limits")]
     retain_left: Duration,
+    /// How long a node that is unreachable is kept
+    #[arg(long, value_name = "TIME", default_value = "720h", value_parser = parse_positive, help_heading = "Limits")]
+    retain_unreachable: Duration,
     /// Connections at a time; further ones are closed at once
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     max_connections: u32,
@@ -265,6 +268,7 @@ impl GatewayArgs {
             detector: self.detector.clone().with_margin(DEFAULT_MARGIN),
             retain_completed: self.retain_completed,
             retain_left: self.retain_left,
+            retain_unreachable: self.retain_unreachable,
             most_tasks: self.max_tasks as usize,
             most_nodes: self.max_nodes as usize,
             history: HISTORY as usize,

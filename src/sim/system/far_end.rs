@@ -245,6 +245,7 @@ impl FarEnd {
                 detector: self.detector.clone(),
                 retain_completed: Duration::from_secs(86_400),
                 retain_left: Duration::from_secs(86_400),
+                retain_unreachable: Duration::from_secs(86_400),
                 most_tasks: 100_000,
                 most_nodes: 1_000,
                 history: HISTORY,

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::WallTime;
 use crate::sync::checksum::StateSum;
 use crate::sync::message::{Digest, FullState, TaskState};
+use crate::sync::record::Status;
 
 fn at(ms: u64) -> Moment {
     let nanos = 1_790_000_000_000_000_000 + i128::from(ms) * 1_000_000;
@@ -15,6 +16,7 @@ fn settings() -> Settings {
         detector: "missed:3/margin=200ms".parse().unwrap(),
         retain_completed: Duration::from_secs(86_400),
         retain_left: Duration::from_secs(86_400),
+        retain_unreachable: Duration::from_secs(10 * 86_400),
         most_tasks: 100,
         most_nodes: 10,
         history: 50,
@@ -284,6 +286,56 @@ fn who_left_is_not_lost_and_is_forgotten_after_its_time_as_tasks_are_that_are_ov
     machine.poll(at(day + 500));
     assert!(machine.node(at(0), "n").is_none() && machine.task("open").is_none());
     assert!(matches!(machine.history.back(), Some(Change::NodeForgotten { .. })));
+}
+
+#[test]
+fn a_node_that_nobody_hears_of_is_forgotten_after_its_longer_time() {
+    let mut machine = machine();
+    machine.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
+    machine.report(at(0), report("n", "open", Status::Running, 1)).unwrap();
+    machine.poll(at(3_200));
+    assert_eq!(state_of(&machine, "n"), NodeState::Unreachable);
+    let end = 3_200 + 10 * 86_400_000;
+    machine.poll(at(end - 1));
+    assert!(machine.node(at(0), "n").is_some() && machine.next_deadline() == Some(at(end).at));
+    machine.poll(at(end));
+    assert!(machine.node(at(0), "n").is_none() && machine.task("open").is_none());
+    assert_eq!(machine.next_deadline(), None);
+}
+
+#[test]
+fn a_node_that_left_and_whose_connection_stays_open_is_forgotten_once_it_is_closed() {
+    let mut machine = machine();
+    machine.connect("n").unwrap();
+    machine.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
+    machine.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
+    machine.poll(at(86_400_000));
+    assert_eq!(state_of(&machine, "n"), NodeState::Left);
+    machine.disconnect(at(86_400_001), "n");
+    machine.poll(at(86_400_000 + 60_000));
+    assert!(machine.node(at(0), "n").is_none());
+}
+
+#[test]
+fn a_restart_does_not_begin_the_time_anew_that_something_is_kept() {
+    let mut before = machine();
+    before.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
+    before.report(at(0), report("n", "t", Status::Completed, 1)).unwrap();
+    before.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
+    let mut after = Machine::new(settings(), snapshot(&before), at(86_399_000));
+    after.poll(at(86_399_999));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
+    // A record of before the stamp was kept, or of a clock that was ahead, is kept from the restart on.
+    let mut old = snapshot(&before);
+    old.tasks.iter_mut().for_each(|task| task.over_at = None);
+    old.nodes.iter_mut().for_each(|node| node.changed_at = at(400 * 86_400_000).wall);
+    let mut after = Machine::new(settings(), old, at(86_400_000));
+    after.poll(at(2 * 86_400_000 - 1));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(2 * 86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
 }
 
 #[test]
