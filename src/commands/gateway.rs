@@ -18,7 +18,7 @@ use crate::sync::gateway::access::Access;
 use crate::sync::gateway::listen::{SharedConfig, listen};
 use crate::sync::gateway::machine::Settings;
 use crate::sync::gateway::service::{OpenStore, Service, ServiceError, Voice};
-use crate::sync::gateway::tls::{Identity, TlsFiles};
+use crate::sync::gateway::tls::{Identity, TlsError, TlsFiles};
 use crate::sync::store::backup::{self, Summary};
 use crate::sync::store::embedded::EmbeddedStore;
 use crate::sync::store::memory::MemoryStore;
@@ -120,7 +120,7 @@ pub struct GatewayArgs {
     /// Nodes that are kept at most
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     max_nodes: u32,
-    /// Messages of one node a second; more are answered with 429
+    /// Messages of one node, heartbeats of one node, and requests with one token a second; more are answered with 429
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     node_rate: u32,
     /// Say nothing but errors
@@ -137,7 +137,7 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
         return copy(action);
     }
     raise_file_limit();
-    let (access, identity) = (args.access()?, args.identity()?);
+    let (access, identity) = (args.access()?, Identity::load(&args.tls_files()).map_err(untrusted)?);
     let open = args.open_store()?;
     let service =
         Service::start(args.settings(), open, access, args.node_rate, voice()).map_err(|error| cannot_start(&error))?;
@@ -180,6 +180,11 @@ fn voice() -> Voice {
     })
 }
 
+fn untrusted(error: TlsError) -> Failure {
+    let failure = Failure::unable(&error);
+    error.hint().into_iter().fold(failure, Failure::hint)
+}
+
 fn cannot_start(error: &ServiceError) -> Failure {
     let failure = Failure::unable(error);
     match error {
@@ -198,11 +203,11 @@ impl GatewayArgs {
         let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot("cannot listen on", error))?;
         let address = listener.local_addr().map_err(|error| cannot("cannot listen on", error))?;
         self.say(format!("gateway listening on https://{address}, certificate SHA-256 {}", identity.fingerprint));
-        let config: SharedConfig = Arc::new(RwLock::new(identity.config));
+        let config: SharedConfig = Arc::new(RwLock::new(Arc::clone(&identity.config)));
         tokio::select! {
             () = listen(listener, Arc::clone(&config), Arc::clone(&service), self.max_connections as usize) => {}
             () = service.keep_time() => {}
-            reloading = self.reload_on_hangup(&service, &config) => reloading.map_err(|error| cannot("cannot catch signals for", error))?,
+            reloading = self.reload_on_hangup(&service, &config, identity) => reloading.map_err(|error| cannot("cannot catch signals for", error))?,
             () = shutdown.requested() => {}
         }
         self.say(format!("gateway stopped at revision {}", service.durable().borrow().revision));
@@ -210,10 +215,16 @@ impl GatewayArgs {
     }
 
     /// Reads tokens and certificates again at each SIGHUP; what cannot be read leaves everything as it is.
-    async fn reload_on_hangup(&self, service: &Service, config: &SharedConfig) -> std::io::Result<()> {
+    async fn reload_on_hangup(
+        &self,
+        service: &Service,
+        config: &SharedConfig,
+        mut before: Identity,
+    ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         while hangup.recv().await.is_some() {
-            match self.access().and_then(|access| Ok((access, self.identity()?))) {
+            let identity = || before.reload(&self.tls_files()).map_err(untrusted);
+            match self.access().and_then(|access| Ok((access, identity()?))) {
                 Ok((access, identity)) => {
                     self.say(format!(
                         "gateway reloaded: {} tokens, certificate SHA-256 {}",
@@ -221,7 +232,8 @@ impl GatewayArgs {
                         identity.fingerprint
                     ));
                     service.set_access(access);
-                    *config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = identity.config;
+                    *config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&identity.config);
+                    before = identity;
                 }
                 Err(failure) => console::say(format!("not reloaded: {failure}")),
             }
@@ -241,10 +253,9 @@ impl GatewayArgs {
         }
     }
 
-    fn identity(&self) -> Result<Identity, Failure> {
+    fn tls_files(&self) -> TlsFiles {
         let own = self.tls_cert.clone().zip(self.tls_key.clone());
-        let files = TlsFiles { own, kept_in: self.data_dir.clone(), client_ca: self.client_ca.clone() };
-        Identity::load(&files).map_err(Failure::unable)
+        TlsFiles { own, kept_in: self.data_dir.clone(), client_ca: self.client_ca.clone() }
     }
 
     fn open_store(&self) -> Result<OpenStore, Failure> {

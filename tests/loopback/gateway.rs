@@ -83,10 +83,15 @@ impl Gateway {
 
     /// A TLS connection, with a client certificate if one is given.
     pub fn connect(&self, identity: Option<&Identity>) -> Connection {
+        self.connect_speaking(identity, &[])
+    }
+
+    /// The same, on which one of these protocols is spoken.
+    pub fn connect_speaking(&self, identity: Option<&Identity>, protocols: &[&str]) -> Connection {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.scene.path("data/certificate.pem")).unwrap()).unwrap();
         let builder = ClientConfig::builder().with_root_certificates(roots);
-        let config = match identity {
+        let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
                 let chain = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
@@ -94,6 +99,7 @@ impl Gateway {
                 builder.with_client_auth_cert(vec![chain], key).unwrap()
             }
         };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let name = ServerName::try_from("localhost").unwrap();

@@ -21,6 +21,7 @@ use super::access::Caller;
 use super::body::Answer;
 use super::machine::{Counts, View};
 use super::position::{self, Position};
+use super::rate::Kind;
 use super::refusal::{Code, Refusal};
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
@@ -36,6 +37,9 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Items of a page, unless another number is asked for, and at most.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1_000;
+
+/// The share of all who show no token; no node has such a name.
+const ANYBODY: &str = "* anybody";
 
 /// The type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -100,7 +104,7 @@ impl Context {
             Route::Healthz => Ok(json_answer(StatusCode::OK, &json!({ "status": "ok" }))),
             Route::Readyz => self.ready(),
             Route::Openapi => Ok(text_answer("application/json", super::OPENAPI)),
-            Route::Metrics => Ok(text_answer(OPENMETRICS, self.service.metrics())),
+            Route::Metrics => self.metrics(&request),
             route => {
                 let caller = self.caller(&request)?;
                 match route {
@@ -119,6 +123,14 @@ impl Context {
         let header = request.headers().get(header::AUTHORIZATION);
         let header = header.map(|value| value.to_str().map_err(|_| unreadable())).transpose()?;
         self.service.access().caller(header, self.certified.as_ref())
+    }
+
+    /// Counts and no names, so that nobody has to know a token; whoever shows one has a share of their own.
+    fn metrics(&self, request: &Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+        let is_somebody = request.headers().contains_key(header::AUTHORIZATION) || self.certified.is_some();
+        let caller = is_somebody.then(|| self.caller(request)).transpose()?;
+        self.service.allow(caller.as_ref().map_or(ANYBODY, Caller::share), Kind::Read, 1)?;
+        Ok(text_answer(OPENMETRICS, self.service.metrics()))
     }
 
     fn ready(&self) -> Result<Response<Answer>, Refusal> {
@@ -156,7 +168,7 @@ impl Context {
             Route::Leave => {
                 let leave: Leave = parse(&body)?;
                 caller.speaks_for(&leave.node_id)?;
-                self.service.allow(&leave.node_id, 1)?;
+                self.service.allow(&leave.node_id, Kind::Report, 1)?;
                 let (left, place) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
                 left?;
                 self.service.settled(place).await?;
@@ -166,7 +178,7 @@ impl Context {
                 let received = now();
                 let heartbeat: Heartbeat = parse(&body)?;
                 caller.speaks_for(&heartbeat.node_id)?;
-                self.service.allow(&heartbeat.node_id, 1)?;
+                self.service.allow(&heartbeat.node_id, Kind::Heartbeat, 1)?;
                 let pulse = self.service.heartbeat(received, &heartbeat)?;
                 self.service.counters.heartbeat_bytes(body.len());
                 Ok(json_answer(StatusCode::OK, &pulse))
@@ -176,7 +188,7 @@ impl Context {
 
     async fn report(&self, caller: &Caller, report: StatusReport) -> Result<Receipt, Refusal> {
         caller.speaks_for(&report.node_id)?;
-        self.service.allow(&report.node_id, 1)?;
+        self.service.allow(&report.node_id, Kind::Report, 1)?;
         let (receipt, place) = self.service.decide(|machine, now| machine.report(now, report))?;
         let receipt = receipt?;
         self.service.settled(Place { revision: receipt.revision, ..place }).await?;
@@ -203,6 +215,7 @@ impl Context {
     ) -> Result<Response<Answer>, Refusal> {
         let query = Query::of(query)?;
         let service = &self.service;
+        service.allow(caller.share(), Kind::Read, query.limit.div_ceil(PAGE) as u64)?;
         let missing = |what: &str, id: &str| Refusal::new(Code::NotFound, format!("there is no {what} `{id}`"));
         let (answer, place) = match route {
             Route::Task(id) => {

@@ -7,6 +7,7 @@ pub mod access;
 mod body;
 mod counters;
 mod http;
+mod idle;
 pub mod listen;
 pub mod machine;
 mod position;
