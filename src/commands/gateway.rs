@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::value::{parse_positive, parse_whole};
 use crate::console;
@@ -201,13 +201,15 @@ impl GatewayArgs {
         };
         let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot("cannot listen on", error))?;
+        // Before anybody is told where it listens: a hangup would end the process otherwise.
+        let hangup = signal(SignalKind::hangup()).map_err(|error| cannot("cannot catch signals for", error))?;
         let address = listener.local_addr().map_err(|error| cannot("cannot listen on", error))?;
         self.say(format!("gateway listening on https://{address}, certificate SHA-256 {}", identity.fingerprint));
         let config: SharedConfig = Arc::new(RwLock::new(Arc::clone(&identity.config)));
         tokio::select! {
             () = listen(listener, Arc::clone(&config), Arc::clone(&service), self.max_connections as usize) => {}
             () = service.keep_time() => {}
-            reloading = self.reload_on_hangup(&service, &config, identity) => reloading.map_err(|error| cannot("cannot catch signals for", error))?,
+            () = self.reload_on_hangup(hangup, &service, &config, identity) => {}
             () = shutdown.requested() => {}
         }
         self.say(format!("gateway stopped at revision {}", service.durable().borrow().revision));
@@ -217,11 +219,11 @@ impl GatewayArgs {
     /// Reads tokens and certificates again at each SIGHUP; what cannot be read leaves everything as it is.
     async fn reload_on_hangup(
         &self,
+        mut hangup: Signal,
         service: &Service,
         config: &SharedConfig,
         mut before: Identity,
-    ) -> std::io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    ) {
         while hangup.recv().await.is_some() {
             let identity = || before.reload(&self.tls_files()).map_err(untrusted);
             match self.access().and_then(|access| Ok((access, identity()?))) {
@@ -238,7 +240,6 @@ impl GatewayArgs {
                 Err(failure) => console::say(format!("not reloaded: {failure}")),
             }
         }
-        Ok(())
     }
 
     fn access(&self) -> Result<Access, Failure> {
