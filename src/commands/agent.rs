@@ -19,8 +19,8 @@ use crate::source::docker::Docker;
 use crate::source::scripted::{Script, ScriptError};
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
-use crate::sync::agent::machine::{BackoffBounds, End, Rhythm, Settings};
-use crate::sync::agent::shell::{Live, Surroundings, Voice, run as run_agent};
+use crate::sync::agent::machine::{BackoffBounds, End, MOST_BYTES, Rhythm, Settings};
+use crate::sync::agent::shell::{Live, Surroundings, Tone, Voice, run as run_agent};
 use crate::sys::clock;
 use crate::sys::host::{environment, raise_file_limit};
 use crate::sys::notify::Manager;
@@ -233,6 +233,7 @@ impl Plan {
                 answer_within: ANSWER_WITHIN,
                 backoff: backoff(rhythm),
                 most_tasks: MOST_TASKS,
+                most_frame_bytes: MOST_BYTES,
                 sources: self.sources.len(),
             };
             let sources = self.sources.iter().map(|source| source.start(&node.id)).collect();
@@ -344,7 +345,7 @@ fn verdict(args: &AgentArgs, ended: Result<(String, End), tokio::task::JoinError
     let (id, end) = ended.map_err(Failure::unable)?;
     match end {
         End::Left if args.fleet.is_none() && !args.quiet => console::say(format!("{id}: left")),
-        End::LeftUnheard if args.fleet.is_none() && !args.quiet => {
+        End::LeftUnheard if args.fleet.is_none() => {
             console::say(format!("{id}: stopped; the gateway could not be told"));
         }
         End::Left | End::LeftUnheard => {}
@@ -362,9 +363,9 @@ fn verdict(args: &AgentArgs, ended: Result<(String, End), tokio::task::JoinError
 /// What agents say; a fleet says each thing once, not for each agent.
 fn voice(id: &str, args: &AgentArgs, said: &Arc<Mutex<BTreeSet<String>>>) -> Voice {
     let (id, is_quiet, is_fleet, said) = (id.to_owned(), args.quiet, args.fleet.is_some(), Arc::clone(said));
-    Arc::new(move |text: String| {
+    Arc::new(move |tone: Tone, text: String| {
         let is_news = || said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone());
-        if !is_quiet && (!is_fleet || is_news()) {
+        if (!is_quiet || tone == Tone::Fault) && (!is_fleet || is_news()) {
             console::say(format!("{id}: {text}"));
         }
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::value::{parse_positive, parse_whole};
 use crate::console;
@@ -18,7 +18,7 @@ use crate::sync::gateway::access::Access;
 use crate::sync::gateway::listen::{SharedConfig, listen};
 use crate::sync::gateway::machine::Settings;
 use crate::sync::gateway::service::{OpenStore, Service, ServiceError, Voice};
-use crate::sync::gateway::tls::{Identity, TlsFiles};
+use crate::sync::gateway::tls::{Identity, TlsError, TlsFiles};
 use crate::sync::store::backup::{self, Summary};
 use crate::sync::store::embedded::EmbeddedStore;
 use crate::sync::store::memory::MemoryStore;
@@ -108,6 +108,9 @@ pub struct GatewayArgs {
     /// How long a node that has left is kept
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_positive, help_heading = "Limits")]
     retain_left: Duration,
+    /// How long a node that is unreachable is kept
+    #[arg(long, value_name = "TIME", default_value = "720h", value_parser = parse_positive, help_heading = "Limits")]
+    retain_unreachable: Duration,
     /// Connections at a time; further ones are closed at once
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     max_connections: u32,
@@ -117,7 +120,7 @@ pub struct GatewayArgs {
     /// Nodes that are kept at most
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     max_nodes: u32,
-    /// Messages of one node a second; more are answered with 429
+    /// Messages of one node, heartbeats of one node, and requests with one token a second; more are answered with 429
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     node_rate: u32,
     /// Say nothing but errors
@@ -134,7 +137,7 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
         return copy(action);
     }
     raise_file_limit();
-    let (access, identity) = (args.access()?, args.identity()?);
+    let (access, identity) = (args.access()?, Identity::load(&args.tls_files()).map_err(untrusted)?);
     let open = args.open_store()?;
     let service =
         Service::start(args.settings(), open, access, args.node_rate, voice()).map_err(|error| cannot_start(&error))?;
@@ -177,6 +180,11 @@ fn voice() -> Voice {
     })
 }
 
+fn untrusted(error: TlsError) -> Failure {
+    let failure = Failure::unable(&error);
+    error.hint().into_iter().fold(failure, Failure::hint)
+}
+
 fn cannot_start(error: &ServiceError) -> Failure {
     let failure = Failure::unable(error);
     match error {
@@ -193,13 +201,15 @@ impl GatewayArgs {
         };
         let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot("cannot listen on", error))?;
+        // Before anybody is told where it listens: a hangup would end the process otherwise.
+        let hangup = signal(SignalKind::hangup()).map_err(|error| cannot("cannot catch signals for", error))?;
         let address = listener.local_addr().map_err(|error| cannot("cannot listen on", error))?;
         self.say(format!("gateway listening on https://{address}, certificate SHA-256 {}", identity.fingerprint));
-        let config: SharedConfig = Arc::new(RwLock::new(identity.config));
+        let config: SharedConfig = Arc::new(RwLock::new(Arc::clone(&identity.config)));
         tokio::select! {
             () = listen(listener, Arc::clone(&config), Arc::clone(&service), self.max_connections as usize) => {}
             () = service.keep_time() => {}
-            reloading = self.reload_on_hangup(&service, &config) => reloading.map_err(|error| cannot("cannot catch signals for", error))?,
+            () = self.reload_on_hangup(hangup, &service, &config, identity) => {}
             () = shutdown.requested() => {}
         }
         self.say(format!("gateway stopped at revision {}", service.durable().borrow().revision));
@@ -207,10 +217,16 @@ impl GatewayArgs {
     }
 
     /// Reads tokens and certificates again at each SIGHUP; what cannot be read leaves everything as it is.
-    async fn reload_on_hangup(&self, service: &Service, config: &SharedConfig) -> std::io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    async fn reload_on_hangup(
+        &self,
+        mut hangup: Signal,
+        service: &Service,
+        config: &SharedConfig,
+        mut before: Identity,
+    ) {
         while hangup.recv().await.is_some() {
-            match self.access().and_then(|access| Ok((access, self.identity()?))) {
+            let identity = || before.reload(&self.tls_files()).map_err(untrusted);
+            match self.access().and_then(|access| Ok((access, identity()?))) {
                 Ok((access, identity)) => {
                     self.say(format!(
                         "gateway reloaded: {} tokens, certificate SHA-256 {}",
@@ -218,12 +234,12 @@ impl GatewayArgs {
                         identity.fingerprint
                     ));
                     service.set_access(access);
-                    *config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = identity.config;
+                    *config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&identity.config);
+                    before = identity;
                 }
                 Err(failure) => console::say(format!("not reloaded: {failure}")),
             }
         }
-        Ok(())
     }
 
     fn access(&self) -> Result<Access, Failure> {
@@ -238,10 +254,9 @@ impl GatewayArgs {
         }
     }
 
-    fn identity(&self) -> Result<Identity, Failure> {
+    fn tls_files(&self) -> TlsFiles {
         let own = self.tls_cert.clone().zip(self.tls_key.clone());
-        let files = TlsFiles { own, kept_in: self.data_dir.clone(), client_ca: self.client_ca.clone() };
-        Identity::load(&files).map_err(Failure::unable)
+        TlsFiles { own, kept_in: self.data_dir.clone(), client_ca: self.client_ca.clone() }
     }
 
     fn open_store(&self) -> Result<OpenStore, Failure> {
@@ -265,6 +280,7 @@ impl GatewayArgs {
             detector: self.detector.clone().with_margin(DEFAULT_MARGIN),
             retain_completed: self.retain_completed,
             retain_left: self.retain_left,
+            retain_unreachable: self.retain_unreachable,
             most_tasks: self.max_tasks as usize,
             most_nodes: self.max_nodes as usize,
             history: HISTORY as usize,

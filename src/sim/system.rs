@@ -6,6 +6,8 @@
 
 mod check;
 mod far_end;
+mod healed;
+mod moved;
 mod queue;
 mod trouble;
 
@@ -26,7 +28,7 @@ use crate::sync::agent::machine::{
 use crate::sync::gateway::machine::Moment;
 use crate::sync::message::{FromAgent, FromGateway};
 use crate::sync::record::Status;
-use check::{Witness, patience_ns};
+use check::Witness;
 use far_end::FarEnd;
 use queue::{Plan, Queue};
 
@@ -58,6 +60,19 @@ pub struct SystemSpec {
     pub troubles: Troubles,
     /// How long the trouble lasts.
     pub span: Duration,
+    /// Bytes of a frame of an agent: with few, whole states come in parts, and much happens between two of them.
+    pub frame_bytes: usize,
+    /// How long the gateway keeps tasks that are over, and nodes that are unreachable.
+    pub kept: Kept,
+}
+
+/// How long the gateway keeps what is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Tasks that are over.
+    pub over: Duration,
+    /// Nodes that are unreachable.
+    pub absent: Duration,
 }
 
 impl SystemSpec {
@@ -76,6 +91,8 @@ pub struct Troubles {
     pub silence: bool,
     /// The gateway dies and comes back, and its store fails.
     pub gateway: bool,
+    /// Tasks of lost nodes go on elsewhere.
+    pub moves: bool,
 }
 
 /// What a world without a violation saw.
@@ -89,6 +106,12 @@ pub struct Outcome {
     pub detections: Vec<Duration>,
     /// Deaths of the gateway and failures of its store.
     pub setbacks: u64,
+    /// Tasks that went on elsewhere.
+    pub moves: u64,
+    /// Tasks and nodes that were forgotten after their time.
+    pub forgotten: u64,
+    /// Parts of whole states that were not whole.
+    pub parts: u64,
 }
 
 /// Runs a world to its end.
@@ -107,6 +130,9 @@ pub fn run(spec: &SystemSpec) -> Result<Outcome, Violation> {
         acknowledged: system.witness.acknowledged(),
         detections: system.witness.detections().to_vec(),
         setbacks: system.far_end.setbacks(),
+        moves: system.moves,
+        forgotten: system.witness.forgotten(),
+        parts: system.parts,
     })
 }
 
@@ -120,6 +146,8 @@ struct System {
     far_end: FarEnd,
     witness: Witness,
     connections: u64,
+    moves: u64,
+    parts: u64,
     has_trouble: bool,
 }
 
@@ -139,6 +167,8 @@ struct Node {
     ahead_ns: i128,
     /// Its tasks as they truly are.
     truth: BTreeMap<String, Status>,
+    /// Tasks that went on elsewhere, and where.
+    moved: Vec<(String, usize)>,
     task_count: u64,
 }
 
@@ -149,9 +179,11 @@ impl System {
             now: 0,
             queue: Queue::default(),
             nodes: Vec::new(),
-            far_end: FarEnd::new(spec.detector.clone(), moment(0, 0)),
-            witness: Witness::new(spec.agents, patience_ns(spec.interval, spec.margin), spec.is_clean()),
+            far_end: FarEnd::new(spec.detector.clone(), spec.kept, moment(0, 0)),
+            witness: Witness::new(&spec),
             connections: 0,
+            moves: 0,
+            parts: 0,
             has_trouble: true,
             spec,
         };
@@ -167,6 +199,7 @@ impl System {
                 cut_until: 0,
                 ahead_ns: 0,
                 truth: BTreeMap::new(),
+                moved: Vec::new(),
                 task_count: 0,
             });
             system.start_agent(at);
@@ -213,8 +246,12 @@ impl System {
             Plan::Poll => self.far_end.poll(moment(self.now, 0)),
             Plan::Committed(generation) => self.far_end.committed(generation),
             Plan::Work(at) => self.work(at),
-            Plan::Trouble => self.trouble(),
+            Plan::Trouble => {
+                self.check_counts()?;
+                self.trouble();
+            }
             Plan::Restart => self.far_end.restart(moment(self.now, 0)),
+            Plan::Start(at) if !self.has_moved(at) => self.queue.push(self.now + 1_000_000_000, Plan::Start(at)),
             Plan::Start(at) => self.start_agent(at),
             Plan::Pull => {
                 self.far_end.pull(&self.witness)?;
@@ -250,6 +287,7 @@ impl System {
 
     fn start_agent(&mut self, at: usize) {
         let node = &mut self.nodes[at];
+        node.moved.clear();
         let settings = AgentSettings {
             node_id: node.id.clone(),
             rhythm: Rhythm::Fixed(self.spec.interval),
@@ -258,6 +296,7 @@ impl System {
             answer_within: self.spec.interval * 2,
             backoff: BackoffBounds { first: Duration::from_millis(200), longest: self.spec.interval },
             most_tasks: 1_000,
+            most_frame_bytes: self.spec.frame_bytes,
             sources: 1,
         };
         let seed = self.random.random();
@@ -328,6 +367,8 @@ impl System {
     fn send_to_gateway(&mut self, at: usize, frame: FromAgent) {
         let (is_cut, node) = (self.is_cut(at), &mut self.nodes[at]);
         let Some(connection) = node.connection.filter(|_| !is_cut) else { return };
+        self.witness.sent(connection, &frame);
+        self.parts += u64::from(matches!(&frame, FromAgent::State(state) if state.until.is_some()));
         let (once, again) = node.up.send(&self.spec.link, self.now, &mut self.random);
         for arrival in [once, again].into_iter().flatten() {
             self.queue.push(arrival, Plan::ToGateway(connection, frame.clone()));
@@ -353,7 +394,7 @@ impl System {
         if self.nodes[at].connection != Some(connection) {
             return Ok(());
         }
-        self.witness.answered(&frame, self.far_end.log())?;
+        self.witness.answered(connection, &frame, self.far_end.log())?;
         self.tell_agent(at, Input::Frame(frame));
         Ok(())
     }
@@ -369,6 +410,10 @@ impl System {
         let wall = moment(self.now, node.ahead_ns).wall;
         let open: Vec<String> = node.truth.keys().cloned().collect();
         let choice: f64 = self.random.random();
+        if self.spec.troubles.moves && choice > 0.8 && self.move_task_to(at) {
+            return;
+        }
+        let node = &mut self.nodes[at];
         if open.len() < 2 || (choice < 0.3 && open.len() < 6) {
             node.task_count += 1;
             let id = format!("{}-task-{}", node.id, node.task_count);

@@ -13,6 +13,9 @@ use crate::model::WallTime;
 /// Longest name of a task or a node, in bytes: as long as Kubernetes lets names be, and no longer.
 pub const LONGEST_ID: usize = 253;
 
+/// Highest epoch and version: integers that every reader of JSON keeps, with room for ever.
+pub const HIGHEST_NUMBER: u64 = (1 << 53) - 1;
+
 /// Most reports of one batch.
 pub const MOST_REPORTS: usize = 1_000;
 
@@ -69,6 +72,9 @@ pub struct Receipt {
     pub revision: u64,
     /// The version of that record.
     pub version: u64,
+    /// The epoch of that record, where the one that was sent is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_epoch: Option<u64>,
 }
 
 /// The answer to one report of several.
@@ -191,7 +197,8 @@ pub struct Pulse {
     pub resync: bool,
 }
 
-/// All tasks of a node: what an agent says first on a connection, and whenever it is asked to.
+/// All tasks of a node: what an agent says first on a connection, and whenever it is asked to. One that is too long for a
+/// frame comes in parts, each of which says everything within a span of names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FullState {
     /// A number that the answer repeats.
@@ -205,7 +212,13 @@ pub struct FullState {
     pub version: u64,
     /// A [`StateSum`](super::checksum::StateSum) of it.
     pub checksum: String,
-    /// Every task that the node knows; one that the gateway knows and that is not here is unknown from now on.
+    /// The part begins behind this name; absent in the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The part ends with this name; absent in the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Every task of the span that the node knows; one that the gateway knows and that is not here is unknown from now on.
     pub tasks: Vec<TaskState>,
 }
 

@@ -62,6 +62,9 @@ pub struct TaskRecord {
     /// What else the node said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
+    /// Since when it is over or nobody knows of it, by the clock of the gateway; absent as long as neither is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<WallTime>,
     /// The change of the store that wrote it.
     pub revision: u64,
 }
@@ -90,6 +93,12 @@ impl NodeState {
             Self::Unreachable => "unreachable",
             Self::Left => "left",
         }
+    }
+
+    /// Whether nobody is there: what its tasks do is not known.
+    #[must_use]
+    pub const fn is_silent(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Left)
     }
 }
 

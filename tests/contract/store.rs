@@ -44,6 +44,7 @@ pub fn task(task_id: &str, status: Status, revision: u64) -> TaskRecord {
         version: revision,
         timestamp: WallTime::from_unix_nanos(1_773_479_700_250_000_000 + i128::from(revision)),
         payload: revision.is_multiple_of(2).then(|| Payload::parse(r#"{"cpu":0.50,"name":"tâche \"7\""}"#).unwrap()),
+        over_at: None,
         revision,
     }
 }

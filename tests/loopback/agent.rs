@@ -238,3 +238,23 @@ fn a_fleet_is_many_agents_in_one_process() {
     assert_eq!(ended(fleet, Signal::SIGTERM).code, Some(0));
     assert_eq!(count("left"), Some(20));
 }
+
+#[test]
+fn a_quiet_agent_says_that_it_is_refused_and_nothing_while_all_is_well() {
+    let gateway = Gateway::start("");
+    configure(&gateway, "wss", "200ms", "");
+    let good = gateway.scene.start("agent --config agent.conf --quiet");
+    until_node(&gateway, "one", "alive");
+    let good = ended(good, Signal::SIGTERM);
+    assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
+    gateway.scene.write("wrong", "one 9999999999999999");
+    let port = gateway.address.rsplit_once(':').unwrap().1;
+    let config = format!(
+        r#"{{"server":"wss://localhost:{port}","interval":"1s","node_id":"one","token_file":"wrong",
+"ca_file":"data/certificate.pem","sources":{{"script":"script"}}}}"#
+    );
+    gateway.scene.write("wrong.conf", &config);
+    let refused = gateway.scene.start("agent --config wrong.conf --quiet");
+    said(&refused, "the token is not known");
+    ended(refused, Signal::SIGTERM);
+}

@@ -1,5 +1,6 @@
 //! A gateway of the program, and a client that says exactly what a test wants it to say.
 
+use std::fmt::Display;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -82,10 +83,15 @@ impl Gateway {
 
     /// A TLS connection, with a client certificate if one is given.
     pub fn connect(&self, identity: Option<&Identity>) -> Connection {
+        self.connect_speaking(identity, &[])
+    }
+
+    /// The same, on which one of these protocols is spoken.
+    pub fn connect_speaking(&self, identity: Option<&Identity>, protocols: &[&str]) -> Connection {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.scene.path("data/certificate.pem")).unwrap()).unwrap();
         let builder = ClientConfig::builder().with_root_certificates(roots);
-        let config = match identity {
+        let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
                 let chain = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
@@ -93,6 +99,7 @@ impl Gateway {
                 builder.with_client_auth_cert(vec![chain], key).unwrap()
             }
         };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -157,13 +164,13 @@ impl Gateway {
         String::from_utf8(read_all(&mut connection)).unwrap()
     }
 
-    /// The changes after a revision, until the stream has told of this one; each as its event and its data.
-    pub fn watch(&self, from: u64, until: u64) -> Vec<(String, Value)> {
+    /// The changes after a position, until the stream has told of this one; each as its event and its data.
+    pub fn watch(&self, from: impl Display, until: u64) -> Vec<(String, Value)> {
         let mut connection = self.connect(None);
         let request = format!("GET /v1/watch?from={from} HTTP/1.1\r\nhost: gateway\r\nauthorization: {READER}\r\n\r\n");
         connection.write_all(request.as_bytes()).unwrap();
         let (mut text, mut piece) = (String::new(), [0; 4096]);
-        let last = format!("id: {until}\n");
+        let last = format!("-{until}\nevent: ");
         let is_over = |text: &str, begin: &str| text.find(begin).is_some_and(|at| text[at..].contains("\n\n"));
         while !is_over(&text, &last) && !is_over(&text, "event: gap") {
             let length = connection.read(&mut piece).unwrap();

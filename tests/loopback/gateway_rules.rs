@@ -50,6 +50,34 @@ fn a_position_that_never_was_is_told_as_a_gap() {
 }
 
 #[test]
+fn a_position_from_before_a_backup_was_restored_is_told_as_a_gap_and_not_skipped() {
+    let gateway = Gateway::start("");
+    let _ = gateway.report("one", "old", "running", 1);
+    let (scene, _) = gateway.end(Signal::SIGTERM);
+    assert_eq!(scene.run("gateway backup --data-dir data old.backup").code, Some(0));
+    let gateway = Gateway::start_in(scene, "");
+    let _ = gateway.report("one", "t", "running", 1);
+    let position = gateway.read("/v1/view")["position"].as_str().unwrap().to_owned();
+    assert!(position.ends_with("-2"), "{position}");
+    assert_eq!(gateway.read("/v1/tasks?limit=1")["position"], json!(position));
+    assert_eq!(gateway.watch(position.replace("-2", "-1"), 2)[0].0, "task");
+    let (scene, _) = gateway.end(Signal::SIGTERM);
+    std::fs::remove_file(scene.path("data/state.redb")).unwrap();
+    assert_eq!(scene.run("gateway restore --data-dir data old.backup").code, Some(0));
+    let gateway = Gateway::start_in(scene, "");
+    // Revision 2 is given once more, to another change.
+    for task in ["u", "v"] {
+        assert_eq!(gateway.report("one", task, "running", 1).status, 200);
+    }
+    let told = gateway.watch(&position, 3);
+    let fresh = gateway.read("/v1/nodes")["position"].clone();
+    assert_eq!((told[0].0.as_str(), &told[0].1["after"], &told[0].1["first"]), ("gap", &json!(2), &json!(4)));
+    assert_eq!(told[0].1["position"], fresh);
+    // A bare number is taken for one of this row.
+    assert_eq!(gateway.watch(2, 3)[0].0, "task");
+}
+
+#[test]
 fn a_silent_node_is_unreachable_when_its_detector_says_so_and_not_before() {
     let gateway = Gateway::start("--detector missed:3/margin=100ms");
     let _ = gateway.report("one", "t", "running", 1);

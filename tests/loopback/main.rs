@@ -15,6 +15,7 @@ mod emulated;
 mod far_end;
 mod gateway;
 mod gateway_fault;
+mod gateway_limit;
 mod gateway_rules;
 mod live;
 mod measure;

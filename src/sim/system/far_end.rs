@@ -2,15 +2,14 @@
 //!
 //! Separate because it is what the gateway's shell is in real life, without any decision of its own.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
+use super::Kept;
 use super::check::{Violation, Witness};
 use crate::detect::DetectorSpec;
 use crate::sync::gateway::machine::{Machine, Moment, Settings};
 use crate::sync::message::{Answer, Answers, ErrorText, FromAgent, FromGateway, Pulse};
 use crate::sync::record::{Change, NodeRecord, TaskRecord};
 use crate::sync::store::Snapshot;
+use std::collections::BTreeMap;
 
 /// Changes that a subscriber may be behind: few, so that gaps happen.
 const HISTORY: usize = 200;
@@ -21,6 +20,7 @@ const PULLED: usize = 64;
 /// The gateway with everything around it.
 pub struct FarEnd {
     detector: DetectorSpec,
+    kept: Kept,
     /// `None` while it is down.
     machine: Option<Machine>,
     /// All connections that ever were, by their number.
@@ -59,9 +59,10 @@ struct Disk {
 
 impl FarEnd {
     /// A gateway that has just begun, with an empty store.
-    pub fn new(detector: DetectorSpec, now: Moment) -> Self {
+    pub fn new(detector: DetectorSpec, kept: Kept, now: Moment) -> Self {
         let mut far_end = Self {
             detector,
+            kept,
             machine: None,
             connections: BTreeMap::new(),
             disk: Disk::default(),
@@ -243,8 +244,9 @@ impl FarEnd {
         if self.machine.is_none() {
             let settings = Settings {
                 detector: self.detector.clone(),
-                retain_completed: Duration::from_secs(86_400),
-                retain_left: Duration::from_secs(86_400),
+                retain_completed: self.kept.over,
+                retain_left: self.kept.absent,
+                retain_unreachable: self.kept.absent,
                 most_tasks: 100_000,
                 most_nodes: 1_000,
                 history: HISTORY,

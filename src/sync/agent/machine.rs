@@ -8,6 +8,7 @@ mod backoff;
 mod beat;
 mod ledger;
 mod port;
+mod send;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +17,11 @@ use std::time::Duration;
 
 pub use backoff::Bounds as BackoffBounds;
 pub use beat::Rhythm;
-pub use ledger::{Lost, Seen};
+pub use ledger::{Lost, MOST_BYTES, Seen};
 pub use port::{Action, End, Input, Settings, Warning};
 
 use crate::model::Stamp;
-use crate::sync::message::{Answers, Batch, ErrorText, FromAgent, FromGateway, FullState, Heartbeat, Leave, Pulse};
+use crate::sync::message::{Answers, ErrorText, FromGateway, HIGHEST_NUMBER, Pulse};
 use crate::sync::moment::Moment;
 use backoff::Backoff;
 use beat::Beats;
@@ -66,8 +67,8 @@ enum Link {
 struct Session {
     /// What was sent and is not answered.
     flight: Option<Flight>,
-    /// Everything is to be sent once more.
-    wants_all: bool,
+    /// What of the whole state is still to be sent.
+    rest: Option<Rest>,
     /// The first change waits for company until then; what was refused for now waits longer.
     hold_until: Option<Stamp>,
 }
@@ -77,8 +78,13 @@ struct Flight {
     id: u64,
     at: Stamp,
     sent: Sent,
-    is_state: bool,
+    /// Of which part of the whole state it is.
+    state: Option<Rest>,
 }
+
+/// Everything behind a name; without one, everything.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rest(Option<String>);
 
 /// How often digests are sent: with every quiet heartbeat, unless whole states do not make them agree.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +105,7 @@ impl Machine {
             // Microseconds: two starts differ, and every reader of JSON keeps the number.
             epoch: now.unix_nanos() / 1_000,
             is_accepted: false,
-            ledger: Ledger::new(settings.most_tasks),
+            ledger: Ledger::new(settings.most_tasks, settings.most_frame_bytes),
             beats: Beats::new(settings.rhythm, now.at + settings.phase),
             backoff: Backoff::new(settings.backoff, seed),
             pauses: Backoff::new(settings.backoff, !seed),
@@ -127,7 +133,7 @@ impl Machine {
     /// Whether everything that it knows is acknowledged.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let is_quiet = matches!(&self.link, Link::Up(session) if session.flight.is_none() && !session.wants_all);
+        let is_quiet = matches!(&self.link, Link::Up(session) if session.flight.is_none() && session.rest.is_none());
         is_quiet && !self.ledger.is_unsent()
     }
 
@@ -181,7 +187,7 @@ impl Machine {
         if !matches!(self.link, Link::Dialing) {
             return;
         }
-        self.link = Link::Up(Session { flight: None, wants_all: true, hold_until: None });
+        self.link = Link::Up(Session { flight: None, rest: Some(Rest(None)), hold_until: None });
         self.beats.begin(now.at);
         self.digests.sent_with = None;
     }
@@ -209,15 +215,8 @@ impl Machine {
     }
 
     fn leave(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        match &mut self.link {
-            Link::Up(session) => {
-                // Nobody waits for answers any more: what is new goes along, whatever is still on its way.
-                session.flight = None;
-                self.flush(now, actions);
-                let (node_id, epoch) = (self.settings.node_id.clone(), self.epoch);
-                actions.push(Action::Send(FromAgent::Leave(Leave { node_id, epoch })));
-                self.link = Link::Leaving { until: now.at + GOODBYE_WITHIN };
-            }
+        match &self.link {
+            Link::Up(_) => self.say_goodbye(now, actions),
             Link::Waiting { .. } | Link::Dialing => self.end(End::LeftUnheard, actions),
             Link::Leaving { .. } | Link::Ended => {}
         }
@@ -249,7 +248,7 @@ impl Machine {
         self.digests.skip = self.digests.skip.min(MOST_SKIPPED);
         self.digests.failures += 1;
         if let Link::Up(session) = &mut self.link {
-            session.wants_all = true;
+            session.rest = Some(Rest(None));
         }
     }
 
@@ -261,15 +260,18 @@ impl Machine {
         let Some(verdict) = self.ledger.settle(flight.sent, answers.answers) else {
             return self.drop_link(now, actions);
         };
-        if verdict.is_outdated {
-            self.begin_epoch(self.epoch + 1, now);
-            self.pause(now);
-        } else {
-            self.accepted();
+        match verdict.later_epoch {
+            // Nothing is later than that: what it keeps of us stays as it is.
+            Some(known) if known >= HIGHEST_NUMBER => actions.push(Action::Warn(Warning::LastEpoch(known))),
+            Some(known) => {
+                self.overtake(known, now, actions);
+                self.pause(now);
+            }
+            None => self.accepted(),
         }
         if verdict.is_busy {
             self.pause(now);
-        } else if !verdict.is_outdated {
+        } else if verdict.later_epoch.is_none() {
             self.pauses.reset();
         }
         if let Some((task_id, message)) = verdict.refused {
@@ -282,9 +284,12 @@ impl Machine {
         match error.code.as_str() {
             // It is about a frame that was sent before our epoch was raised.
             "old_epoch" if error.known_epoch.is_some_and(|known| known <= self.epoch) => return,
+            "old_epoch" if error.known_epoch.is_some_and(|known| known >= HIGHEST_NUMBER) => {
+                actions.push(Action::Warn(Warning::LastEpoch(HIGHEST_NUMBER)));
+                return self.drop_link(now, actions);
+            }
             "old_epoch" if !self.is_accepted => {
-                self.begin_epoch(error.known_epoch.unwrap_or(self.epoch).saturating_add(1), now);
-                return;
+                return self.overtake(error.known_epoch.unwrap_or(self.epoch), now, actions);
             }
             "old_epoch" | "superseded" => {
                 actions.push(Action::Close);
@@ -299,8 +304,8 @@ impl Machine {
         if let Link::Up(session) = &mut self.link
             && let Some(flight) = session.flight.take()
         {
-            // A whole state that was refused is to be told as one again.
-            session.wants_all |= flight.is_state;
+            // A part of the whole state that was refused is told again, and all that follows it.
+            session.rest = [session.rest.take(), flight.state].into_iter().flatten().min();
             self.ledger.unsend(flight.sent);
         }
         self.pause(now);
@@ -342,70 +347,6 @@ impl Machine {
         }
     }
 
-    /// Sends what waits, if nothing is on its way.
-    fn flush(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let is_known = self.told.len() >= self.settings.sources;
-        let Link::Up(session) = &mut self.link else { return };
-        if session.flight.is_some() {
-            return;
-        }
-        let (node_id, epoch, id) = (self.settings.node_id.clone(), self.epoch, self.last_frame + 1);
-        let (mut frame, mut flight) = (None, Sent::default());
-        if session.wants_all && is_known {
-            session.wants_all = false;
-            match self.ledger.take_state() {
-                Some((tasks, digest, sent)) => {
-                    let (version, checksum) = (digest.version, digest.checksum);
-                    flight = sent;
-                    frame = Some(FromAgent::State(FullState {
-                        id,
-                        node_id: node_id.clone(),
-                        epoch,
-                        version,
-                        checksum,
-                        tasks,
-                    }));
-                }
-                None => self.ledger.unsend_all(),
-            }
-        }
-        // What happens before the first whole state is told with it.
-        if frame.is_none() && !session.wants_all && self.ledger.is_unsent() {
-            let (reports, sent) = self.ledger.take_batch(&node_id, epoch);
-            flight = sent;
-            frame = Some(FromAgent::Reports(Batch { id, reports }));
-        }
-        if let Some(frame) = frame {
-            let is_state = matches!(frame, FromAgent::State(_));
-            self.last_frame = id;
-            (session.flight, session.hold_until) = (Some(Flight { id, at: now.at, sent: flight, is_state }), None);
-            actions.push(Action::Send(frame));
-        }
-    }
-
-    fn beat(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Link::Up(session) = &self.link else { return };
-        let is_quiet = session.flight.is_none() && !session.wants_all && !self.ledger.is_unsent();
-        let beat = self.beats.next(now);
-        let has_digest = is_quiet && self.digests.skip == 0;
-        if is_quiet {
-            self.digests.skip = self.digests.skip.saturating_sub(1);
-        }
-        if has_digest {
-            self.digests.sent_with = Some(beat.seq);
-        }
-        actions.push(Action::Send(FromAgent::Heartbeat(Heartbeat {
-            node_id: self.settings.node_id.clone(),
-            epoch: self.epoch,
-            seq: beat.seq,
-            next_interval_ms: beat.next_interval_ms,
-            t1: Some(beat.t1),
-            last: beat.last,
-            digest: has_digest.then(|| self.ledger.digest()),
-            usage: None,
-        })));
-    }
-
     /// The ledger has news: the first change waits for company.
     fn changed(&mut self, now: Moment, is_news: bool) {
         if !is_news {
@@ -425,13 +366,17 @@ impl Machine {
         self.backoff.reset();
     }
 
-    /// A start of our own that is later than what the gateway knows.
-    fn begin_epoch(&mut self, lowest: u64, now: Moment) {
-        self.epoch = lowest.max(now.unix_nanos() / 1_000);
+    /// A start of our own that is later than what the gateway knows: in one step, however far ahead that is.
+    fn overtake(&mut self, known: u64, now: Moment, actions: &mut Vec<Action>) {
+        let by_clock = now.unix_nanos() / 1_000;
+        self.epoch = known.max(self.epoch).saturating_add(1).max(by_clock);
+        if self.epoch > by_clock {
+            actions.push(Action::Warn(Warning::EpochAhead(self.epoch)));
+        }
         self.beats.restart();
         self.beats.begin(now.at);
         if let Link::Up(session) = &mut self.link {
-            (session.wants_all, session.hold_until) = (true, None);
+            (session.rest, session.hold_until) = (Some(Rest(None)), None);
             if let Some(flight) = session.flight.take() {
                 self.ledger.unsend(flight.sent);
             }
@@ -470,7 +415,7 @@ impl Machine {
     /// Whether there is anything to send.
     fn has_word(&self, session: &Session) -> bool {
         let is_known = self.told.len() >= self.settings.sources;
-        if session.wants_all { is_known } else { self.ledger.is_unsent() }
+        if session.rest.is_some() { is_known } else { self.ledger.is_unsent() }
     }
 
     /// When the gateway will have been silent for too long.

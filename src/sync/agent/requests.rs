@@ -21,8 +21,8 @@ use tokio_rustls::client::TlsStream;
 use super::link::{Endpoint, LONGEST_FRAME, LinkError, refusal_of, secure};
 use crate::sync::message::{ErrorBody, FromAgent, FromGateway};
 
-/// Frames that may wait for their turn; a machine has a heartbeat and a batch at a time.
-const MOST_WAITING: usize = 16;
+/// Frames that may wait for their turn; a machine has a heartbeat and a batch at a time, and all that is new at the end.
+const MOST_WAITING: usize = 512;
 
 type Io = TokioIo<Box<TlsStream<TcpStream>>>;
 

@@ -29,8 +29,17 @@ const MOST_WAITING: usize = 64;
 /// Longest payload that a gateway takes.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
 
+/// How much somebody should care for what is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// It goes as it should.
+    News,
+    /// It does not.
+    Fault,
+}
+
 /// Who hears what is said.
-pub type Voice = Arc<dyn Fn(String) + Send + Sync>;
+pub type Voice = Arc<dyn Fn(Tone, String) + Send + Sync>;
 
 /// What may change while an agent runs.
 #[derive(Clone, Debug)]
@@ -171,7 +180,7 @@ impl Shell {
         let input = match happened {
             Ok(Happened::Connected(wire)) => {
                 self.link = Link::Up(wire);
-                self.say(format!("connected to {}", self.endpoint.url.authority()));
+                self.say(Tone::News, format!("connected to {}", self.endpoint.url.authority()));
                 Input::Connected
             }
             Ok(Happened::Frame(frame)) => Input::Frame(frame),
@@ -184,7 +193,8 @@ impl Shell {
     fn broken(&mut self, error: &LinkError) {
         self.link = Link::None;
         if !self.is_leaving {
-            self.say(format!("not connected to {}: {}; trying again", self.endpoint.url.authority(), chain(error)));
+            let text = format!("not connected to {}: {}; trying again", self.endpoint.url.authority(), chain(error));
+            self.say(Tone::Fault, text);
         }
         self.queue.push_back(Input::Disconnected);
     }
@@ -221,7 +231,7 @@ impl Shell {
             Event::Vanished(task_id) => Input::Vanished(task_id),
             Event::Trouble(text) => {
                 if self.trouble.as_ref() != Some(&text) {
-                    (self.voice)(text.clone());
+                    (self.voice)(Tone::Fault, text.clone());
                     self.trouble = Some(text);
                 }
                 return;
@@ -242,26 +252,39 @@ impl Shell {
     }
 
     fn warn(&mut self, warning: &Warning) {
-        match warning {
-            Warning::Refused(error) => self.say(format!("the gateway refuses: {}; trying again", error.message)),
-            Warning::TaskRefused { task_id, message } => {
-                self.say(format!("the gateway does not take `{task_id}`: {message}"));
-            }
-            Warning::Silent(span) => self.say(format!("no answer for {} s; connecting again", span.as_secs())),
-            Warning::TooMany(lost) => (self.voice)(format!(
-                "too many tasks: {} ends were dropped, {} new tasks are not reported",
-                lost.dropped, lost.refused
-            )),
-        }
+        let (tone, text) = told(warning);
+        // Of tasks it is said as often as it happens, of the connection once.
+        if matches!(warning, Warning::TooMany(_)) { (self.voice)(tone, text) } else { self.say(tone, text) }
     }
 
     /// Says something of the connection, unless it was the last that was said.
-    fn say(&mut self, text: String) {
+    fn say(&mut self, tone: Tone, text: String) {
         if self.said.as_ref() != Some(&text) {
-            (self.voice)(text.clone());
+            (self.voice)(tone, text.clone());
             self.said = Some(text);
         }
     }
+}
+
+fn told(warning: &Warning) -> (Tone, String) {
+    let text = match warning {
+        Warning::Refused(error) => format!("the gateway refuses: {}; trying again", error.message),
+        Warning::TaskRefused { task_id, message } => format!("the gateway does not take `{task_id}`: {message}"),
+        Warning::EpochAhead(epoch) => {
+            let text = format!(
+                "the gateway knows an agent of this node that is later than our clock: going on as epoch {epoch}"
+            );
+            return (Tone::News, text);
+        }
+        Warning::LastEpoch(epoch) => {
+            format!("the gateway knows this node with epoch {epoch}, and none is later: give the node another name")
+        }
+        Warning::Silent(span) => format!("no answer for {} s; connecting again", span.as_secs()),
+        Warning::TooMany(lost) => {
+            format!("too many tasks: {} ends were dropped, {} new tasks are not reported", lost.dropped, lost.refused)
+        }
+    };
+    (Tone::Fault, text)
 }
 
 /// Something that a link has to say.

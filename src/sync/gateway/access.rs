@@ -45,8 +45,8 @@ pub enum AccessError {
 pub enum Caller {
     /// The agent of this node, and of no other.
     Node(String),
-    /// Somebody who may read everything and write nothing.
-    Reader,
+    /// Somebody who may read everything and write nothing, by the name of their share.
+    Reader(String),
 }
 
 /// All tokens.
@@ -56,6 +56,19 @@ pub struct Access {
 }
 
 impl Caller {
+    /// Who has a token that reads. What is remembered of it has white space, which no name of a node has.
+    fn reader(digest: &[u8; 32]) -> Self {
+        Self::Reader(digest[..8].iter().fold("* ".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+    }
+
+    /// The name that a share of the gateway's time goes by: each node and each token has one.
+    #[must_use]
+    pub fn share(&self) -> &str {
+        match self {
+            Self::Node(name) | Self::Reader(name) => name,
+        }
+    }
+
     /// Whether it may write in the name of a node.
     ///
     /// # Errors
@@ -66,7 +79,7 @@ impl Caller {
             Self::Node(own) => {
                 Err(Refusal::new(Code::Forbidden, format!("node `{own}` does not speak for node `{node_id}`")))
             }
-            Self::Reader => Err(Refusal::new(Code::Forbidden, "a reader's token writes nothing")),
+            Self::Reader(_) => Err(Refusal::new(Code::Forbidden, "a reader's token writes nothing")),
         }
     }
 
@@ -76,7 +89,7 @@ impl Caller {
     /// When it is a node and this is not its own.
     pub fn reads(&self, node_id: Option<&str>) -> Result<(), Refusal> {
         match self {
-            Self::Reader => Ok(()),
+            Self::Reader(_) => Ok(()),
             Self::Node(own) if node_id == Some(own) => Ok(()),
             Self::Node(own) => {
                 let message =
@@ -114,8 +127,9 @@ impl Access {
             if token.len() < SHORTEST_TOKEN {
                 return Err((number, "the token is shorter than 16 characters"));
             }
-            let caller = if name == "*" { Caller::Reader } else { Caller::Node(name.to_owned()) };
-            if tokens.insert(digest(token), caller).is_some() {
+            let digest = digest(token);
+            let caller = if name == "*" { Caller::reader(&digest) } else { Caller::Node(name.to_owned()) };
+            if tokens.insert(digest, caller).is_some() {
                 return Err((number, "the same token stands in another line"));
             }
         }

@@ -1,4 +1,4 @@
-//! The body of an answer: whole, or a stream of changes.
+//! The body of an answer: whole, or a stream of changes; its request is being answered as long as it is there.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::idle::Busy;
 use super::watch::Changes;
 
 /// A body.
@@ -15,6 +16,37 @@ pub enum Answer {
     Whole(Full<Bytes>),
     /// Changes as they come.
     Changes(Box<Changes>),
+}
+
+/// A body that tells when it was sent.
+pub struct Held {
+    body: Answer,
+    _busy: Busy,
+}
+
+impl Held {
+    /// This body is the answer to that request.
+    #[must_use]
+    pub const fn new(body: Answer, busy: Busy) -> Self {
+        Self { body, _busy: busy }
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl Answer {

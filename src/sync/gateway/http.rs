@@ -19,7 +19,9 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::body::Answer;
-use super::machine::Counts;
+use super::machine::{Counts, View};
+use super::position::{self, Position};
+use super::rate::Kind;
 use super::refusal::{Code, Refusal};
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
@@ -35,6 +37,9 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Items of a page, unless another number is asked for, and at most.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1_000;
+
+/// The share of all who show no token; no node has such a name.
+const ANYBODY: &str = "* anybody";
 
 /// The type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -99,7 +104,7 @@ impl Context {
             Route::Healthz => Ok(json_answer(StatusCode::OK, &json!({ "status": "ok" }))),
             Route::Readyz => self.ready(),
             Route::Openapi => Ok(text_answer("application/json", super::OPENAPI)),
-            Route::Metrics => Ok(text_answer(OPENMETRICS, self.service.metrics())),
+            Route::Metrics => self.metrics(&request),
             route => {
                 let caller = self.caller(&request)?;
                 match route {
@@ -118,6 +123,14 @@ impl Context {
         let header = request.headers().get(header::AUTHORIZATION);
         let header = header.map(|value| value.to_str().map_err(|_| unreadable())).transpose()?;
         self.service.access().caller(header, self.certified.as_ref())
+    }
+
+    /// Counts and no names, so that nobody has to know a token; whoever shows one has a share of their own.
+    fn metrics(&self, request: &Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+        let is_somebody = request.headers().contains_key(header::AUTHORIZATION) || self.certified.is_some();
+        let caller = is_somebody.then(|| self.caller(request)).transpose()?;
+        self.service.allow(caller.as_ref().map_or(ANYBODY, Caller::share), Kind::Read, 1)?;
+        Ok(text_answer(OPENMETRICS, self.service.metrics()))
     }
 
     fn ready(&self) -> Result<Response<Answer>, Refusal> {
@@ -155,7 +168,7 @@ impl Context {
             Route::Leave => {
                 let leave: Leave = parse(&body)?;
                 caller.speaks_for(&leave.node_id)?;
-                self.service.allow(&leave.node_id, 1)?;
+                self.service.allow(&leave.node_id, Kind::Report, 1)?;
                 let (left, place) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
                 left?;
                 self.service.settled(place).await?;
@@ -165,7 +178,7 @@ impl Context {
                 let received = now();
                 let heartbeat: Heartbeat = parse(&body)?;
                 caller.speaks_for(&heartbeat.node_id)?;
-                self.service.allow(&heartbeat.node_id, 1)?;
+                self.service.allow(&heartbeat.node_id, Kind::Heartbeat, 1)?;
                 let pulse = self.service.heartbeat(received, &heartbeat)?;
                 self.service.counters.heartbeat_bytes(body.len());
                 Ok(json_answer(StatusCode::OK, &pulse))
@@ -175,7 +188,7 @@ impl Context {
 
     async fn report(&self, caller: &Caller, report: StatusReport) -> Result<Receipt, Refusal> {
         caller.speaks_for(&report.node_id)?;
-        self.service.allow(&report.node_id, 1)?;
+        self.service.allow(&report.node_id, Kind::Report, 1)?;
         let (receipt, place) = self.service.decide(|machine, now| machine.report(now, report))?;
         let receipt = receipt?;
         self.service.settled(Place { revision: receipt.revision, ..place }).await?;
@@ -202,6 +215,7 @@ impl Context {
     ) -> Result<Response<Answer>, Refusal> {
         let query = Query::of(query)?;
         let service = &self.service;
+        service.allow(caller.share(), Kind::Read, query.limit.div_ceil(PAGE) as u64)?;
         let missing = |what: &str, id: &str| Refusal::new(Code::NotFound, format!("there is no {what} `{id}`"));
         let (answer, place) = match route {
             Route::Task(id) => {
@@ -220,13 +234,13 @@ impl Context {
                     machine.tasks(query.after.as_deref(), query.limit, query.node.as_deref())
                 };
                 let (tasks, place) = service.read(|machine, _| list(machine));
-                (json_answer(StatusCode::OK, &tasks), place)
+                (self.page(&tasks), place)
             }
             Route::Nodes => {
                 caller.reads(None)?;
                 let (nodes, place) =
                     service.read(|machine, now| machine.nodes(now, query.after.as_deref(), query.limit));
-                (json_answer(StatusCode::OK, &nodes), place)
+                (self.page(&nodes), place)
             }
             Route::Watch => {
                 caller.reads(None)?;
@@ -242,10 +256,17 @@ impl Context {
         Ok(answer)
     }
 
-    /// From a revision on, or from now on.
-    fn watch(&self, from: Option<u64>) -> Response<Answer> {
-        let after = from.unwrap_or_else(|| self.service.durable().borrow().revision);
-        let mut answer = Response::new(Answer::Changes(Box::new(Changes::after(&self.service, after))));
+    /// A part of a list, with the position that it rests on.
+    fn page<T: Serialize>(&self, view: &View<T>) -> Response<Answer> {
+        let position = position::text(&self.service.lineage, view.revision);
+        json_answer(StatusCode::OK, &Page { view, position })
+    }
+
+    /// From a position on, or from now on.
+    fn watch(&self, from: Option<Position>) -> Response<Answer> {
+        let newest = || Position { lineage: None, revision: self.service.durable().borrow().revision };
+        let changes = Changes::after(&self.service, &from.unwrap_or_else(newest));
+        let mut answer = Response::new(Answer::Changes(Box::new(changes)));
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -292,10 +313,19 @@ impl Route {
     }
 }
 
+/// A part of a list as it is sent.
+#[derive(Serialize)]
+struct Page<'a, T> {
+    #[serde(flatten)]
+    view: &'a View<T>,
+    /// From where a subscriber goes on.
+    position: String,
+}
+
 /// What stands after the question mark.
 struct Query {
     after: Option<String>,
-    from: Option<u64>,
+    from: Option<Position>,
     limit: usize,
     node: Option<String>,
 }
@@ -311,22 +341,24 @@ impl Query {
         if limit == 0 || limit > LONGEST_PAGE as u64 {
             return Err(wrong("limit", "1 to 1000"));
         }
-        Ok(Self { after: word("after"), from: number("from")?, limit: limit as usize, node: word("node") })
+        let from = word("from").map(|from| from.parse().map_err(|_| wrong("from", "a revision, or LINEAGE-REVISION")));
+        Ok(Self { after: word("after"), from: from.transpose()?, limit: limit as usize, node: word("node") })
     }
 }
 
 /// Where a subscriber that lost its connection goes on, by the rules of Server-Sent Events.
-fn last_event_id(request: &Request<Incoming>) -> Result<Option<u64>, Refusal> {
+fn last_event_id(request: &Request<Incoming>) -> Result<Option<Position>, Refusal> {
     let Some(header) = request.headers().get("last-event-id") else { return Ok(None) };
-    let revision = header.to_str().ok().and_then(|text| text.parse().ok());
-    let wrong = || Refusal::new(Code::InvalidReport, "`Last-Event-ID` is not a revision");
-    revision.map(Some).ok_or_else(wrong)
+    let position = header.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || Refusal::new(Code::InvalidReport, "`Last-Event-ID` is not a revision, or LINEAGE-REVISION");
+    position.map(Some).ok_or_else(wrong)
 }
 
 fn view(lineage: &str, revision: u64, counts: &Counts) -> serde_json::Value {
     let tasks: serde_json::Map<_, _> = counts.tasks.iter().map(|(of, n)| (of.name().to_owned(), json!(n))).collect();
     let nodes: serde_json::Map<_, _> = counts.nodes.iter().map(|(of, n)| (of.name().to_owned(), json!(n))).collect();
-    json!({ "lineage": lineage, "revision": revision, "task_count": tasks, "node_count": nodes })
+    let position = position::text(lineage, revision);
+    json!({ "lineage": lineage, "revision": revision, "position": position, "task_count": tasks, "node_count": nodes })
 }
 
 async fn read_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {

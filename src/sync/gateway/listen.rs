@@ -12,14 +12,19 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::access::certified;
+use super::body::Held;
 use super::http::Context;
+use super::idle::Activity;
 use super::service::Service;
 use super::socket::Socket;
 use super::upgrade::{Agreed, Upgrade};
@@ -33,6 +38,9 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Pause after a failed accept: no file descriptors, most likely.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 
+/// An HTTP/2 connection on which nothing is asked is closed after this. One of HTTP/1.1 is after the time of a head.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// Requests of one HTTP/2 connection at a time.
 const MOST_STREAMS: u32 = 128;
 
@@ -42,6 +50,7 @@ pub type SharedConfig = Arc<RwLock<Arc<ServerConfig>>>;
 /// Accepts connections until the future is dropped; then all of them end.
 pub async fn listen(listener: TcpListener, config: SharedConfig, service: Arc<Service>, most: usize) {
     let mut connections = JoinSet::new();
+    let turn = Arc::new(Semaphore::new(1));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -54,7 +63,7 @@ pub async fn listen(listener: TcpListener, config: SharedConfig, service: Arc<Se
         // One above the limit is closed at once: an agent backs off and comes again.
         if connections.len() < most && set_up(&stream).is_ok() {
             let config = Arc::clone(&config.read().unwrap_or_else(PoisonError::into_inner));
-            connections.spawn(connection(stream, config, Arc::clone(&service)));
+            connections.spawn(connection(stream, config, Arc::clone(&turn), Arc::clone(&service)));
         }
     }
 }
@@ -67,17 +76,29 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(UNACKNOWLEDGED).with_interval(HEAD_WITHIN).with_retries(2))
 }
 
-async fn connection(stream: TcpStream, config: Arc<ServerConfig>, service: Arc<Service>) {
+async fn connection(stream: TcpStream, config: Arc<ServerConfig>, turn: Arc<Semaphore>, service: Arc<Service>) {
     let _open = service.counters.connection();
-    let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
-    let Ok(Ok(stream)) = tokio::time::timeout(HEAD_WITHIN, handshake).await else {
+    let Some(stream) = Box::pin(handshake(stream, config, &turn)).await else {
         return service.counters.handshake_failed();
     };
+    drop(turn);
     let upgrade = Upgrade::default();
     Box::pin(requests(stream, upgrade.clone(), Arc::clone(&service))).await;
     if let Some(agreed) = upgrade.take() {
         Box::pin(agent(agreed, service)).await;
     }
+}
+
+/// Makes a connection secure. Keys are agreed on in turns, with everybody else's messages in between: many that come at once
+/// would keep those waiting who are there already, until their heartbeats seem to be missing. Who is silent has no turn.
+async fn handshake(stream: TcpStream, config: Arc<ServerConfig>, turn: &Semaphore) -> Option<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let hello = timeout(HEAD_WITHIN, Box::pin(hello)).await.ok()?.ok()?;
+    let ours = turn.acquire().await.ok()?;
+    let rest = Box::pin(hello.into_stream(config));
+    yield_now().await;
+    drop(ours);
+    timeout(HEAD_WITHIN, rest).await.ok()?.ok()
 }
 
 /// Serves requests until the connection ends or becomes a WebSocket. How it ended concerns the client alone.
@@ -87,15 +108,24 @@ async fn requests(stream: TlsStream<TcpStream>, upgrade: Upgrade, service: Arc<S
     let certified = certificate.and_then(|certificate| certified(certificate));
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
     let context = Context { service, certified, upgrade };
+    let activity = Activity::default();
+    let begins = activity.clone();
     let answer = service_fn(move |request| {
-        let context = context.clone();
-        async move { Ok::<_, std::convert::Infallible>(context.answer(request).await) }
+        let (context, busy) = (context.clone(), begins.begin());
+        async move { Ok::<_, std::convert::Infallible>(context.answer(request).await.map(|body| Held::new(body, busy))) }
     });
     let stream = TokioIo::new(stream);
     if speaks_http2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
         server.timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS).keep_alive_interval(UNACKNOWLEDGED);
-        let _ = server.serve_connection(stream, answer).await;
+        let mut connection = std::pin::pin!(server.serve_connection(stream, answer));
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = activity.idle(IDLE) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(HEAD_WITHIN, connection).await;
+            }
+        }
     } else {
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);

@@ -4,14 +4,18 @@
 //! revision. Nothing that an input led to may be told to anybody before its revision is durable; the shell sees to that. So
 //! what is decided here may run ahead of the store, and is forgotten with [`Machine::restore`] if the store refuses.
 
+mod expiry;
 mod judge;
 mod node;
 mod offset;
 mod read;
+mod retention;
 mod room;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -23,13 +27,16 @@ pub use read::{Counts, NodeView, TaskView, View};
 use super::refusal::Code;
 use crate::detect::{Detector, DetectorSpec};
 use crate::model::Stamp;
-use crate::sync::message::{FullState, Heartbeat, Leave, Outcome, Receipt, StatusReport};
+use crate::sync::message::{Heartbeat, Leave, Outcome, Receipt, StatusReport};
 pub use crate::sync::moment::Moment;
-use crate::sync::record::{Change, NodeRecord, NodeState, Status, TaskRecord};
+use crate::sync::record::{Change, NodeRecord, NodeState, TaskRecord};
 use crate::sync::store::Snapshot;
+use expiry::Expiry;
 use judge::{Judgement, judge};
 use node::{Node, is_near};
+use retention::is_over;
 use room::{Room, weight_of};
+use tally::Tally;
 
 /// Most bytes of the history: a subscriber that is further behind reads the view anew.
 const HISTORY_BYTES: usize = 128 << 20;
@@ -46,6 +53,8 @@ pub struct Settings {
     pub retain_completed: Duration,
     /// How long a node that has left is kept.
     pub retain_left: Duration,
+    /// How long a node that is unreachable is kept.
+    pub retain_unreachable: Duration,
     /// Most tasks.
     pub most_tasks: usize,
     /// Most nodes.
@@ -65,14 +74,15 @@ pub struct Machine {
     history: VecDeque<Change>,
     history_bytes: usize,
     room: Room,
+    tally: Tally,
     /// How many of them were handed out to be written.
     handed_out: u64,
     /// The planned look at each node that is watched.
     looks: BTreeSet<(Stamp, String)>,
-    /// Tasks that are over, by the revision that said so, and since when.
-    over_tasks: BTreeMap<u64, (Stamp, String)>,
-    /// Nodes that have left, likewise.
-    left_nodes: BTreeMap<u64, (Stamp, String)>,
+    /// Tasks that are over.
+    over_tasks: Expiry,
+    /// Nodes that have left or are unreachable.
+    absent_nodes: Expiry,
 }
 
 impl Machine {
@@ -87,10 +97,11 @@ impl Machine {
             history: VecDeque::new(),
             history_bytes: 0,
             room: Room::default(),
+            tally: Tally::default(),
             handed_out: 0,
             looks: BTreeSet::new(),
-            over_tasks: BTreeMap::new(),
-            left_nodes: BTreeMap::new(),
+            over_tasks: Expiry::default(),
+            absent_nodes: Expiry::default(),
         };
         machine.restore(snapshot, now);
         machine
@@ -104,12 +115,11 @@ impl Machine {
         self.history = snapshot.history.into();
         self.history_bytes = self.history.iter().map(weight_of).sum();
         self.trim_history();
-        self.room = Room::default();
+        (self.room, self.tally) = (Room::default(), Tally::default());
+        (self.over_tasks, self.absent_nodes) = (Expiry::default(), Expiry::default());
         self.tasks.clear();
         self.nodes.clear();
         self.looks.clear();
-        self.over_tasks.clear();
-        self.left_nodes.clear();
         for record in snapshot.nodes {
             self.restore_node(record, now);
         }
@@ -118,6 +128,7 @@ impl Machine {
             node.replace(None, &record);
             self.remember_end(now, &record);
             self.room.take(&record);
+            self.tally.take(&record);
             self.tasks.insert(record.task_id.clone(), record);
         }
         for (id, count) in connections {
@@ -128,15 +139,11 @@ impl Machine {
     fn restore_node(&mut self, record: NodeRecord, now: Moment) {
         let id = record.node_id.clone();
         let mut node = Node::new(record.epoch);
-        match record.state {
-            NodeState::Alive | NodeState::Suspect => {
-                node.watch(&self.settings.detector, now.at, Duration::from_millis(record.interval_ms));
-            }
-            NodeState::Left => {
-                self.left_nodes.insert(record.revision, (now.at, id.clone()));
-            }
-            NodeState::Unreachable => {}
+        if !record.state.is_silent() {
+            node.watch(&self.settings.detector, now.at, Duration::from_millis(record.interval_ms));
         }
+        self.remember_absence(now, &record);
+        self.tally.node(&id, None, Some(record.state));
         node.record = Some(record);
         self.nodes.insert(id.clone(), node);
         self.plan(&id);
@@ -164,8 +171,10 @@ impl Machine {
         let known = self.tasks.get(&report.task_id);
         report.epoch.map_or(Ok(()), |epoch| self.check_epoch(&report.node_id, epoch))?;
         known.map_or(Ok(()), |known| self.check_owner(known, &report.node_id))?;
-        self.room.check(known, &report, self.settings.most_tasks)?;
+        self.room.check(known, &report, self.tally.count_of(&report.node_id), self.settings.most_tasks)?;
         let known_place = known.map(|known| (known.revision, known.version));
+        let known_epoch = known.filter(|known| known.node_id == report.node_id).map(|known| known.epoch);
+        let known_epoch = known_epoch.filter(|known| report.epoch.is_some_and(|epoch| epoch < *known));
         let (outcome, (revision, version)) = match (judge(known, &report), known_place) {
             (Judgement::Store { epoch, version }, _) => {
                 (Outcome::Stored, (self.store_task(now, report, epoch, version), version))
@@ -181,33 +190,7 @@ impl Machine {
                 return Err(Refusal::new(Code::VersionConflict, message));
             }
         };
-        Ok(Receipt { outcome, revision, version })
-    }
-
-    /// Takes everything that a node knows; what it no longer knows is unknown from now on.
-    ///
-    /// # Errors
-    /// When an agent that started later speaks for the node, or it means nothing.
-    pub fn state(&mut self, now: Moment, state: FullState) -> Result<Vec<Result<Receipt, Refusal>>, Refusal> {
-        validate::state(&state)?;
-        self.enter(&state.node_id, state.epoch)?;
-        let told: BTreeSet<String> = state.tasks.iter().map(|task| task.task_id.clone()).collect();
-        let (node_id, epoch, version) = (state.node_id, state.epoch, state.version);
-        let answers = state.tasks.into_iter().map(|task| self.report(now, task.report(&node_id, epoch))).collect();
-        for task_id in self.nodes.get(&node_id).map_or_else(Vec::new, |node| node.vanished(&told)) {
-            let Some(known) = self.tasks.get(&task_id).filter(|known| known.status != Status::Unknown) else {
-                continue;
-            };
-            let version = version.max(known.version + 1);
-            let (status, timestamp, payload) = (Status::Unknown, now.wall, None);
-            self.write_task(now, TaskRecord { status, epoch, version, timestamp, payload, ..known.clone() });
-        }
-        // From here on both sides agree on what the checksum covers: what the agent has told.
-        let own = told.iter().filter_map(|id| self.tasks.get(id)).filter(|record| record.node_id == node_id);
-        if let Some(node) = self.nodes.get_mut(&node_id) {
-            node.agree_on(own);
-        }
-        Ok(answers)
+        Ok(Receipt { outcome, revision, version, known_epoch })
     }
 
     /// Takes a heartbeat; true if the agent should send everything, because what we know is not what it says.
@@ -292,9 +275,7 @@ impl Machine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Stamp> {
         let look = self.looks.first().map(|(at, _)| *at);
-        let task = self.over_tasks.first_key_value().map(|(_, (since, _))| *since + self.settings.retain_completed);
-        let node = self.left_nodes.first_key_value().map(|(_, (since, _))| *since + self.settings.retain_left);
-        [look, task, node].into_iter().flatten().min()
+        [look, self.over_tasks.next(), self.absent_nodes.next()].into_iter().flatten().min()
     }
 
     /// A look at one node: is its deadline past?
@@ -380,36 +361,33 @@ impl Machine {
                 version,
                 timestamp: report.timestamp,
                 payload: report.payload,
+                over_at: None,
                 revision: 0,
             },
         )
     }
 
     fn write_task(&mut self, now: Moment, record: TaskRecord) -> u64 {
-        let record = TaskRecord { revision: self.revision + 1, ..record };
+        let over_at = is_over(record.status).then_some(now.wall);
+        let record = TaskRecord { over_at, revision: self.revision + 1, ..record };
         let old = self.tasks.insert(record.task_id.clone(), record.clone());
         self.room.take(&record);
         if let Some(old) = &old {
             self.room.leave(old);
+            self.tally.leave(old);
             if old.node_id != record.node_id
                 && let Some(node) = self.nodes.get_mut(&old.node_id)
             {
                 node.drop_task(old);
             }
-            self.over_tasks.remove(&old.revision);
+            self.over_tasks.remove(old.revision);
         }
+        self.tally.take(&record);
         let own = old.filter(|old| old.node_id == record.node_id);
         let node = self.nodes.entry(record.node_id.clone()).or_insert_with(|| Node::new(0));
         node.replace(own.as_ref(), &record);
         self.remember_end(now, &record);
         self.write(Change::Task(record))
-    }
-
-    /// A task that is over, or of which nobody knows any more, is kept for a while only.
-    fn remember_end(&mut self, now: Moment, record: &TaskRecord) {
-        if record.status.is_final() || record.status == Status::Unknown {
-            self.over_tasks.insert(record.revision, (now.at, record.task_id.clone()));
-        }
     }
 
     fn write_node(&mut self, now: Moment, id: &str, state: NodeState) {
@@ -427,12 +405,10 @@ impl Machine {
             changed_at: now.wall,
             revision: self.revision + 1,
         };
-        if let Some(old) = node.record.replace(record.clone()) {
-            self.left_nodes.remove(&old.revision);
-        }
-        if state == NodeState::Left {
-            self.left_nodes.insert(record.revision, (now.at, id.to_owned()));
-        }
+        let old = node.record.replace(record.clone());
+        old.iter().for_each(|old| self.absent_nodes.remove(old.revision));
+        self.tally.node(id, old.map(|old| old.state), Some(state));
+        self.remember_absence(now, &record);
         self.write(Change::Node(record));
     }
 
@@ -453,42 +429,4 @@ impl Machine {
             self.history_bytes -= self.history.pop_front().as_ref().map_or(0, weight_of);
         }
     }
-
-    /// Forgets tasks that were over and nodes that had left for long enough. By our own clock and since our start: that of
-    /// a node may be wrong, and what is kept too long does no harm.
-    fn forget(&mut self, now: Moment, most: u64) {
-        while self.revision < most
-            && let Some(id) = due(&mut self.over_tasks, now.at, self.settings.retain_completed)
-        {
-            self.forget_task(id);
-        }
-        while self.revision < most
-            && let Some(id) = due(&mut self.left_nodes, now.at, self.settings.retain_left)
-        {
-            // A node with an open connection is about to speak again.
-            if self.nodes.get(&id).is_none_or(|node| node.connections == 0) {
-                let of_node = self.tasks.values().filter(|task| task.node_id == id && !task.status.is_final());
-                let open: Vec<String> = of_node.map(|task| task.task_id.clone()).collect();
-                open.into_iter().for_each(|task_id| self.forget_task(task_id));
-                self.nodes.remove(&id);
-                self.write(Change::NodeForgotten { node_id: id, revision: self.revision + 1 });
-            }
-        }
-    }
-
-    fn forget_task(&mut self, task_id: String) {
-        let Some(task) = self.tasks.remove(&task_id) else { return };
-        self.room.leave(&task);
-        self.over_tasks.remove(&task.revision);
-        if let Some(node) = self.nodes.get_mut(&task.node_id) {
-            node.drop_task(&task);
-        }
-        self.write(Change::TaskForgotten { task_id, revision: self.revision + 1 });
-    }
-}
-
-/// Takes the first of what has been over for so long.
-fn due(over: &mut BTreeMap<u64, (Stamp, String)>, now: Stamp, kept: Duration) -> Option<String> {
-    let entry = over.first_entry().filter(|entry| now >= entry.get().0 + kept)?;
-    Some(entry.remove().1)
 }

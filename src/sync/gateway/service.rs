@@ -4,7 +4,6 @@
 //! and the answer waits for [`Service::settled`]. If the store fails, the machine is set back to what is durable, and until
 //! the store has been opened again everything is answered with `store_unavailable`.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::access::{Access, Caller};
 use super::counters::Counters;
 use super::machine::{Machine, Moment, Settings};
-use super::rate::Bucket;
+use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
 use crate::model::Stamp;
 use crate::sync::message::{Answer, FullState, Heartbeat, Pulse, StatusReport};
@@ -73,7 +72,7 @@ pub struct Service {
     voice: Voice,
     durable: watch::Sender<Durable>,
     access: RwLock<Arc<Access>>,
-    buckets: Mutex<HashMap<String, Bucket>>,
+    shares: Mutex<Shares>,
     /// The moment of the next poll, as the timer has it.
     planned: AtomicU64,
     replan: Notify,
@@ -81,8 +80,6 @@ pub struct Service {
     pub counters: Counters,
     /// Names the row of revisions.
     pub lineage: String,
-    /// Most messages of one node a second.
-    pub node_rate: u32,
 }
 
 /// Where an answer rests: it may be told once this is durable.
@@ -117,12 +114,11 @@ impl Service {
             voice,
             durable,
             access: RwLock::new(Arc::new(access)),
-            buckets: Mutex::new(HashMap::new()),
+            shares: Mutex::new(Shares::new(node_rate)),
             planned: AtomicU64::new(u64::MAX),
             replan: Notify::new(),
             counters: Counters::default(),
             lineage,
-            node_rate,
         });
         service.attach(store)?;
         Ok(service)
@@ -194,7 +190,7 @@ impl Service {
     /// When none of them can be taken.
     pub fn reports(&self, caller: &Caller, reports: Vec<StatusReport>) -> Result<(Vec<Answer>, Place), Refusal> {
         if let Caller::Node(own) = caller {
-            self.allow(own, reports.len().max(1) as u64)?;
+            self.allow(own, Kind::Report, reports.len().max(1) as u64)?;
         }
         let mut newest = 0;
         let take = |machine: &mut Machine, now: Moment| -> Vec<Answer> {
@@ -215,27 +211,26 @@ impl Service {
     /// # Errors
     /// When the machine refuses it as a whole.
     pub fn state(&self, state: FullState) -> Result<(u64, Vec<Answer>, Place), Refusal> {
-        self.allow(&state.node_id, state.tasks.len().max(1) as u64)?;
+        self.allow(&state.node_id, Kind::Report, state.tasks.len().max(1) as u64)?;
         let id = state.id;
         let (answers, place) = self.decide(|machine, now| machine.state(now, state))?;
         Ok((id, answers?.into_iter().map(|answer| self.told(answer)).collect(), place))
     }
 
-    /// Whether a node may send so many messages now.
+    /// Whether somebody may send or ask so much now.
     ///
     /// # Errors
-    /// When it has sent its share.
-    pub fn allow(&self, node_id: &str, messages: u64) -> Result<(), Refusal> {
-        let now = clock::now();
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = match buckets.get_mut(node_id) {
-            Some(bucket) => bucket,
-            None => buckets.entry(node_id.to_owned()).or_insert_with(|| Bucket::new(self.node_rate, now)),
-        };
-        if bucket.take(now, messages) {
+    /// When they have had their share.
+    pub fn allow(&self, share: &str, kind: Kind, messages: u64) -> Result<(), Refusal> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.take(clock::now(), share, kind, messages) {
             return Ok(());
         }
-        let message = format!("node `{node_id}` sends more than {} messages a second", self.node_rate);
+        let message = match kind {
+            Kind::Heartbeat => format!("node `{share}` sends more than {} heartbeats a second", shares.per_s()),
+            Kind::Report => format!("node `{share}` sends more than {} messages a second", shares.per_s()),
+            Kind::Read => format!("more than {} requests or pages a second with one token", shares.per_s()),
+        };
         Err(Refusal::new(Code::RateLimited, message))
     }
 

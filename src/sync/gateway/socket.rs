@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Utf8Bytes};
 
 use super::access::Caller;
 use super::http::{LONGEST_BODY, parse};
+use super::rate::Kind;
 use super::refusal::{Code, Refusal};
 use super::service::{Durable, Place, Service, now};
 use crate::sync::message::{self, Answers, FromAgent, FromGateway};
@@ -167,7 +168,7 @@ impl<'a> Socket<'a> {
         match frame {
             FromAgent::Heartbeat(heartbeat) => {
                 self.caller.speaks_for(&heartbeat.node_id)?;
-                self.service.allow(&self.node_id, 1)?;
+                self.service.allow(&self.node_id, Kind::Heartbeat, 1)?;
                 let pulse = self.service.heartbeat(received, &heartbeat)?;
                 self.epoch = Some(heartbeat.epoch);
                 Ok(Then::Send(FromGateway::Pulse(pulse)))
@@ -188,7 +189,7 @@ impl<'a> Socket<'a> {
             }
             FromAgent::Leave(leave) => {
                 self.caller.speaks_for(&leave.node_id)?;
-                self.service.allow(&self.node_id, 1)?;
+                self.service.allow(&self.node_id, Kind::Report, 1)?;
                 let (left, _) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
                 left.map(|()| Then::Close(None))
             }

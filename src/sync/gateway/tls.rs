@@ -2,9 +2,9 @@
 //!
 //! Separate because vendor types of rustls and rcgen stay here.
 
-use std::fs::OpenOptions;
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
 
-use crate::sync::store::make_folder;
+use crate::sync::store::{beside, make_folder, publish};
 
 type Made = rcgen::CertifiedKey<rcgen::KeyPair>;
 
@@ -47,6 +47,14 @@ pub enum TlsError {
     /// Certificate and key do not fit, or are of a kind that is not spoken.
     #[error("the certificate and its key cannot be used")]
     Config(#[source] rustls::Error),
+    /// Agents trust the certificate that is there, and nobody can show it.
+    #[error("{} is there, and its key {} is not", certificate.display(), key.display())]
+    Keyless {
+        /// The certificate.
+        certificate: PathBuf,
+        /// Where its key was.
+        key: PathBuf,
+    },
     /// The one that was made cannot be kept.
     #[error("cannot write {}", path.display())]
     Write {
@@ -78,6 +86,21 @@ pub struct Identity {
     pub config: Arc<ServerConfig>,
     /// SHA-256 of the certificate, as browsers and `openssl x509 -fingerprint` write it.
     pub fingerprint: String,
+    /// One that was made and is kept nowhere else: it stays the same as long as the process lives.
+    made: Option<Arc<Pair>>,
+}
+
+impl TlsError {
+    /// What to do next.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Keyless { .. } => Some(
+                "bring the key back; or remove the certificate, and a new pair is made that agents have to trust anew",
+            ),
+            _ => None,
+        }
+    }
 }
 
 impl Identity {
@@ -86,10 +109,28 @@ impl Identity {
     /// # Errors
     /// When a file cannot be used.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        Self::load_after(files, None)
+    }
+
+    /// Reads the files once more.
+    ///
+    /// # Errors
+    /// When a file cannot be used.
+    pub fn reload(&self, files: &TlsFiles) -> Result<Self, TlsError> {
+        Self::load_after(files, self.made.clone())
+    }
+
+    fn load_after(files: &TlsFiles, made: Option<Arc<Pair>>) -> Result<Self, TlsError> {
+        let (mut kept_here, before) = (None, made);
         let (chain, key) = match (&files.own, &files.kept_in) {
             (Some((chain, key)), _) => (read_chain(chain)?, read_key(key)?),
             (None, Some(folder)) => kept(folder)?,
-            (None, None) => read(&make()?)?,
+            (None, None) => {
+                let pair = before.map_or_else(|| make().map(|made| Arc::new(read(&made))), Ok)?;
+                let copy = (pair.0.clone(), pair.1.clone_key());
+                kept_here = Some(pair);
+                copy
+            }
         };
         let fingerprint = chain.first().map_or_else(String::new, |first| fingerprint(first));
         let versions = ServerConfig::builder();
@@ -99,7 +140,7 @@ impl Identity {
         };
         let mut config = verified.with_single_cert(chain, key).map_err(TlsError::Config)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), fingerprint })
+        Ok(Self { config: Arc::new(config), fingerprint, made: kept_here })
     }
 }
 
@@ -130,35 +171,81 @@ type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 /// The certificate that is kept in a folder; one is made first if there is none.
 fn kept(folder: &Path) -> Result<Pair, TlsError> {
     let (chain, key) = (folder.join(OWN_CERTIFICATE), folder.join(OWN_KEY));
-    if !chain.exists() || !key.exists() {
-        let made = make()?;
-        let wrote = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::Write { path, source }
-        };
-        make_folder(folder).map_err(wrote(folder))?;
-        // The key first: a certificate without one would be taken for a pair.
-        write_private(&key, made.signing_key.serialize_pem().as_bytes()).map_err(wrote(&key))?;
-        std::fs::write(&chain, made.cert.pem()).map_err(wrote(&chain))?;
+    match (chain.exists(), key.exists()) {
+        (true, true) => {}
+        (true, false) => return Err(TlsError::Keyless { certificate: chain, key }),
+        (false, has_key) => write_pair(folder, (&chain, &key), has_key)?,
     }
     Ok((read_chain(&chain)?, read_key(&key)?))
+}
+
+/// Makes a pair and writes it. Each file appears whole, the certificate last, so that a key alone is what remains of an
+/// attempt that was cut short: nobody has seen its certificate, and it is replaced.
+fn write_pair(folder: &Path, (chain, key): (&Path, &Path), has_key: bool) -> Result<(), TlsError> {
+    let made = make()?;
+    let wrote = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Write { path, source }
+    };
+    make_folder(folder).map_err(wrote(folder))?;
+    if has_key {
+        fs::remove_file(key).map_err(wrote(key))?;
+    }
+    write(key, &made.signing_key.serialize_pem(), 0o600).map_err(wrote(key))?;
+    write(chain, &made.cert.pem(), 0o644).map_err(wrote(chain))
 }
 
 fn make() -> Result<Made, TlsError> {
     rcgen::generate_simple_self_signed(OWN_NAMES.map(str::to_owned)).map_err(TlsError::Make)
 }
 
-fn read(made: &Made) -> Result<Pair, TlsError> {
+fn read(made: &Made) -> Pair {
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    Ok((vec![made.cert.der().clone()], key))
+    (vec![made.cert.der().clone()], key)
 }
 
-/// A file that nobody else may read.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = beside(path)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    publish(file, path)
 }
 
 fn fingerprint(certificate: &[u8]) -> String {
     let bytes: Vec<String> = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(kept_in: Option<&Path>) -> TlsFiles {
+        TlsFiles { kept_in: kept_in.map(Path::to_owned), ..TlsFiles::default() }
+    }
+
+    #[test]
+    fn a_pair_that_was_cut_short_is_made_anew_and_a_certificate_without_its_key_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(Some(folder.path()));
+        let (chain, key) = (folder.path().join(OWN_CERTIFICATE), folder.path().join(OWN_KEY));
+        fs::write(&key, "half a k").unwrap();
+        let first = Identity::load(&files).unwrap().fingerprint;
+        assert_eq!(Identity::load(&files).unwrap().fingerprint, first);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&key), mode(&chain)), (0o600, 0o644));
+        fs::remove_file(&key).unwrap();
+        let before = fs::read(&chain).unwrap();
+        let error = Identity::load(&files).unwrap_err();
+        assert!(matches!(&error, TlsError::Keyless { .. }) && error.hint().is_some(), "{error}");
+        assert_eq!(fs::read(&chain).unwrap(), before);
+    }
+
+    #[test]
+    fn a_certificate_that_is_kept_nowhere_outlives_a_reload() {
+        let first = Identity::load(&files(None)).unwrap();
+        assert_eq!(first.reload(&files(None)).unwrap().fingerprint, first.fingerprint);
+        assert_ne!(Identity::load(&files(None)).unwrap().fingerprint, first.fingerprint);
+    }
 }

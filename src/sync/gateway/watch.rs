@@ -2,7 +2,8 @@
 //!
 //! A subscriber holds nothing but its position: each time its connection has room, the changes after it are read from the
 //! history that all share. One that is slow falls behind and delays nobody; one whose connection takes
-//! nothing for 30 s is cut off by the kernel, and resumes after what it got. Who comes back too late is told of the gap.
+//! nothing for 30 s is cut off by the kernel, and resumes after what it got. Who comes back too late, or from another row of
+//! revisions, is told of the gap.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use hyper::body::{Body, Frame};
 use serde_json::json;
 
 use super::counters::Present;
+use super::position::{self, Position};
 use super::service::Service;
 use crate::sync::record::Change;
 
@@ -23,7 +25,7 @@ const MOST_AT_ONCE: usize = 256;
 /// A comment is sent after so long without a change, so that both ends see that the connection lives.
 const QUIET: Duration = Duration::from_secs(15);
 
-type Next = Pin<Box<dyn Future<Output = (Option<Bytes>, Position)> + Send>>;
+type Next = Pin<Box<dyn Future<Output = (Option<Bytes>, Progress)> + Send>>;
 
 /// A stream of changes, as the body of an answer.
 pub struct Changes {
@@ -34,17 +36,20 @@ pub struct Changes {
 
 /// How far a subscriber is.
 #[derive(Clone, Copy)]
-struct Position {
+struct Progress {
     /// The last revision that it was told of.
     after: u64,
+    /// That revision is one of another row, and says nothing here.
+    is_foreign: bool,
     has_ended: bool,
 }
 
 impl Changes {
-    /// All changes after a revision, and those to come.
-    pub fn after(service: &Arc<Service>, after: u64) -> Self {
-        let position = Position { after, has_ended: false };
-        let next: Next = Box::pin(tell(Arc::clone(service), position));
+    /// All changes after a position, and those to come.
+    pub fn after(service: &Arc<Service>, from: &Position) -> Self {
+        let is_foreign = from.is_foreign(&service.lineage);
+        let progress = Progress { after: from.revision, is_foreign, has_ended: false };
+        let next: Next = Box::pin(tell(Arc::clone(service), progress));
         Self { service: Arc::clone(service), next: Some(next), _present: service.counters.watcher() }
     }
 }
@@ -58,42 +63,43 @@ impl Body for Changes {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Some(next) = self.next.as_mut() else { return Poll::Ready(None) };
-        let Poll::Ready((piece, position)) = next.as_mut().poll(context) else { return Poll::Pending };
-        self.next = match position.has_ended {
+        let Poll::Ready((piece, progress)) = next.as_mut().poll(context) else { return Poll::Pending };
+        self.next = match progress.has_ended {
             true => None,
-            false => Some(Box::pin(tell(Arc::clone(&self.service), position))),
+            false => Some(Box::pin(tell(Arc::clone(&self.service), progress))),
         };
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 
 /// The next piece of the stream, when there is one.
-async fn tell(service: Arc<Service>, position: Position) -> (Option<Bytes>, Position) {
+async fn tell(service: Arc<Service>, progress: Progress) -> (Option<Bytes>, Progress) {
     let mut durable = service.durable();
-    let after = position.after;
+    let after = progress.after;
     let newest = *durable.borrow_and_update();
-    if newest.revision < after {
-        // Nobody is told of more than is durable, so this is a position in another store, or one that was made up.
-        return (Some(gap(after, newest.revision + 1)), Position { after: newest.revision, ..position });
+    // Nobody is told of more than is durable, so one beyond it is a position in another row, or one that was made up.
+    if progress.is_foreign || newest.revision < after {
+        let piece = gap(&service.lineage, after, newest.revision + 1);
+        return (Some(piece), Progress { after: newest.revision, is_foreign: false, ..progress });
     }
     let is_news = durable.wait_for(|durable| durable.revision != after);
     let known = match tokio::time::timeout(QUIET, is_news).await {
         Ok(Ok(known)) => *known,
-        Ok(Err(_)) => return (None, Position { has_ended: true, ..position }),
-        Err(_) => return (Some(Bytes::from_static(b": quiet\n\n")), position),
+        Ok(Err(_)) => return (None, Progress { has_ended: true, ..progress }),
+        Err(_) => return (Some(Bytes::from_static(b": quiet\n\n")), progress),
     };
     let (changes, _) = service.read(|machine, _| machine.changes(after, known.revision, MOST_AT_ONCE));
     match changes {
         Ok(changes) => {
             let last = changes.last().map_or(after, Change::revision);
-            let text: String = changes.iter().map(event).collect();
-            (Some(text.into()), Position { after: last, ..position })
+            let text: String = changes.iter().map(|change| event(&service.lineage, change)).collect();
+            (Some(text.into()), Progress { after: last, ..progress })
         }
-        Err(first) => (Some(gap(after, first)), Position { after: first - 1, ..position }),
+        Err(first) => (Some(gap(&service.lineage, after, first)), Progress { after: first - 1, ..progress }),
     }
 }
 
-fn event(change: &Change) -> String {
+fn event(lineage: &str, change: &Change) -> String {
     let (name, data) = match change {
         Change::Task(task) => ("task", serde_json::to_string(task)),
         Change::Node(node) => ("node", serde_json::to_string(node)),
@@ -105,11 +111,15 @@ fn event(change: &Change) -> String {
         }
     };
     // Invariant: plain records of text and numbers always have a JSON text.
-    format!("id: {}\nevent: {name}\ndata: {}\n\n", change.revision(), data.unwrap_or_default())
+    let id = position::text(lineage, change.revision());
+    format!("id: {id}\nevent: {name}\ndata: {}\n\n", data.unwrap_or_default())
 }
 
-/// Word of changes that are no longer kept.
-fn gap(after: u64, first: u64) -> Bytes {
-    let data = json!({ "after": after, "first": first, "hint": "read /v1/view, then go on from its revision" });
-    format!("event: gap\ndata: {data}\n\n").into()
+/// Word of changes that are no longer kept, or were made in another row. It has the position before the first change that
+/// follows, so that it is not told twice.
+fn gap(lineage: &str, after: u64, first: u64) -> Bytes {
+    let id = position::text(lineage, first - 1);
+    let hint = "read /v1/view and the lists, then go on from their `position`";
+    let data = json!({ "after": after, "first": first, "position": id, "hint": hint });
+    format!("id: {id}\nevent: gap\ndata: {data}\n\n").into()
 }

@@ -117,11 +117,11 @@ impl Committer {
     }
 
     fn send(&self, work: Work) -> Result<(), Refusal> {
-        match self.queue.as_ref().map(|queue| queue.try_send(work)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => Err(Refusal::Full),
-            Some(Err(TrySendError::Disconnected(_))) | None => Err(Refusal::Stopped),
-        }
+        let Some(queue) = &self.queue else { return Err(Refusal::Stopped) };
+        queue.try_send(work).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Full,
+            TrySendError::Disconnected(_) => Refusal::Stopped,
+        })
     }
 
     fn end(&mut self) -> Option<Box<dyn MetadataStore>> {

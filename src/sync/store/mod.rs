@@ -12,7 +12,7 @@ pub mod memory;
 mod place;
 
 pub use error::StoreError;
-pub use place::make_folder;
+pub use place::{beside, make_folder, publish};
 
 use super::record::{Change, NodeRecord, TaskRecord};
 use crate::sys::clock;

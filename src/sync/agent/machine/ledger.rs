@@ -4,6 +4,7 @@
 //! over is kept until the gateway has it, and then forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::model::WallTime;
 use crate::sync::checksum::StateSum;
@@ -15,7 +16,7 @@ use crate::sync::record::Status;
 const MOST_IN_BATCH: usize = 500;
 
 /// Most bytes of one frame: half of what a gateway reads, because a task takes more than its name and payload.
-const MOST_BYTES: usize = 512 * 1024;
+pub const MOST_BYTES: usize = 512 * 1024;
 
 /// What a task takes in a frame beside its name and payload, at most: keys, numbers and a time.
 const BYTES_PER_TASK: usize = 256;
@@ -53,13 +54,28 @@ impl Sent {
     }
 }
 
+/// A part of the whole state.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// It begins behind this name; `None` in the first.
+    pub after: Option<String>,
+    /// It ends with this one; `None` in the last.
+    pub until: Option<String>,
+    /// Everything that is known between them.
+    pub tasks: Vec<TaskState>,
+    /// The highest version of all, and the checksum of the part.
+    pub digest: Digest,
+    /// What is to be answered.
+    pub sent: Sent,
+}
+
 /// What the answers to a frame ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// The gateway could not take some now.
     pub is_busy: bool,
-    /// It knows a record of a later epoch than ours.
-    pub is_outdated: bool,
+    /// It knows a record of this epoch, which is later than ours or not less.
+    pub later_epoch: Option<u64>,
     /// It will never take this one, and why.
     pub refused: Option<(String, String)>,
 }
@@ -75,6 +91,7 @@ pub struct Ledger {
     /// Of what the gateway has taken.
     sum: StateSum,
     most: usize,
+    most_bytes: usize,
     lost: Lost,
 }
 
@@ -92,10 +109,10 @@ struct Task {
 }
 
 impl Ledger {
-    /// No tasks yet, and so many at most.
-    pub fn new(most: usize) -> Self {
+    /// No tasks yet, so many at most, and so many bytes of them in a frame.
+    pub fn new(most: usize, most_bytes: usize) -> Self {
         let (tasks, unsent, lost) = (BTreeMap::new(), BTreeSet::new(), Lost::default());
-        Self { tasks, unsent, version: 0, sum: StateSum::zero(), most, lost }
+        Self { tasks, unsent, version: 0, sum: StateSum::zero(), most, most_bytes, lost }
     }
 
     /// Whether something waits to be sent.
@@ -162,7 +179,7 @@ impl Ledger {
         {
             let Some(task) = self.tasks.get(id) else { break };
             bytes += size(id, task);
-            if bytes > MOST_BYTES && !reports.is_empty() {
+            if bytes > self.most_bytes && !reports.is_empty() {
                 break;
             }
             sent.0.push((id.clone(), task.version, task.status));
@@ -180,43 +197,51 @@ impl Ledger {
         (reports, sent)
     }
 
-    /// Takes everything to be sent as one whole state; `None` if it does not fit into a frame. Tasks that vanished are not in
-    /// it: that alone makes them unknown.
-    pub fn take_state(&mut self) -> Option<(Vec<TaskState>, Digest, Sent)> {
-        let told = self.tasks.iter().filter(|(_, task)| !task.is_gone);
-        if told.map(|(id, task)| size(id, task)).sum::<usize>() > MOST_BYTES {
-            return None;
+    /// Takes what is to be sent as the part of the whole state behind a name: as much as a frame holds, and everything that is
+    /// known up to there. Tasks that vanished are not in it: that alone makes them unknown.
+    pub fn take_state(&mut self, after: Option<String>) -> Part {
+        if after.is_none() {
+            // Both sides will agree on what this state tells, and on nothing else.
+            self.sum = StateSum::zero();
+            self.tasks.values_mut().for_each(|task| task.agreed = None);
         }
-        let gone: Vec<String> = self.tasks.iter().filter(|(_, task)| task.is_gone).map(|(id, _)| id.clone()).collect();
-        gone.iter().for_each(|id| self.forget(id));
-        self.unsent.clear();
-        // From here on both sides agree on what this state tells, and on nothing else.
-        self.sum = StateSum::zero();
-        let (mut sent, mut sum) = (Sent::default(), StateSum::zero());
-        let mut states = Vec::with_capacity(self.tasks.len());
-        for (id, task) in &mut self.tasks {
-            task.agreed = None;
-            sum.add(id, task.status, task.version);
-            sent.0.push((id.clone(), task.version, task.status));
-            states.push(TaskState {
-                task_id: id.clone(),
-                status: task.status,
-                version: task.version,
-                timestamp: task.timestamp,
-                payload: task.payload.clone(),
-            });
+        let (told, until) = self.next_span(after.as_deref());
+        let mut part = Part { after, until, tasks: Vec::new(), digest: self.digest(), sent: Sent::default() };
+        let mut sum = StateSum::zero();
+        for (id, task) in told {
+            self.unsent.remove(&(task.version, id.clone()));
+            if task.is_gone {
+                self.forget(&id);
+                continue;
+            }
+            sum.add(&id, task.status, task.version);
+            part.sent.0.push((id.clone(), task.version, task.status));
+            let Task { status, version, timestamp, payload, .. } = task;
+            part.tasks.push(TaskState { task_id: id, status, version, timestamp, payload });
         }
-        Some((states, Digest { version: self.version, checksum: sum.to_string() }, sent))
+        part.digest.checksum = sum.to_string();
+        part
+    }
+
+    /// The tasks behind a name that fit into a frame, and the last name of them, unless these are all.
+    fn next_span(&self, after: Option<&str>) -> (Vec<(String, Task)>, Option<String>) {
+        let (mut told, mut bytes) = (Vec::new(), 0);
+        let span = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        for (id, task) in self.tasks.range::<str, _>(span) {
+            let more = bytes + if task.is_gone { 0 } else { size(id, task) };
+            if more > self.most_bytes && bytes > 0 {
+                let until = told.last().map(|(id, _): &(String, Task)| id.clone());
+                return (told, until);
+            }
+            bytes = more;
+            told.push((id.clone(), task.clone()));
+        }
+        (told, None)
     }
 
     /// What the gateway should know, if it has answered everything.
     pub fn digest(&self) -> Digest {
         Digest { version: self.version, checksum: self.sum.to_string() }
-    }
-
-    /// Everything is to be sent once more.
-    pub fn unsend_all(&mut self) {
-        self.unsent = self.tasks.iter().map(|(id, task)| (task.version, id.clone())).collect();
     }
 
     /// What was sent is to be sent once more, unless something newer is.
@@ -238,7 +263,7 @@ impl Ledger {
         for ((id, version, status), answer) in sent.0.into_iter().zip(answers) {
             match answer {
                 Answer::Receipt(receipt) => {
-                    verdict.is_outdated |= self.take_receipt(&id, (version, status), &receipt);
+                    self.take_receipt(&id, (version, status), &receipt, &mut verdict);
                 }
                 Answer::Refused(body) => self.take_refusal(&id, version, body.error, &mut verdict),
             }
@@ -246,8 +271,8 @@ impl Ledger {
         Some(verdict)
     }
 
-    /// A report was looked at; true if the gateway knows a record of a later epoch.
-    fn take_receipt(&mut self, id: &str, (version, status): (u64, Status), receipt: &Receipt) -> bool {
+    /// A report was looked at.
+    fn take_receipt(&mut self, id: &str, (version, status): (u64, Status), receipt: &Receipt, verdict: &mut Verdict) {
         if receipt.outcome != Outcome::Stale {
             self.agree(id, Some((status, version)));
             match self.tasks.get(id) {
@@ -256,7 +281,12 @@ impl Ledger {
                 Some(task) if task.version == version && task.is_gone => drop(self.tasks.remove(id)),
                 _ => {}
             }
-            return false;
+            return;
+        }
+        verdict.later_epoch = verdict.later_epoch.max(receipt.known_epoch);
+        if receipt.known_epoch.is_some() {
+            // Everything is told anew under a later epoch, whatever the versions are.
+            return;
         }
         self.version = self.version.max(receipt.version);
         match self.tasks.get(id) {
@@ -264,12 +294,15 @@ impl Ledger {
                 let task = task.clone();
                 self.put(id.to_owned(), task);
             }
+            // Ours is higher and of no older epoch: the record is another node's, which ended the task after our part of it.
             Some(task) if task.version == version => {
-                self.unsent.insert((version, id.to_owned()));
+                verdict.refused = Some((id.to_owned(), "another node has ended it since".to_owned()));
+                if task.status.is_final() {
+                    self.forget(id);
+                }
             }
             _ => {}
         }
-        version > receipt.version
     }
 
     fn take_refusal(&mut self, id: &str, version: u64, error: crate::sync::message::ErrorText, verdict: &mut Verdict) {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub backoff: Bounds,
     /// Tasks that it keeps at most.
     pub most_tasks: usize,
+    /// Bytes of tasks in one frame, about and at most.
+    pub most_frame_bytes: usize,
     /// Sources whose first word is waited for before the gateway is told everything.
     pub sources: usize,
 }
@@ -82,6 +84,10 @@ pub enum Warning {
         /// Why.
         message: String,
     },
+    /// It knows an agent of this node that began later than our clock says it is: ours goes on behind that one.
+    EpochAhead(u64),
+    /// It knows one that nobody can begin after.
+    LastEpoch(u64),
     /// It does not answer.
     Silent(Duration),
     /// There are more tasks than are kept.

@@ -4,7 +4,7 @@ mod world;
 
 use super::*;
 use crate::detect::Bounds;
-use crate::sync::message::{Answer, ErrorBody, Outcome, Receipt};
+use crate::sync::message::{Answer, ErrorBody, FromAgent, Outcome, Receipt};
 use crate::sync::record::Status::{self, Completed, Failed, Running, Unknown};
 use world::{START_MS, World, batch, beat, moment, refusal, said, seen, settings, state, stored};
 
@@ -164,7 +164,7 @@ fn a_task_of_another_node_is_left_out_of_the_checksum() {
 #[test]
 fn stale_and_conflicting_reports_are_sent_again_under_a_higher_version() {
     let (mut world, actions) = World::connected(settings(), vec![seen("a", Running), seen("b", Running)]);
-    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 41 });
+    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 41, known_epoch: None });
     let conflict = Answer::Refused(ErrorBody { error: refusal("version_conflict", None) });
     let again = world.answer(state(&actions).id, vec![stale, conflict]);
     assert_eq!(said(batch(&again)), [("a", Running, 42), ("b", Running, 43)]);
@@ -176,13 +176,42 @@ fn stale_and_conflicting_reports_are_sent_again_under_a_higher_version() {
 fn a_record_of_a_later_epoch_raises_ours() {
     let (mut world, actions) = World::connected(settings(), vec![seen("a", Running)]);
     let before = world.machine.epoch();
-    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 0 });
+    // In one step, however far ahead it is: counting up to it would never end.
+    let known_epoch = Some(before + 1_000_000_000_000);
+    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 0, known_epoch });
     let told = world.answer(state(&actions).id, vec![stale]);
     assert_eq!(beat(&told).epoch, world.machine.epoch());
-    assert!(world.machine.epoch() > before);
+    assert_eq!(world.machine.epoch(), before + 1_000_000_000_001);
+    assert!(told.contains(&Action::Warn(Warning::EpochAhead(world.machine.epoch()))), "{told:?}");
     assert_eq!(world.after(199), []);
     let later = world.after(1);
     assert_eq!(state(&later).epoch, world.machine.epoch());
+}
+
+#[test]
+fn an_epoch_that_nobody_can_begin_after_is_told_and_not_tried_again_and_again() {
+    let (mut world, actions) = World::connected(settings(), vec![seen("a", Running)]);
+    let (before, known_epoch) = (world.machine.epoch(), Some(HIGHEST_NUMBER));
+    let stale = Answer::Receipt(Receipt { outcome: Outcome::Stale, revision: 9, version: 0, known_epoch });
+    let told = world.answer(state(&actions).id, vec![stale]);
+    assert_eq!(told, [Action::Warn(Warning::LastEpoch(HIGHEST_NUMBER))]);
+    assert_eq!(world.machine.epoch(), before);
+    let sent: usize = (0..90).map(|_| world.after(100).len()).sum();
+    assert_eq!(sent, 9, "heartbeats and nothing else");
+    let (mut refused, _) = World::connected(settings(), vec![]);
+    let told = refused.error("old_epoch", known_epoch);
+    assert_eq!(told, [Action::Warn(Warning::LastEpoch(HIGHEST_NUMBER)), Action::Close]);
+}
+
+#[test]
+fn an_end_that_another_node_told_later_is_told_and_left_alone() {
+    let mut world = World::settled(vec![seen("a", Running)]);
+    world.change("a", Completed);
+    let id = batch(&world.after(5)).id;
+    let stale = Receipt { outcome: Outcome::Stale, revision: 9, version: 1, known_epoch: None };
+    let told = world.answer(id, vec![Answer::Receipt(stale)]);
+    assert!(matches!(&told[..], [Action::Warn(Warning::TaskRefused { task_id, .. })] if task_id == "a"), "{told:?}");
+    assert!(world.machine.is_settled() && world.machine.tasks() == 0);
 }
 
 #[test]
@@ -309,6 +338,21 @@ fn a_goodbye_takes_what_is_new_along() {
 }
 
 #[test]
+fn a_goodbye_takes_all_that_is_new_along_and_not_only_what_fits_into_one_frame() {
+    let (mut world, actions) = World::connected(Settings { most_tasks: 2_000, ..settings() }, vec![]);
+    world.accept(&actions);
+    let all = (0..1_201).map(|n| seen(&format!("task-{n}"), Running)).collect();
+    world.input(Input::Observed(0, all));
+    let actions = world.input(Input::Leave);
+    let sizes = |action: &Action| match action {
+        Action::Send(FromAgent::Reports(batch)) => batch.reports.len(),
+        _ => 0,
+    };
+    assert_eq!(actions.iter().map(sizes).collect::<Vec<_>>(), [500, 500, 201, 0]);
+    assert!(matches!(actions.last(), Some(Action::Send(FromAgent::Leave(_)))));
+}
+
+#[test]
 fn a_goodbye_that_nobody_takes_is_given_up() {
     let mut world = World::settled(vec![]);
     world.input(Input::Leave);
@@ -336,15 +380,46 @@ fn too_many_tasks_drop_the_oldest_end_first_and_then_refuse() {
 }
 
 #[test]
-fn a_state_beyond_one_frame_goes_in_batches() {
+fn a_state_beyond_one_frame_goes_in_parts_that_leave_no_name_out() {
     let tasks = (0..5_000).map(|n| seen(&format!("task-{n}"), Running)).collect();
     let (mut world, mut actions) = World::connected(Settings { most_tasks: 10_000, ..settings() }, tasks);
-    let mut told = 0;
+    let (mut told, mut behind, mut parts) = (0, None, 0);
     while !world.machine.is_settled() {
-        told += batch(&actions).reports.len();
+        let part = state(&actions).clone();
+        assert_eq!(part.after, behind, "each begins where the one before ended");
+        assert!(part.tasks.iter().all(|task| part.after.as_ref().is_none_or(|after| task.task_id > *after)));
+        (told, behind, parts) = (told + part.tasks.len(), part.until.clone(), parts + 1);
+        if parts == 2 {
+            // Refused for now: this part comes again, and not all of them.
+            assert!(world.error("rate_limited", None).iter().any(|action| matches!(action, Action::Warn(_))));
+            let again = world.after(200);
+            assert_eq!(state(&again).tasks, part.tasks);
+            actions = again;
+        }
         actions = world.accept(&actions);
     }
-    assert_eq!(told, 5_000);
+    assert!((told, behind) == (5_000, None) && parts > 2, "{told} in {parts}");
+    let mut sum = crate::sync::checksum::StateSum::zero();
+    (0..5_000).for_each(|n| sum.add(&format!("task-{n}"), Running, n + 1));
+    assert_eq!(beat(&world.after(1_000)).digest.as_ref().unwrap().checksum, sum.to_string());
+}
+
+#[test]
+fn what_changes_between_two_parts_is_told_once_whichever_side_of_the_seam_it_is_on() {
+    let tasks = ["a", "b", "c"].map(|id| seen(id, Running)).to_vec();
+    let small = Settings { most_frame_bytes: 1, ..settings() };
+    let (mut world, actions) = World::connected(small, tasks);
+    assert_eq!((state(&actions).after.as_deref(), state(&actions).until.as_deref()), (None, Some("a")));
+    world.change("a", Completed);
+    world.change("c", Failed);
+    world.input(Input::Vanished("b".to_owned()));
+    let second = world.accept(&actions);
+    assert_eq!(state(&second).tasks.iter().map(|task| task.task_id.as_str()).collect::<Vec<_>>(), ["c"]);
+    assert_eq!((state(&second).after.as_deref(), state(&second).until.as_deref()), (Some("a"), None));
+    let last = world.accept(&second);
+    assert_eq!(said(batch(&last)), [("a", Completed, 4)]);
+    world.accept(&last);
+    assert!(world.machine.is_settled() && world.machine.tasks() == 0);
 }
 
 #[test]

@@ -70,7 +70,17 @@ mod tests {
     fn known(epoch: u64, version: u64) -> TaskRecord {
         let timestamp = WallTime::from_unix_nanos(0);
         let (task_id, node_id) = ("t".to_owned(), "n".to_owned());
-        TaskRecord { task_id, node_id, status: Running, epoch, version, timestamp, payload: None, revision: 1 }
+        TaskRecord {
+            task_id,
+            node_id,
+            status: Running,
+            epoch,
+            version,
+            timestamp,
+            payload: None,
+            over_at: None,
+            revision: 1,
+        }
     }
 
     fn report(epoch: Option<u64>, version: Option<u64>) -> StatusReport {

@@ -3,6 +3,7 @@
 //! Separate from the machine because everything here concerns one node and writes nothing.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::offset::ClockFilter;
@@ -125,16 +126,17 @@ impl Node {
         true
     }
 
-    /// The tasks that its agent no longer tells of.
-    pub fn vanished(&self, told: &BTreeSet<String>) -> Vec<String> {
-        self.tasks.difference(told).cloned().collect()
+    /// The tasks that its agent no longer tells of, after one name and up to another.
+    pub fn vanished(&self, (after, until): (Option<&str>, Option<&str>), told: &BTreeSet<String>) -> Vec<String> {
+        let span = (after.map_or(Bound::Unbounded, Bound::Excluded), until.map_or(Bound::Unbounded, Bound::Included));
+        self.tasks.range::<str, _>(span).filter(|id| !told.contains(*id)).cloned().collect()
     }
 
-    /// These are its tasks, and no others.
-    pub fn agree_on<'a>(&mut self, tasks: impl Iterator<Item = &'a TaskRecord>) {
-        self.tasks.clear();
-        self.sum = StateSum::default();
-        tasks.for_each(|task| self.replace(None, task));
+    /// This is one of its tasks, as its agent knows as well.
+    pub fn agree_on(&mut self, task: &TaskRecord) {
+        if !self.tasks.contains(&task.task_id) {
+            self.replace(None, task);
+        }
     }
 
     /// A task of it has this record instead of that one.

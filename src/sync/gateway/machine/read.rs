@@ -8,6 +8,7 @@ use std::ops::Bound;
 use serde::Serialize;
 
 use super::offset::Offset;
+use super::tally::shown;
 use super::{Machine, Moment};
 use crate::model::WallTime;
 use crate::sync::message::Usage;
@@ -98,8 +99,18 @@ impl Machine {
     /// Tasks after a name, of one node or of all.
     #[must_use]
     pub fn tasks(&self, after: Option<&str>, most: usize, node_id: Option<&str>) -> View<TaskView> {
-        let all = self.tasks.range::<str, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
-        let mut wanted = all.map(|(_, record)| record).filter(|task| node_id.is_none_or(|id| task.node_id == id));
+        match node_id {
+            Some(id) => {
+                self.task_page(self.tally.tasks_of(id, after).filter_map(|task_id| self.tasks.get(task_id)), most)
+            }
+            None => {
+                let span = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+                self.task_page(self.tasks.range::<str, _>(span).map(|(_, record)| record), most)
+            }
+        }
+    }
+
+    fn task_page<'a>(&self, mut wanted: impl Iterator<Item = &'a TaskRecord>, most: usize) -> View<TaskView> {
         let items: Vec<TaskView> = wanted.by_ref().take(most).map(|record| self.view_task(record)).collect();
         let next_after = wanted.next().and_then(|_| items.last().map(|task| task.task_id.clone()));
         View { items, next_after, revision: self.revision }
@@ -138,14 +149,7 @@ impl Machine {
     /// How many tasks of each status and nodes of each state there are.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let statuses = [Status::Pending, Status::Running, Status::Completed, Status::Failed, Status::Unknown];
-        let states = [NodeState::Alive, NodeState::Suspect, NodeState::Unreachable, NodeState::Left];
-        let shown: Vec<Status> = self.tasks.values().map(|record| self.shown(record)).collect();
-        let of_nodes = || self.nodes.values().filter_map(|node| node.record.as_ref());
-        Counts {
-            tasks: statuses.map(|status| (status, shown.iter().filter(|shown| **shown == status).count())).to_vec(),
-            nodes: states.map(|state| (state, of_nodes().filter(|record| record.state == state).count())).to_vec(),
-        }
+        self.tally.counts()
     }
 
     /// Up to so many changes after a revision and up to another.
@@ -179,7 +183,6 @@ impl Machine {
 
     fn shown(&self, record: &TaskRecord) -> Status {
         let node = self.nodes.get(&record.node_id).and_then(|node| node.record.as_ref());
-        let is_silent = node.is_some_and(|node| matches!(node.state, NodeState::Unreachable | NodeState::Left));
-        if is_silent && !record.status.is_final() { Status::Unknown } else { record.status }
+        shown(record.status, node.is_some_and(|node| node.state.is_silent()))
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Separate because it is the gateway's bound on its memory: whatever agents send, it keeps no more than this.
 
-use std::collections::HashMap;
-
 use crate::sync::gateway::refusal::{Code, Refusal};
 use crate::sync::message::StatusReport;
 use crate::sync::record::{Change, TaskRecord};
@@ -22,7 +20,6 @@ const MOST_BYTES: usize = 1 << 30;
 pub struct Room {
     count: usize,
     bytes: usize,
-    of_nodes: HashMap<String, usize>,
 }
 
 impl Room {
@@ -30,29 +27,27 @@ impl Room {
     pub fn take(&mut self, task: &TaskRecord) {
         self.count += 1;
         self.bytes += weight(task);
-        *self.of_nodes.entry(task.node_id.clone()).or_default() += 1;
     }
 
     /// A task is no longer kept.
     pub fn leave(&mut self, task: &TaskRecord) {
         self.count = self.count.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(weight(task));
-        if let Some(count) = self.of_nodes.get_mut(&task.node_id) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.of_nodes.remove(&task.node_id);
-            }
-        }
     }
 
-    /// Whether there is room for a report, which replaces what is known of its task.
+    /// Whether there is room for a report of a node that has so many tasks; it replaces what is known of its task.
     ///
     /// # Errors
     /// When it would take more, and as much is kept as may be.
-    pub fn check(&self, known: Option<&TaskRecord>, report: &StatusReport, most: usize) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        known: Option<&TaskRecord>,
+        report: &StatusReport,
+        of_node: usize,
+        most: usize,
+    ) -> Result<(), Refusal> {
         let is_new_to_node = known.is_none_or(|known| known.node_id != report.node_id);
         let grows = known.is_none_or(|known| known.payload.is_none() && report.payload.is_some());
-        let of_node = self.of_nodes.get(&report.node_id).copied().unwrap_or(0);
         let shortage = if known.is_none() && self.count >= most {
             format!("{} tasks are kept already", self.count)
         } else if is_new_to_node && of_node >= MOST_OF_NODE {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::model::WallTime;
 use crate::sync::checksum::StateSum;
-use crate::sync::message::{Digest, TaskState};
+use crate::sync::message::{Digest, FullState, TaskState};
+use crate::sync::record::Status;
 
 fn at(ms: u64) -> Moment {
     let nanos = 1_790_000_000_000_000_000 + i128::from(ms) * 1_000_000;
@@ -15,6 +16,7 @@ fn settings() -> Settings {
         detector: "missed:3/margin=200ms".parse().unwrap(),
         retain_completed: Duration::from_secs(86_400),
         retain_left: Duration::from_secs(86_400),
+        retain_unreachable: Duration::from_secs(10 * 86_400),
         most_tasks: 100,
         most_nodes: 10,
         history: 50,
@@ -58,7 +60,16 @@ fn state(node: &str, epoch: u64, tasks: &[(&str, Status, u64)]) -> FullState {
         })
         .collect();
     let version = tasks.iter().map(|task| task.version).max().unwrap_or(0);
-    FullState { id: 1, node_id: node.to_owned(), epoch, version, checksum: sum.to_string(), tasks }
+    FullState {
+        id: 1,
+        node_id: node.to_owned(),
+        epoch,
+        version,
+        checksum: sum.to_string(),
+        after: None,
+        until: None,
+        tasks,
+    }
 }
 
 fn state_of(machine: &Machine, node: &str) -> NodeState {
@@ -192,6 +203,45 @@ fn a_whole_state_ends_what_it_does_not_hold_and_both_sides_agree_afterwards() {
 }
 
 #[test]
+fn a_part_of_a_state_speaks_of_its_own_names_and_the_rest_may_never_come() {
+    let mut machine = machine();
+    let all = ["a", "b", "c", "d"].map(|id| (id, Status::Running, 1));
+    machine.state(at(0), state("n", 1, &all)).unwrap();
+    let part = |after: Option<&str>, until: Option<&str>, tasks: &[(&str, Status, u64)]| FullState {
+        after: after.map(str::to_owned),
+        until: until.map(str::to_owned),
+        ..state("n", 2, tasks)
+    };
+    let statuses = |machine: &Machine| ["a", "b", "c", "d"].map(|id| machine.task(id).unwrap().status);
+    let (running, unknown) = (Status::Running, Status::Unknown);
+    machine.state(at(1), part(None, Some("b"), &[("b", running, 1)])).unwrap();
+    assert_eq!(statuses(&machine), [unknown, running, running, running]);
+    machine.state(at(2), part(Some("b"), Some("c"), &[])).unwrap();
+    assert_eq!(statuses(&machine), [unknown, running, unknown, running]);
+    let told = machine.state(at(3), part(Some("c"), None, &[("d", running, 1), ("e", running, 2)])).unwrap();
+    assert!(told.iter().all(Result::is_ok));
+    let mut sum = StateSum::default();
+    [("b", 1), ("d", 1), ("e", 2)].into_iter().for_each(|(id, version)| sum.add(id, running, version));
+    let digest = Some(Digest { version: 2, checksum: sum.to_string() });
+    assert!(!machine.heartbeat(at(4), &Heartbeat { digest, ..beat("n", 2, 1) }).unwrap(), "both know the same");
+    let wrong = [part(Some("b"), Some("b"), &[]), part(Some("c"), Some("b"), &[]), part(Some(""), None, &[])];
+    let outside = [part(Some("b"), None, &[("b", running, 3)]), part(None, Some("b"), &[("c", running, 3)])];
+    for part in wrong.into_iter().chain(outside) {
+        assert_eq!(machine.state(at(5), part.clone()).unwrap_err().code, Code::InvalidReport, "{part:?}");
+    }
+}
+
+#[test]
+fn who_is_stale_because_of_its_epoch_is_told_which_one_is_known() {
+    let mut machine = machine();
+    machine.report(at(0), StatusReport { epoch: Some(9), ..report("n", "t", Status::Running, 1) }).unwrap();
+    let told = machine.report(at(1), report("n", "t", Status::Failed, 5)).unwrap();
+    assert_eq!((told.outcome, told.version, told.known_epoch), (Outcome::Stale, 1, Some(9)));
+    let older = StatusReport { epoch: Some(9), version: Some(0), ..report("n", "t", Status::Failed, 0) };
+    assert_eq!(machine.report(at(1), older).unwrap().known_epoch, None);
+}
+
+#[test]
 fn an_older_agent_is_told_of_the_later_one() {
     let mut machine = machine();
     machine.heartbeat(at(0), &beat("n", 7, 1)).unwrap();
@@ -236,6 +286,56 @@ fn who_left_is_not_lost_and_is_forgotten_after_its_time_as_tasks_are_that_are_ov
     machine.poll(at(day + 500));
     assert!(machine.node(at(0), "n").is_none() && machine.task("open").is_none());
     assert!(matches!(machine.history.back(), Some(Change::NodeForgotten { .. })));
+}
+
+#[test]
+fn a_node_that_nobody_hears_of_is_forgotten_after_its_longer_time() {
+    let mut machine = machine();
+    machine.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
+    machine.report(at(0), report("n", "open", Status::Running, 1)).unwrap();
+    machine.poll(at(3_200));
+    assert_eq!(state_of(&machine, "n"), NodeState::Unreachable);
+    let end = 3_200 + 10 * 86_400_000;
+    machine.poll(at(end - 1));
+    assert!(machine.node(at(0), "n").is_some() && machine.next_deadline() == Some(at(end).at));
+    machine.poll(at(end));
+    assert!(machine.node(at(0), "n").is_none() && machine.task("open").is_none());
+    assert_eq!(machine.next_deadline(), None);
+}
+
+#[test]
+fn a_node_that_left_and_whose_connection_stays_open_is_forgotten_once_it_is_closed() {
+    let mut machine = machine();
+    machine.connect("n").unwrap();
+    machine.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
+    machine.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
+    machine.poll(at(86_400_000));
+    assert_eq!(state_of(&machine, "n"), NodeState::Left);
+    machine.disconnect(at(86_400_001), "n");
+    machine.poll(at(86_400_000 + 60_000));
+    assert!(machine.node(at(0), "n").is_none());
+}
+
+#[test]
+fn a_restart_does_not_begin_the_time_anew_that_something_is_kept() {
+    let mut before = machine();
+    before.heartbeat(at(0), &beat("n", 1, 1)).unwrap();
+    before.report(at(0), report("n", "t", Status::Completed, 1)).unwrap();
+    before.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
+    let mut after = Machine::new(settings(), snapshot(&before), at(86_399_000));
+    after.poll(at(86_399_999));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
+    // A record of before the stamp was kept, or of a clock that was ahead, is kept from the restart on.
+    let mut old = snapshot(&before);
+    old.tasks.iter_mut().for_each(|task| task.over_at = None);
+    old.nodes.iter_mut().for_each(|node| node.changed_at = at(400 * 86_400_000).wall);
+    let mut after = Machine::new(settings(), old, at(86_400_000));
+    after.poll(at(2 * 86_400_000 - 1));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(2 * 86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
 }
 
 #[test]

@@ -4,13 +4,10 @@
 
 use crate::model::WallTime;
 use crate::sync::gateway::refusal::{Code, Refusal};
-use crate::sync::message::{FullState, Heartbeat, LONGEST_ID, Leave, MOST_REPORTS, StatusReport};
+use crate::sync::message::{FullState, HIGHEST_NUMBER, Heartbeat, LONGEST_ID, Leave, MOST_REPORTS, StatusReport};
 
 /// Longest payload in bytes: a status with some figures, not a log.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
-
-/// Highest epoch and version: integers that every reader of JSON keeps, with room for ever.
-const HIGHEST_NUMBER: u64 = (1 << 53) - 1;
 
 /// How far ahead of ours the clock of a node may be, and the first moment that is believed: 2000-01-01.
 const FURTHEST_AHEAD_S: i64 = 86_400;
@@ -39,9 +36,25 @@ pub fn state(state: &FullState) -> Result<(), Refusal> {
     id("node_id", &state.node_id)?;
     number("epoch", state.epoch)?;
     number("version", state.version)?;
+    span(state)?;
     match state.tasks.len() {
         0..=MOST_TASKS => Ok(()),
-        more => Err(invalid(format!("{more} tasks on one node, at most {MOST_TASKS} are kept"))),
+        more => Err(invalid(format!("{more} tasks in one state, at most {MOST_TASKS} are taken"))),
+    }
+}
+
+/// Checks the names between which a part of a state says everything.
+fn span(state: &FullState) -> Result<(), Refusal> {
+    let (after, until) = (state.after.as_deref(), state.until.as_deref());
+    after.map_or(Ok(()), |after| id("after", after))?;
+    until.map_or(Ok(()), |until| id("until", until))?;
+    if after.zip(until).is_some_and(|(after, until)| after >= until) {
+        return Err(invalid("`until` is not behind `after`".to_owned()));
+    }
+    let is_within = |id: &str| after.is_none_or(|after| id > after) && until.is_none_or(|until| id <= until);
+    match state.tasks.iter().find(|task| !is_within(&task.task_id)) {
+        Some(_) => Err(invalid("a task of the state is not behind `after` and up to `until`".to_owned())),
+        None => Ok(()),
     }
 }
 

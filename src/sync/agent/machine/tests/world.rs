@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use crate::model::WallTime;
-use crate::sync::message::{Answer, Outcome, Receipt, StatusReport};
+use crate::sync::message::{Answer, Batch, FromAgent, FullState, Heartbeat, Outcome, Receipt, StatusReport};
 use crate::sync::record::Status;
 
 pub const START_MS: u64 = 1_700_000_000_000;
@@ -24,6 +24,7 @@ pub fn settings() -> Settings {
         answer_within: Duration::from_secs(10),
         backoff: BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(30) },
         most_tasks: 10,
+        most_frame_bytes: MOST_BYTES,
         sources: 1,
     }
 }
@@ -42,7 +43,7 @@ pub fn refusal(code: &str, known_epoch: Option<u64>) -> ErrorText {
 }
 
 pub fn stored(version: u64) -> Answer {
-    Answer::Receipt(Receipt { outcome: Outcome::Stored, revision: 1, version })
+    Answer::Receipt(Receipt { outcome: Outcome::Stored, revision: 1, version, known_epoch: None })
 }
 
 impl World {

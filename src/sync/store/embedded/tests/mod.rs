@@ -52,6 +52,7 @@ fn change(revision: u64) -> Change {
         version: revision,
         timestamp: WallTime::from_unix_nanos(1_773_479_700_000_000_000),
         payload: Some(Payload::parse(&long).unwrap()),
+        over_at: None,
         revision,
     })
 }
