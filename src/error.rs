@@ -11,17 +11,35 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Measured and fine.
-    Fine = 0,
+    Fine,
     /// Measured and bad: a gate failed or a target was lost.
-    Bad = 1,
+    Bad,
     /// The arguments cannot be meant.
-    Usage = 2,
+    Usage,
     /// Could not measure, read or write.
-    Unable = 3,
+    Unable,
     /// Not enough valid data to say.
-    Inconclusive = 4,
+    Inconclusive,
     /// Stopped by the user; the partial run is written.
-    Interrupted = 130,
+    Interrupted,
+    /// The code of another program that was run in the user's name.
+    Passed(u8),
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Bad => 1,
+            Self::Usage => 2,
+            Self::Unable => 3,
+            Self::Inconclusive => 4,
+            Self::Interrupted => 130,
+            Self::Passed(code) => code,
+        }
+    }
 }
 
 /// A command that could not do its work.

@@ -13,7 +13,11 @@ mod completions;
 #[cfg(feature = "toolkit")]
 mod echo;
 #[cfg(feature = "toolkit")]
+mod emulate;
+#[cfg(feature = "toolkit")]
 mod gateway;
+#[cfg(feature = "toolkit")]
+mod kernel_link;
 #[cfg(feature = "toolkit")]
 mod load_args;
 #[cfg(feature = "toolkit")]
@@ -70,7 +74,7 @@ pub fn main() -> ExitCode {
         }),
         Err(error) => explain(&error),
     };
-    ExitCode::from(exit as u8)
+    ExitCode::from(exit.code())
 }
 
 fn run(command: Command) -> Result<Exit, Failure> {

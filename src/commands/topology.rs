@@ -1,10 +1,11 @@
-//! `offloadctl topology`: the link profiles, built in and of a file.
+//! `offloadctl topology`: the link profiles, built in and of a file, and links that behave so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::emulate;
 use crate::console;
 use crate::error::{Exit, Failure};
 use crate::model::LinkProfile;
@@ -18,6 +19,8 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub enum TopologyCommand {
     /// Show the link profiles
     List(ListArgs),
+    /// Be one emulated link between other programs, or run a command over one that the kernel emulates
+    Emulate(emulate::EmulateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -33,9 +36,15 @@ pub struct ListArgs {
 /// Runs one of them.
 ///
 /// # Errors
-/// When a file cannot be read or stdout not be written.
+/// When a file cannot be read, stdout not be written, or a link not be made.
 pub fn run(command: TopologyCommand) -> Result<Exit, Failure> {
-    let TopologyCommand::List(args) = command;
+    match command {
+        TopologyCommand::List(args) => list(&args),
+        TopologyCommand::Emulate(args) => emulate::run(&args),
+    }
+}
+
+fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let mut profiles: Vec<(String, String, LinkProfile)> = BUILT_IN
         .iter()
         .map(|profile| (profile.name.to_owned(), profile.description.to_owned(), profile.link()))
@@ -65,6 +74,40 @@ pub fn read_topology(path: &Path) -> Result<TopologyFile, Failure> {
     })
 }
 
+/// The profile of this name, of a file or built in.
+///
+/// # Errors
+/// When neither has it, or the file cannot be used.
+pub fn find_profile(name: &str, path: Option<&Path>) -> Result<LinkProfile, Failure> {
+    let file = path.map_or_else(|| Ok(TopologyFile::default()), read_topology)?;
+    file.profile(name).ok_or_else(|| unknown_profile(name, path))
+}
+
+/// What to say of a profile that nobody knows.
+#[must_use]
+pub fn unknown_profile(name: &str, file: Option<&Path>) -> Failure {
+    let place = file.map_or_else(String::new, |path| format!(" and not in `{}`", path.display()));
+    Failure::plain(Exit::Usage, format!("the link profile `{name}` is not built in{place}"))
+        .hint("`offloadctl topology list` shows the profiles")
+}
+
+/// What a link is like, in words.
+#[must_use]
+pub fn link_text(link: &LinkProfile) -> String {
+    let loss = if link.loss_ratio > 0.0 { format!(", loss {}", ratio_text(link.loss_ratio)) } else { String::new() };
+    format!(
+        "RTT mean {}, p95 {}, jitter {}{loss}, {}",
+        duration_text(link.rtt_mean_ns),
+        duration_text(link.rtt_p95_ns),
+        duration_text(link.jitter_ns),
+        bandwidth_text(link),
+    )
+}
+
+fn bandwidth_text(link: &LinkProfile) -> String {
+    link.bandwidth_bits_per_s.map_or_else(|| "unlimited".to_owned(), bandwidth)
+}
+
 fn json(profiles: &[(String, String, LinkProfile)]) -> Result<String, Failure> {
     let list: Vec<_> = profiles
         .iter()
@@ -82,7 +125,7 @@ fn table(profiles: &[(String, String, LinkProfile)]) -> String {
             duration_text(link.rtt_p95_ns),
             duration_text(link.jitter_ns),
             ratio_text(link.loss_ratio),
-            link.bandwidth_bits_per_s.map_or_else(|| "unlimited".to_owned(), bandwidth),
+            bandwidth_text(link),
             description.clone(),
         ]
     });

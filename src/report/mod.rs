@@ -29,7 +29,7 @@ use std::str::FromStr;
 
 pub use grid::plain_table;
 pub use json::{report_document, run_document};
-pub use unit::{duration as duration_text, ratio as ratio_text};
+pub use unit::{bytes as bytes_text, count as count_text, duration as duration_text, ratio as ratio_text};
 
 use crate::model::{GateReport, Run};
 

@@ -2,6 +2,7 @@
 //!
 //! The only folder that may hold `unsafe`, and the only one that asks what time it is.
 
+pub mod ability;
 pub mod cgroup;
 pub mod clock;
 pub mod datagram;
@@ -10,8 +11,11 @@ pub mod disk;
 pub mod exec;
 pub mod host;
 pub mod icmp;
+pub mod interface;
+pub mod namespace;
 pub mod notify;
 pub mod plugin;
+pub mod privilege;
 pub mod procfs;
 pub mod resolve;
 pub mod shutdown;

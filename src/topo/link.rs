@@ -24,12 +24,12 @@ const UNDER_WAY_LIMIT: usize = 65_536;
 pub struct Link {
     round_trips: RoundTrips,
     losses: Option<(ChaCha8Rng, Bernoulli)>,
-    bandwidth_bits_per_s: Option<u64>,
     /// Whether lost messages are sent again, as a stream does, or are gone.
     stream: bool,
     there: Direction,
     back: Direction,
     under_way: VecDeque<Exchange>,
+    under_way_limit: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +42,15 @@ struct Exchange {
 /// What one direction has promised so far.
 #[derive(Clone, Copy, Debug)]
 struct Direction {
-    busy_until: Stamp,
+    wire: Wire,
     last_release: Stamp,
+}
+
+/// What one direction can carry: every message occupies it for as long as its bits take.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire {
+    bits_per_s: Option<u64>,
+    busy_until: Stamp,
 }
 
 impl Link {
@@ -52,7 +59,8 @@ impl Link {
     /// # Errors
     /// When no delay process has the profile's figures.
     pub fn new(profile: &LinkProfile, stream: bool, seed: u64, number: u64) -> Result<Self, FitError> {
-        let idle = Direction { busy_until: Stamp::from_nanos(0), last_release: Stamp::from_nanos(0) };
+        let wire = Wire::new(profile.bandwidth_bits_per_s);
+        let idle = Direction { wire, last_release: Stamp::from_nanos(0) };
         let losses = Bernoulli::new(profile.loss_ratio).ok().filter(|_| profile.loss_ratio > 0.0).map(|bernoulli| {
             let mut generator = ChaCha8Rng::seed_from_u64(!seed);
             generator.set_stream(number);
@@ -61,21 +69,27 @@ impl Link {
         Ok(Self {
             round_trips: RoundTrips::fit(profile, seed, number)?,
             losses,
-            bandwidth_bits_per_s: profile.bandwidth_bits_per_s,
             stream,
             there: idle,
             back: idle,
             under_way: VecDeque::new(),
+            under_way_limit: UNDER_WAY_LIMIT,
         })
+    }
+
+    /// The same link that remembers fewer exchanges under way, where there are many links and not every message is answered.
+    #[must_use]
+    pub const fn remembering(mut self, exchanges: usize) -> Self {
+        self.under_way_limit = exchanges;
+        self
     }
 
     /// A message sets out at `now`: when it arrives at the far end, or `None` if it is lost.
     pub fn forward(&mut self, bytes: usize, now: Stamp) -> Option<Stamp> {
         let half_ns = self.round_trips.draw() / 2;
         let extra = self.lose()?;
-        let transmission = self.transmission(bytes);
-        let release = self.there.pass(now, transmission, Duration::from_nanos(half_ns + extra));
-        if self.under_way.len() == UNDER_WAY_LIMIT {
+        let release = self.there.pass(bytes, now, Duration::from_nanos(half_ns + extra));
+        if self.under_way.len() >= self.under_way_limit {
             self.under_way.pop_front();
         }
         self.under_way.push_back(Exchange { half_ns, applied_ns: release.nanos_since(now) });
@@ -93,8 +107,7 @@ impl Link {
         let exchange = self.under_way.pop_front();
         let exchange = exchange.unwrap_or_else(|| Exchange { half_ns: self.round_trips.draw() / 2, applied_ns: 0 });
         let extra = self.lose()?;
-        let transmission = self.transmission(bytes);
-        let release = self.back.pass(now, transmission, Duration::from_nanos(exchange.half_ns + extra));
+        let release = self.back.pass(bytes, now, Duration::from_nanos(exchange.half_ns + extra));
         Some((release, exchange.applied_ns + release.nanos_since(now)))
     }
 
@@ -107,20 +120,30 @@ impl Link {
             (true, false) => None,
         }
     }
-
-    fn transmission(&self, bytes: usize) -> Duration {
-        let bits = bytes as u64 * 8;
-        self.bandwidth_bits_per_s.map_or(Duration::ZERO, |bandwidth| {
-            Duration::from_nanos(bits.saturating_mul(1_000_000_000) / bandwidth.max(1))
-        })
-    }
 }
 
 impl Direction {
-    fn pass(&mut self, now: Stamp, transmission: Duration, delay: Duration) -> Stamp {
-        self.busy_until = self.busy_until.max(now) + transmission;
-        self.last_release = self.last_release.max(self.busy_until + delay);
+    fn pass(&mut self, bytes: usize, now: Stamp, delay: Duration) -> Stamp {
+        self.last_release = self.last_release.max(self.wire.carry(bytes, now) + delay);
         self.last_release
+    }
+}
+
+impl Wire {
+    /// An idle one; `None` carries everything at once.
+    #[must_use]
+    pub const fn new(bits_per_s: Option<u64>) -> Self {
+        Self { bits_per_s, busy_until: Stamp::from_nanos(0) }
+    }
+
+    /// A message is put on it at `now`, behind what is on it already: when its last bit is.
+    pub fn carry(&mut self, bytes: usize, now: Stamp) -> Stamp {
+        let bits = bytes as u64 * 8;
+        let transmission = self.bits_per_s.map_or(Duration::ZERO, |bits_per_s| {
+            Duration::from_nanos(bits.saturating_mul(1_000_000_000) / bits_per_s.max(1))
+        });
+        self.busy_until = self.busy_until.max(now) + transmission;
+        self.busy_until
     }
 }
 

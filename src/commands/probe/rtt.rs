@@ -1,6 +1,6 @@
 //! `offloadctl probe rtt`: arguments to spec, and the run around the measurement.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -8,7 +8,7 @@ use crate::commands::address_args::AddressArgs;
 use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::topology::read_topology;
+use crate::commands::topology::{read_topology, unknown_profile};
 use crate::commands::value::parse_share;
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
@@ -169,12 +169,6 @@ fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {
             Ok(Target { name: name.to_owned(), place })
         }
     }
-}
-
-fn unknown_profile(name: &str, file: Option<&Path>) -> Failure {
-    let place = file.map_or_else(String::new, |path| format!(" and not in `{}`", path.display()));
-    Failure::plain(Exit::Usage, format!("the link profile `{name}` is not built in{place}"))
-        .hint("`offloadctl topology list` shows the profiles")
 }
 
 impl From<ChannelArg> for Channel {

@@ -1,0 +1,232 @@
+//! `offloadctl topology emulate`: one emulated link between other programs, in user space or by the kernel.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::kernel_link;
+use super::measuring::on_event_loop;
+use super::topology::{find_profile, link_text};
+use super::value;
+use crate::console;
+use crate::echo::bind_pair;
+use crate::error::{Exit, Failure};
+use crate::model::{LinkProfile, Summary};
+use crate::report::{bytes_text, count_text, duration_text};
+use crate::sys::host::raise_file_limit;
+use crate::sys::resolve::lookup;
+use crate::sys::{clock, shutdown::Shutdown};
+use crate::topo::{Crossing, ProxyLimits, ProxySockets, ProxySpec, Tally, carry};
+
+const EXAMPLES: &str = "Examples:
+  A server that is 38.7 ms away, for any program:
+    offloadctl topology emulate cross-region --listen 127.0.0.1:7000 --to 127.0.0.1:6443
+    curl https://127.0.0.1:7000/healthz
+  Every packet of a command, by the kernel:
+    offloadctl topology emulate hybrid --kernel -- sh -c 'ping -c 5 $OFFLOADCTL_FAR'
+
+Without --kernel it delays what arrives on a connection, and datagrams. It cannot delay what the kernel
+answers itself: a TCP handshake with it is over at once, though it connects to the far end only when the
+first packet would have come there; the acknowledgements and window of either connection; ICMP. A profile's
+loss holds up a stream for 200 ms, as one retransmission does, and no congestion control hears of it.
+
+With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with netem on both
+ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both namespaces are gone when it
+ends. COMMAND finds in its environment:
+  OFFLOADCTL_FAR        IPv4 address of the far end (OFFLOADCTL_FAR_V6 for IPv6), with an `offloadctl echo` on 7777
+  OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`
+Its exit code is passed on. It needs root or `unshare --map-root-user`, a kernel with netem, and iproute2.";
+
+/// Lateness, as a share of the profile's mean round trip, above which the link is not to be trusted.
+const LATE_SHARE: f64 = 0.1;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EmulateArgs {
+    /// local-dc, cross-region, hybrid, or one of --topology
+    #[arg(value_name = "PROFILE")]
+    profile: String,
+    /// A file with link profiles of your own
+    #[arg(long, value_name = "FILE.toml")]
+    topology: Option<PathBuf>,
+    /// Take connections and datagrams here; port 0 takes a free one and says which
+    #[arg(long, value_name = "ADDRESS:PORT", required_unless_present = "kernel")]
+    listen: Option<SocketAddr>,
+    /// Carry them to here
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "kernel")]
+    to: Option<String>,
+    /// TCP alone
+    #[arg(long, conflicts_with = "udp")]
+    tcp: bool,
+    /// UDP alone
+    #[arg(long)]
+    udp: bool,
+    /// Seed of delays and losses, to repeat them; drawn and printed otherwise
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// End after so long [default: with Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = value::parse_positive)]
+    duration: Option<Duration>,
+    /// TCP connections, and likewise UDP peers, at a time; further ones are turned away
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
+    max_connections: u32,
+    /// A UDP peer that is silent for so long is forgotten
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = value::parse_positive)]
+    idle_timeout: Duration,
+    /// Emulate by the kernel's netem instead, in namespaces of its own, for COMMAND
+    #[arg(
+        long,
+        requires = "command",
+        conflicts_with_all = ["listen", "to", "tcp", "udp", "seed", "duration", "max_connections", "idle_timeout"]
+    )]
+    kernel: bool,
+    /// What to run over the link of the kernel
+    #[arg(last = true, value_name = "COMMAND", requires = "kernel")]
+    command: Vec<OsString>,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Emulates until the end of its duration, Ctrl-C or SIGTERM, or the end of the command.
+///
+/// # Errors
+/// When the profile is not known, an address cannot be used, or the kernel has no such link.
+pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
+    let profile = find_profile(&args.profile, args.topology.as_deref())?;
+    if args.kernel {
+        return kernel_link::run(&args.profile, &profile, &args.command, args.quiet);
+    }
+    let (Some(listen), Some(to)) = (args.listen, args.to.as_deref()) else {
+        return Err(Failure::plain(Exit::Usage, "`topology emulate` needs --listen and --to, or --kernel"));
+    };
+    raise_file_limit();
+    let sockets = args.sockets(listen).map_err(|error| {
+        Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
+            .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
+    })?;
+    on_event_loop(async |shutdown| args.emulate(&profile, sockets, to, shutdown).await)
+}
+
+impl EmulateArgs {
+    fn sockets(&self, listen: SocketAddr) -> std::io::Result<ProxySockets> {
+        Ok(match (self.tcp, self.udp) {
+            (true, _) => ProxySockets { tcp: Some(TcpListener::bind(listen)?), udp: None },
+            (_, true) => ProxySockets { tcp: None, udp: Some(UdpSocket::bind(listen)?) },
+            _ => {
+                let (tcp, udp) = bind_pair(listen)?;
+                ProxySockets { tcp: Some(tcp), udp: Some(udp) }
+            }
+        })
+    }
+
+    async fn emulate(
+        &self,
+        profile: &LinkProfile,
+        sockets: ProxySockets,
+        to: &str,
+        shutdown: &Shutdown,
+    ) -> Result<Exit, Failure> {
+        let to = far_end(to).await?;
+        let seed = self.seed.unwrap_or_else(|| clock::entropy() >> 11);
+        let listening = match &sockets {
+            ProxySockets { tcp: Some(tcp), .. } => tcp.local_addr(),
+            ProxySockets { udp: Some(udp), .. } => udp.local_addr(),
+            _ => Ok(to),
+        };
+        let listening = listening.map_err(Failure::unable)?;
+        if listening == to {
+            return Err(Failure::plain(Exit::Usage, format!("--listen and --to are both {to}: the link would end in itself")));
+        }
+        let by = match (self.tcp, self.udp) {
+            (true, _) => "TCP",
+            (_, true) => "UDP",
+            _ => "TCP and UDP",
+        };
+        let text = link_text(profile);
+        self.say(format_args!("emulating {} from {listening} to {to} ({by}): {text}; seed {seed}", self.profile));
+        let limits =
+            ProxyLimits { flows: self.max_connections as usize, idle: self.idle_timeout, ..ProxyLimits::default() };
+        let spec = ProxySpec { profile: profile.clone(), to, seed, limits };
+        let quiet = self.quiet;
+        let tell = Box::new(move |text: &str| if !quiet { console::say(text) });
+        let ended = async {
+            match self.duration {
+                Some(span) => drop(tokio::time::timeout(span, shutdown.requested()).await),
+                None => shutdown.requested().await,
+            }
+        };
+        let tally = carry(spec, sockets, tell, ended).await.map_err(Failure::unable)?;
+        summary(&tally, profile, (!self.udp, !self.tcp)).iter().for_each(|line| self.say(line));
+        Ok(Exit::Fine)
+    }
+
+    fn say(&self, message: impl std::fmt::Display) {
+        if !self.quiet {
+            console::say(message);
+        }
+    }
+}
+
+/// The first address of the far end.
+async fn far_end(text: &str) -> Result<SocketAddr, Failure> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let wrong = || Failure::plain(Exit::Usage, format!("`{text}` is not `HOST:PORT`")).hint("such as `127.0.0.1:6443`");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().map_err(|_| wrong())?;
+    let addresses = lookup(host, port).await.map_err(|error| {
+        Failure::plain(Exit::Unable, format!("the name `{host}` does not resolve: {error}")).hint("check the name")
+    })?;
+    addresses.first().copied().ok_or_else(|| Failure::plain(Exit::Unable, format!("the name `{host}` has no address")))
+}
+
+/// What was carried, a line for each way of transport, and whether it was in time.
+fn summary(tally: &Tally, profile: &LinkProfile, (tcp, udp): (bool, bool)) -> Vec<String> {
+    let streams = tcp.then(|| format!("TCP: {}", carried("connection", &tally.streams)));
+    let datagrams = udp.then(|| {
+        let Crossing { pieces_there, pieces_back, lost, dropped, .. } = &tally.datagrams;
+        let [there, back, lost, dropped] = [pieces_there, pieces_back, lost, dropped].map(|n| count_text(*n));
+        let flows = carried("peer", &tally.datagrams);
+        format!("UDP: {there} datagrams there and {back} back, {lost} lost as the profile says, {dropped} dropped for want of room; {flows}")
+    });
+    let lines = [(streams, &tally.streams), (datagrams, &tally.datagrams)];
+    let lines = lines.into_iter().filter_map(|(line, crossing)| Some((line?, crossing)));
+    lines.flat_map(|(line, crossing)| [Some(line), warning(crossing, profile)]).flatten().collect()
+}
+
+fn carried(flow: &str, crossing: &Crossing) -> String {
+    let Crossing { flows, turned_away, refused, bytes_there, bytes_back, lateness, .. } = crossing;
+    let plural = if *flows == 1 { "" } else { "s" };
+    let counts = format!(
+        "{} {flow}{plural}, {} refused, {} turned away, {} there, {} back",
+        count_text(*flows),
+        count_text(*refused),
+        count_text(*turned_away),
+        bytes_text(*bytes_there),
+        bytes_text(*bytes_back),
+    );
+    let summary = lateness.series("link.lateness").summary;
+    let named = [("p50", summary.p50_ns), ("p99", summary.p99_ns), ("max", summary.max_ns)];
+    let figures: Vec<String> =
+        named.iter().filter_map(|(name, value)| Some(format!("{name} {}", duration_text((*value)?)))).collect();
+    if figures.is_empty() { counts } else { format!("{counts}; delivered late by {}", figures.join(", ")) }
+}
+
+/// Whether the link was too late to be what its profile says.
+fn warning(crossing: &Crossing, profile: &LinkProfile) -> Option<String> {
+    let Summary { p99_ns, max_ns, .. } = crossing.lateness.series("link.lateness").summary;
+    let (name, late_ns) = p99_ns.map(|p99| ("p99", p99)).or(max_ns.map(|max| ("largest", max)))?;
+    let share = late_ns as f64 / profile.rtt_mean_ns as f64;
+    (share > LATE_SHARE).then(|| {
+        format!(
+            "warning: the {name} lateness of {} is {:.0} % of the profile's mean round trip: this host is too busy for this link, or the link too short for user space",
+            duration_text(late_ns),
+            share * 100.0
+        )
+    })
+}

@@ -1,0 +1,388 @@
+//! Conclusions from the facts: for each thing that matters to a measurement whether it works here, how well, and what
+//! would help. A pure function, tried on hosts that nobody has.
+
+use super::fact::Facts;
+use super::text::{duration, number, ratio};
+use crate::model::{Advice, Finding, Labels, Scalar, Severity};
+
+/// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
+pub const ABLE: &str = "doctor.able";
+
+/// The scalars of an examination.
+pub const SCALARS: [&str; 7] = [
+    ABLE,
+    "clock.read",
+    "clock.step",
+    "clock.resolution",
+    "timer.slack",
+    "cpu.steal",
+    "open_files.limit",
+];
+
+/// A read of the clock beyond this is a call into the kernel and not a read of a counter.
+const CHEAP_READ_NS: f64 = 200.0;
+
+/// Wake-ups later than this spoil a run at any rate, and at the rate of ten a second that is the default: the rule by which
+/// runs are judged valid.
+const LATE_WAKEUP_NS: u64 = 1_000_000;
+const SPOILING_WAKEUP_NS: u64 = 10_000_000;
+
+/// The slack of a program that asked for nothing.
+const USUAL_SLACK_NS: u64 = 50_000;
+
+/// Processors' time given to others above which tails are somebody else's.
+const NOTABLE_STEAL: f64 = 0.01;
+
+/// Open files of a thousand targets, and of a measurement at all.
+const AMPLE_FILES: u64 = 4_096;
+const LEAST_FILES: u64 = 64;
+
+/// Governors that let an idle processor become slow.
+const SLOW_GOVERNORS: [&str; 4] = ["conservative", "ondemand", "powersave", "schedutil"];
+
+/// Whether something works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Yes,
+    /// In part, or coarsely.
+    Limited,
+    /// It does not.
+    No,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What it is: an interface of ours, as the label and as the name of its finding.
+    pub what: String,
+    /// What was seen.
+    pub figure: String,
+    /// Whether it works.
+    pub verdict: Verdict,
+    /// Whether a command with its default options cannot measure without it.
+    pub is_needed: bool,
+    /// Why not, where it does not.
+    pub reason: Option<String>,
+    /// What would help, and a command that shows whether it did.
+    pub remedy: Option<(String, Option<String>)>,
+}
+
+impl Check {
+    fn yes(what: &str, figure: impl Into<String>) -> Self {
+        Self {
+            what: what.to_owned(),
+            figure: figure.into(),
+            verdict: Verdict::Yes,
+            is_needed: false,
+            reason: None,
+            remedy: None,
+        }
+    }
+
+    fn limited(self, reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Limited, reason: Some(reason.into()), ..self }
+    }
+
+    fn no(self, reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::No, reason: Some(reason.into()), ..self }
+    }
+
+    fn needed(self) -> Self {
+        Self { is_needed: true, ..self }
+    }
+
+    fn remedy(self, text: &str, verify: Option<&str>) -> Self {
+        Self { remedy: Some((text.to_owned(), verify.map(str::to_owned))), ..self }
+    }
+}
+
+/// Everything that was looked at, in the order in which a measurement depends on it.
+#[must_use]
+pub fn evaluate(facts: &Facts) -> Vec<Check> {
+    let first = [
+        clock(facts),
+        slack(facts),
+        wakeup(facts),
+        loopback(facts),
+        stamps(facts),
+    ];
+    let last = [icmp(facts), privileges(facts), kernel_links(facts), processor(facts), files(facts), passive(facts), runs(facts)];
+    first.into_iter().chain(interfaces(facts)).chain(last).collect()
+}
+
+/// The checks as findings: what works is good to know, what does not is worth a look, and what a default command cannot do
+/// without is a problem.
+#[must_use]
+pub fn findings(checks: &[Check]) -> Vec<Finding> {
+    let finding = |check: &Check| Finding {
+        id: check.what.clone(),
+        severity: match check.verdict {
+            Verdict::Yes => Severity::Info,
+            Verdict::No if check.is_needed => Severity::Problem,
+            Verdict::Limited | Verdict::No => Severity::Notice,
+        },
+        text: check.reason.clone().unwrap_or_else(|| "it works".to_owned()),
+        evidence: vec![check.figure.clone()],
+        advice: check.remedy.clone().map(|(text, verify)| Advice { text, verify }),
+    };
+    checks.iter().map(finding).collect()
+}
+
+/// The checks and the figures beside them as scalars.
+#[must_use]
+pub fn scalars(facts: &Facts, checks: &[Check]) -> Vec<Scalar> {
+    let able = checks.iter().map(|check| {
+        let value = match check.verdict {
+            Verdict::Yes => 1.0,
+            Verdict::Limited => 0.5,
+            Verdict::No => 0.0,
+        };
+        scalar(ABLE, "ratio", Some(value), Labels::new().with("what", &check.what))
+    });
+    let figures = [
+        ("clock.read", "ns", facts.clock_cost.map(|cost| cost.read_ns)),
+        ("clock.step", "ns", facts.clock_cost.and_then(|cost| cost.step_ns).map(|ns| ns as f64)),
+        ("clock.resolution", "ns", facts.clock_resolution_ns.map(|ns| ns as f64)),
+        ("timer.slack", "ns", facts.timer_slack_ns.map(|ns| ns as f64)),
+        ("cpu.steal", "ratio", facts.steal_ratio),
+        ("open_files.limit", "count", facts.file_limit.map(|(_, most)| most as f64)),
+    ];
+    able.chain(figures.map(|(name, unit, value)| scalar(name, unit, value, Labels::new()))).collect()
+}
+
+fn scalar(name: &str, unit: &str, value: Option<f64>, labels: Labels) -> Scalar {
+    Scalar { name: name.to_owned(), labels, unit: unit.to_owned(), value }
+}
+
+fn clock(facts: &Facts) -> Check {
+    let source = facts.clock_source.as_deref().unwrap_or("unknown source");
+    let Some(cost) = facts.clock_cost else { return Check::yes("clock", source).no("it could not be read").needed() };
+    let step = cost.step_ns.map_or_else(|| "no step seen".to_owned(), |ns| format!("steps of {}", duration(ns)));
+    let check = Check::yes("clock", format!("{source}, a read takes {}, {step}", duration(cost.read_ns.round() as u64)));
+    if cost.step_ns.is_none() {
+        return check.no("it stood still over a hundred thousand reads").needed();
+    }
+    if cost.read_ns <= CHEAP_READ_NS {
+        return check;
+    }
+    let others: Vec<&str> =
+        facts.clock_sources.iter().map(String::as_str).filter(|other| Some(*other) != facts.clock_source.as_deref()).collect();
+    let check = check.limited("a read is a call into the kernel, several of which are in every figure");
+    let verify = Some("cat /sys/devices/system/clocksource/clocksource0/current_clocksource");
+    match others.contains(&"tsc") {
+        true => check.remedy("write tsc to /sys/devices/system/clocksource/clocksource0/current_clocksource", verify),
+        false => check.remedy("boot with clocksource=tsc where the processor's counter is constant", verify),
+    }
+}
+
+fn slack(facts: &Facts) -> Check {
+    match facts.timer_slack_ns {
+        None => Check::yes("timer_slack", "unknown").limited("the kernel does not say"),
+        Some(ns) if ns > USUAL_SLACK_NS => Check::yes("timer_slack", duration(ns))
+            .limited("waits with a timeout may end so much later; planned starts use timers that it does not touch")
+            .remedy("start it without TimerSlackNSec= of its service, or another setter of it", Some("cat /proc/self/timerslack_ns")),
+        Some(ns) => Check::yes("timer_slack", duration(ns)),
+    }
+}
+
+fn wakeup(facts: &Facts) -> Check {
+    let summary = &facts.wakeup;
+    let named = [("p50", summary.p50_ns), ("p95", summary.p95_ns), ("p99", summary.p99_ns), ("max", summary.max_ns)];
+    let figures: Vec<String> =
+        named.iter().filter_map(|(name, ns)| Some(format!("{name} {}", duration((*ns)?)))).collect();
+    let check = Check::yes("timer_wakeup", figures.join(", "));
+    let remedy = "leave a processor idle, set the governor to performance, and ask the hypervisor's owner for steal";
+    let verify = Some("offloadctl doctor");
+    match summary.p95_ns.or(summary.max_ns) {
+        None => check.no("no sleep ended").needed(),
+        Some(late) if late > SPOILING_WAKEUP_NS => {
+            check.no("starts would slip so much that runs at the default rate are invalid").needed().remedy(remedy, verify)
+        }
+        Some(late) if late > LATE_WAKEUP_NS => {
+            check.limited("starts would slip by over a millisecond, which spoils runs above ten a second").remedy(remedy, verify)
+        }
+        Some(_) => check,
+    }
+}
+
+fn loopback(facts: &Facts) -> Check {
+    match facts.floor.user_ns {
+        None => Check::yes("loopback", "nothing was answered").no("an echo of our own did not answer over 127.0.0.1").needed()
+            .remedy("let TCP through on the loopback, and bring it up: ip link set lo up", Some("ip address show lo")),
+        Some(user) => {
+            let part = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", duration(ns)));
+            let parts = [part("user", Some(user)), part("kernel", facts.floor.kernel_ns), part("network", facts.floor.network_ns)];
+            Check::yes("loopback", format!("p50 {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+fn stamps(facts: &Facts) -> Check {
+    let share = facts.floor.user_ns.zip(facts.floor.network_ns).filter(|(user, _)| *user > 0);
+    match (facts.floor.kernel_ns, share) {
+        (Some(_), Some((user, network))) => {
+            let text = format!("software, both ends; {} of a loopback round trip is the network", ratio(network as f64 / user as f64));
+            Check::yes("kernel_stamps", text)
+        }
+        (Some(_), None) => Check::yes("kernel_stamps", "software, this end").limited("the far end's stamps did not come"),
+        (None, _) => {
+            let reason = facts.unstamped.clone().unwrap_or_else(|| "the kernel stamped nothing".to_owned());
+            Check::yes("kernel_stamps", "none").no(reason).remedy(
+                "use a kernel with SO_TIMESTAMPING for TCP (Linux 4.0) that no sandbox stands in front of",
+                Some("offloadctl doctor"),
+            )
+        }
+    }
+}
+
+fn interfaces(facts: &Facts) -> Vec<Check> {
+    let all = match &facts.interfaces {
+        Ok(all) => all,
+        Err(error) => return vec![Check::yes("interfaces", "unknown").limited(error.as_str())],
+    };
+    let others = all.iter().filter(|interface| !interface.is_loopback);
+    others.map(|interface| stamps_of(&interface.name, interface.stamps.as_ref().map_err(ToString::to_string))).collect()
+}
+
+fn stamps_of(name: &str, stamps: Result<&crate::model::StampSupport, String>) -> Check {
+    let what = format!("stamps_{name}");
+    let remedy = "another driver or, in a virtual machine, another kind of network card stamps what it sends";
+    let verify = format!("ethtool -T {name}");
+    let stamps = match stamps {
+        Ok(stamps) => stamps,
+        Err(error) => return Check::yes(&what, "unknown").limited(error),
+    };
+    let ways = |send, receive| match (send, receive) {
+        (true, true) => "both ways",
+        (true, false) => "sent only",
+        (false, true) => "received only",
+        (false, false) => "none",
+    };
+    let software = ways(stamps.software_send, stamps.software_receive);
+    let hardware = ways(stamps.hardware_send, stamps.hardware_receive);
+    let check = Check::yes(&what, format!("software {software}, hardware {hardware}"));
+    match (stamps.software_send, stamps.software_receive) {
+        (true, true) => check,
+        (false, false) => check.no("its driver stamps nothing, so figures over it are this process's own").remedy(remedy, Some(&verify)),
+        _ => check.limited("its driver stamps one way, so .kernel figures over it are absent").remedy(remedy, Some(&verify)),
+    }
+}
+
+fn icmp(facts: &Facts) -> Check {
+    match (&facts.icmp_datagram, &facts.icmp_raw) {
+        (Ok(()), _) => Check::yes("icmp", "datagram sockets"),
+        (_, Ok(())) => Check::yes("icmp", "raw sockets"),
+        (Err(datagram), Err(raw)) => {
+            let range = facts.ping_group_range.as_deref().unwrap_or("unknown");
+            Check::yes("icmp", format!("groups that may ping: {range}"))
+                .no(format!("datagram socket: {datagram}; raw socket: {raw}"))
+                .remedy(
+                    "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW",
+                    Some("offloadctl probe rtt 127.0.0.1 --channel icmp --count 3"),
+                )
+        }
+    }
+}
+
+fn privileges(facts: &Facts) -> Check {
+    let wanted = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"];
+    let Some(all) = &facts.capabilities else { return Check::yes("privileges", "unknown").limited("the kernel does not say") };
+    let missing: Vec<&str> = wanted.into_iter().filter(|name| !all.contains(name)).collect();
+    let figure = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
+    let check = Check::yes("privileges", figure);
+    if missing.is_empty() {
+        return check;
+    }
+    check
+        .limited(format!("without {} there are no links by the kernel, and no raw sockets where ping is not allowed", missing.join(", ")))
+        .remedy("run as root what needs them; everything else works without", None)
+}
+
+fn kernel_links(facts: &Facts) -> Check {
+    match &facts.netem {
+        Ok(()) => Check::yes("kernel_links", "namespaces and netem"),
+        Err(reason) => Check::yes("kernel_links", "none").no(reason.as_str()).remedy(
+            "run as root with iproute2 on a kernel with netem (`modprobe sch_netem`); links in user space work everywhere",
+            Some("offloadctl topology emulate local-dc --kernel -- true"),
+        ),
+    }
+}
+
+fn processor(facts: &Facts) -> Check {
+    let count = facts.cpu_count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    let parts = [
+        Some(format!("{count} processors")),
+        facts.is_virtual.filter(|is| *is).map(|_| "virtual".to_owned()),
+        facts.cpu_governor.as_ref().map(|governor| format!("governor {governor}")),
+        facts.cpu_quota.map(|quota| format!("quota {}", number(quota))),
+        facts.steal_ratio.map(|steal| format!("steal {}", ratio(steal))),
+    ];
+    let check = Check::yes("processor", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    let governor = facts.cpu_governor.as_deref().filter(|governor| SLOW_GOVERNORS.contains(governor));
+    let reasons: Vec<(&str, &str)> = [
+        governor.map(|_| ("the governor lets an idle processor become slow", "set the governor: cpupower frequency-set -g performance")),
+        facts.cpu_quota.filter(|quota| *quota < 1.0).map(|_| {
+            ("the control group is stopped when its quota is used up", "give it at least one processor")
+        }),
+        facts.steal_ratio.filter(|steal| *steal > NOTABLE_STEAL).map(|_| {
+            ("the hypervisor gives time to others", "measure on a machine whose processors are its own")
+        }),
+        facts.cpu_count.filter(|count| *count == 1).map(|_| {
+            ("both ends of the loopback share the only processor", "measure between two machines")
+        }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let join = |texts: Vec<&str>| texts.join("; ");
+    match reasons.is_empty() {
+        true => check,
+        false => check
+            .limited(join(reasons.iter().map(|(reason, _)| *reason).collect()))
+            .remedy(&join(reasons.iter().map(|(_, remedy)| *remedy).collect()), Some("offloadctl doctor")),
+    }
+}
+
+fn files(facts: &Facts) -> Check {
+    let Some((now, most)) = facts.file_limit else { return Check::yes("open_files", "unknown").limited("the kernel does not say") };
+    let check = Check::yes("open_files", format!("{} at most, {} until raised", count(most), count(now)));
+    let remedy = "raise it: `ulimit -Hn 65536`, or LimitNOFILE= of the service";
+    match most {
+        most if most < LEAST_FILES => check.no("not even one measurement has its sockets and timers").needed().remedy(remedy, Some("ulimit -Hn")),
+        most if most < AMPLE_FILES => {
+            check.limited("a thousand targets need a few thousand sockets").remedy(remedy, Some("ulimit -Hn"))
+        }
+        _ => check,
+    }
+}
+
+fn passive(facts: &Facts) -> Check {
+    let paranoid = facts.perf_event_paranoid;
+    let types = if facts.has_type_information { "types described (BTF)" } else { "no types described (BTF)" };
+    let level = paranoid.map_or_else(String::new, |level| format!(", perf_event_paranoid {level}"));
+    let check = Check::yes("passive_sources", format!("{types}{level}"));
+    let all = facts.capabilities.as_deref().unwrap_or_default();
+    let may_load = all.contains(&"CAP_SYS_ADMIN") || (all.contains(&"CAP_BPF") && all.contains(&"CAP_PERFMON"));
+    match (facts.has_type_information, may_load) {
+        (true, true) => check,
+        (false, _) => check.no("the kernel does not describe its types, so no portable program can watch it").remedy(
+            "use a kernel with CONFIG_DEBUG_INFO_BTF",
+            Some("ls -l /sys/kernel/btf/vmlinux"),
+        ),
+        (true, false) => check.no("this process may not load programs that watch the kernel").remedy(
+            "run as root, or give the program CAP_BPF and CAP_PERFMON",
+            Some("offloadctl doctor"),
+        ),
+    }
+}
+
+fn runs(facts: &Facts) -> Check {
+    match &facts.runs {
+        Ok(path) => Check::yes("stored_runs", path.as_str()),
+        Err(reason) => Check::yes("stored_runs", "cannot be kept")
+            .no(reason.as_str())
+            .needed()
+            .remedy("give --runs-dir DIR or OFFLOADCTL_RUNS_DIR, or --no-save to each command", None),
+    }
+}

@@ -1,0 +1,119 @@
+//! What is known of a host, before anything is concluded from it: plain data, so that conclusions can be tried on hosts
+//! that nobody has.
+
+use crate::model::{Series, Summary};
+use crate::sys::ability::ClockCost;
+use crate::sys::interface::Interface;
+
+/// Everything; what could not be found out is absent, or an error in its own words.
+#[derive(Debug)]
+pub struct Facts {
+    /// The clock source in use.
+    pub clock_source: Option<String>,
+    /// Those that the kernel could use.
+    pub clock_sources: Vec<String>,
+    /// Resolution that the kernel claims.
+    pub clock_resolution_ns: Option<u64>,
+    /// What a read costs.
+    pub clock_cost: Option<ClockCost>,
+    /// How much later than asked a sleep may end.
+    pub timer_slack_ns: Option<u64>,
+    /// How late this process woke.
+    pub wakeup: Summary,
+    /// Exchanges with ourselves.
+    pub floor: Floor,
+    /// Why the kernel stamped none of them, if it did not.
+    pub unstamped: Option<String>,
+    /// Interfaces that are up.
+    pub interfaces: Result<Vec<Interface>, String>,
+    /// Whether an ICMP datagram socket can be had.
+    pub icmp_datagram: Result<(), String>,
+    /// Whether a raw one can.
+    pub icmp_raw: Result<(), String>,
+    /// Who may have a datagram one.
+    pub ping_group_range: Option<String>,
+    /// Names of the capabilities in effect, of those that matter here.
+    pub capabilities: Option<Vec<&'static str>>,
+    /// Whether the kernel emulates links for us.
+    pub netem: Result<(), String>,
+    /// Processors that this process may use.
+    pub cpu_count: Option<u64>,
+    /// Their frequency governor.
+    pub cpu_governor: Option<String>,
+    /// Processors' time that the control group is limited to.
+    pub cpu_quota: Option<f64>,
+    /// Whether a hypervisor is below.
+    pub is_virtual: Option<bool>,
+    /// Share of the time that it gave to others meanwhile.
+    pub steal_ratio: Option<f64>,
+    /// Open files: now and at most.
+    pub file_limit: Option<(u64, u64)>,
+    /// What may be seen of the kernel's events.
+    pub perf_event_paranoid: Option<i64>,
+    /// Whether the kernel describes its types.
+    pub has_type_information: bool,
+    /// Where runs are kept, or why they cannot be.
+    pub runs: Result<String, String>,
+}
+
+impl Default for Facts {
+    /// A host of which nothing is known yet.
+    fn default() -> Self {
+        let unknown = || "it was not tried".to_owned();
+        Self {
+            clock_source: None,
+            clock_sources: Vec::new(),
+            clock_resolution_ns: None,
+            clock_cost: None,
+            timer_slack_ns: None,
+            wakeup: Summary::default(),
+            floor: Floor::default(),
+            unstamped: None,
+            interfaces: Err(unknown()),
+            icmp_datagram: Err(unknown()),
+            icmp_raw: Err(unknown()),
+            ping_group_range: None,
+            capabilities: None,
+            netem: Err(unknown()),
+            cpu_count: None,
+            cpu_governor: None,
+            cpu_quota: None,
+            is_virtual: None,
+            steal_ratio: None,
+            file_limit: None,
+            perf_event_paranoid: None,
+            has_type_information: false,
+            runs: Err(unknown()),
+        }
+    }
+}
+
+/// Medians of exchanges over the loopback by TCP: as this process sees them, as the kernel does, and without both ends'
+/// wake-ups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// By our own clock.
+    pub user_ns: Option<u64>,
+    /// By the kernel's stamps.
+    pub kernel_ns: Option<u64>,
+    /// Between the kernel's stamps of both ends.
+    pub network_ns: Option<u64>,
+}
+
+impl Floor {
+    /// Of the series of a measurement.
+    #[must_use]
+    pub fn of(series: &[Series]) -> Self {
+        let median = |name: &str| {
+            let is_it = |series: &&Series| {
+                series.name == name && series.labels.value("channel").is_none_or(|channel| channel == "echo")
+            };
+            series.iter().find(is_it).and_then(|series| series.summary.p50_ns)
+        };
+        Self {
+            user_ns: median("rtt.floor.echo"),
+            kernel_ns: median("rtt.floor.echo.kernel"),
+            network_ns: median("rtt.floor.network"),
+        }
+    }
+}

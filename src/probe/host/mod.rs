@@ -1,0 +1,172 @@
+//! What this host can measure, and how finely: its clock, its timers, its loopback, and what the kernel permits.
+//!
+//! ## Question
+//! Which of the program's measurements work here, to which resolution, and what would make more of them work?
+//!
+//! ## Timed
+//! A read of the clock, over a hundred thousand in a row; the wake-up from a sleep until an absolute time, a millisecond
+//! apart, with the timer that plans every start (`timer.wakeup`); exchanges with an echo on this process's own loopback,
+//! one after another, as `probe rtt` measures its noise floor (`rtt.floor.*`). What is only read from the kernel is not
+//! timed.
+//!
+//! ## Needs
+//! Nothing. What a privilege is missing for is told, not done.
+//!
+//! ## Blind spots
+//! Two seconds show a host as it is just now: a neighbour that becomes busy later is in no figure. Wake-ups are those of a
+//! host that is otherwise as idle as it was. An interface may promise stamps that its driver takes late.
+
+mod evaluate;
+mod fact;
+mod wakeup;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
+pub use fact::{Facts, Floor};
+
+use crate::echo::Embedded;
+use crate::load::{Arrival, Length, LoadSpec};
+use crate::model::Series;
+use crate::probe::rtt::{Channel, Measured, Place, RttError, RttSpec, Target, measure};
+use crate::sys::ability::{self, StealMeter};
+use crate::sys::interface::interfaces;
+use crate::sys::resolve::Family;
+use crate::sys::shutdown::Shutdown;
+use crate::sys::privilege::{self, Capability};
+use crate::sys::host;
+use crate::topo::netem_works;
+use crate::wire::Reach;
+
+/// Steps of an examination, for a progress line.
+pub const STEPS: u64 = 4;
+
+/// How much is measured: enough for a 99th percentile, and over in three seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct HostSpec {
+    /// Sleeps that are timed.
+    pub wakeups: u64,
+    /// Exchanges over the loopback, by TCP and by UDP.
+    pub exchanges: u64,
+}
+
+impl Default for HostSpec {
+    fn default() -> Self {
+        Self { wakeups: 1_000, exchanges: 1_000 }
+    }
+}
+
+/// An examination that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No timer.
+    #[error("this host has no timers left")]
+    Timer(#[source] io::Error),
+    /// The loopback echo.
+    #[error("the loopback echo could not be started")]
+    Echo(#[source] io::Error),
+    /// The loopback itself.
+    #[error(transparent)]
+    Floor(#[from] RttError),
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Examined {
+    /// What this host is and has.
+    pub facts: Facts,
+    /// What was measured.
+    pub series: Vec<Series>,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// Examines this host; `runs` is where runs are kept, or why they cannot be. `step` is called after each of its [`STEPS`].
+///
+/// # Errors
+/// When not even a timer or a loopback socket can be had.
+pub async fn examine(
+    spec: HostSpec,
+    runs: Result<&Path, String>,
+    step: &dyn Fn(),
+    shutdown: &Shutdown,
+) -> Result<Examined, HostError> {
+    let stolen = StealMeter::start();
+    let mut facts = settings(runs);
+    step();
+    let wakeup = wakeup::measure(spec.wakeups, shutdown).await.map_err(HostError::Timer)?;
+    facts.wakeup = wakeup.summary.clone();
+    step();
+    let measured = floor(spec.exchanges, shutdown).await?;
+    facts.floor = Floor::of(&measured.series);
+    facts.unstamped = measured.findings.iter().find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
+    step();
+    // After the measurements: it starts a program.
+    facts.netem = netem_works().map_err(|error| chain(&error));
+    facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
+    step();
+    let series = std::iter::once(wakeup).chain(measured.series).collect();
+    Ok(Examined { facts, series, interrupted: shutdown.is_requested() })
+}
+
+fn settings(runs: Result<&Path, String>) -> Facts {
+    let environment = host::environment();
+    Facts {
+        clock_source: environment.clocksource,
+        clock_sources: ability::clock_sources(),
+        clock_resolution_ns: environment.clock_resolution_ns,
+        clock_cost: Some(ability::clock_cost()),
+        timer_slack_ns: ability::timer_slack_ns(),
+        interfaces: interfaces().map_err(|error| error.to_string()),
+        icmp_datagram: privilege::icmp_datagram().map_err(|error| error.to_string()),
+        icmp_raw: privilege::icmp_raw().map_err(|error| error.to_string()),
+        ping_group_range: ability::ping_group_range(),
+        capabilities: privilege::capabilities().map(|all| all.into_iter().map(Capability::name).collect()),
+        cpu_count: environment.cpu_count,
+        cpu_governor: environment.cpu_governor,
+        cpu_quota: ability::processor_quota(),
+        is_virtual: environment.virtualised,
+        file_limit: ability::file_limit(),
+        perf_event_paranoid: ability::perf_event_paranoid(),
+        has_type_information: ability::has_type_information(),
+        runs: runs.map(|path| path.display().to_string()),
+        ..Facts::default()
+    }
+}
+
+/// The loopback as `probe rtt` measures its noise floor, back to back.
+async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, HostError> {
+    let echo = Embedded::start().map_err(HostError::Echo)?;
+    let address = echo.address();
+    let place = Place::Address { host: address.ip().to_string(), port: Some(address.port()) };
+    let spec = RttSpec {
+        targets: vec![Target { name: "loopback".to_owned(), place }],
+        channels: Some(BTreeSet::from([Channel::Echo, Channel::Udp])),
+        reach: Reach { family: Family::Any, bind: None, resolve: Vec::new() },
+        load: LoadSpec {
+            arrival: Arrival::Closed { concurrency: 1 },
+            length: Length::Count(exchanges),
+            warmup: Duration::ZERO,
+            timeout: Duration::from_millis(500),
+            max_in_flight: 1,
+            seed: 0,
+        },
+        max_loss_ratio: 1.0,
+    };
+    let mut measured = measure(&spec, &mut (), shutdown).await?;
+    // The target is the floor's own twin: one of both is enough.
+    measured.series.retain(|series| series.floor);
+    Ok(measured)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) if !error.to_string().contains(&source.to_string()) => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}

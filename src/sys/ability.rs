@@ -1,0 +1,167 @@
+//! Settings of this host that decide how finely it measures: clock sources, timer slack, processor time, limits, and what
+//! the kernel lets be observed.
+//!
+//! Separate from the facts that every run carries because only `doctor` asks for them. What cannot be read is absent.
+
+use std::fs;
+
+use nix::sys::prctl::get_timerslack;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::clock;
+
+/// Reads of the clock that are timed together.
+const READS: u32 = 100_000;
+
+/// What reading the clock costs, measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockCost {
+    /// One read.
+    pub read_ns: f64,
+    /// The least by which two reads differed, if they did.
+    pub step_ns: Option<u64>,
+}
+
+/// Reads the clock many times in a row.
+#[must_use]
+pub fn clock_cost() -> ClockCost {
+    let first = clock::now();
+    let (mut last, mut step_ns) = (first, None);
+    for _ in 0..READS {
+        let now = clock::now();
+        let step = now.nanos_since(last);
+        step_ns = step_ns.into_iter().chain((step > 0).then_some(step)).min();
+        last = now;
+    }
+    ClockCost { read_ns: last.nanos_since(first) as f64 / f64::from(READS), step_ns }
+}
+
+/// The clock sources that the kernel could use.
+#[must_use]
+pub fn clock_sources() -> Vec<String> {
+    let text = read("/sys/devices/system/clocksource/clocksource0/available_clocksource").unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// How much later than asked the kernel may let this thread sleep, to save wake-ups.
+#[must_use]
+pub fn timer_slack_ns() -> Option<u64> {
+    get_timerslack().ok().and_then(|slack| u64::try_from(slack).ok())
+}
+
+/// Open files that this process may have: now, and at most.
+#[must_use]
+pub fn file_limit() -> Option<(u64, u64)> {
+    getrlimit(Resource::RLIMIT_NOFILE).ok()
+}
+
+/// Processors that the control group of this process is limited to; `None` without a limit.
+#[must_use]
+pub fn processor_quota() -> Option<f64> {
+    let groups = read("/proc/self/cgroup")?;
+    let (unified, split) = (group_of(&groups, ""), group_of(&groups, "cpu"));
+    let unified = unified.and_then(|group| quota_of_unified(&read(&format!("/sys/fs/cgroup{group}/cpu.max"))?));
+    let file = |group: &str, name: &str| read(&format!("/sys/fs/cgroup/cpu{group}/cpu.cfs_{name}_us"))?.parse().ok();
+    unified.or_else(|| split.and_then(|group| quota(file(group, "quota")?, file(group, "period")?)))
+}
+
+/// The path of the group of this controller: of version 2 for no name.
+fn group_of<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
+    groups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then(|| path.trim_end_matches('/'))
+    })
+}
+
+/// Of `100000 100000`, or `max 100000`.
+fn quota_of_unified(text: &str) -> Option<f64> {
+    let (used, period) = text.split_once(' ')?;
+    quota(used.parse().ok()?, period.parse().ok()?)
+}
+
+fn quota(used: f64, period: f64) -> Option<f64> {
+    (used > 0.0 && period > 0.0).then(|| used / period)
+}
+
+/// Counts the time that the hypervisor gave to others while we wanted to run.
+#[derive(Clone, Copy, Debug)]
+pub struct StealMeter {
+    stolen: u64,
+    all: u64,
+}
+
+impl StealMeter {
+    /// Begins now; `None` where the kernel does not count.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        Self::of(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The share of all processors since then; `None` if no tick has passed.
+    #[must_use]
+    pub fn ratio(&self) -> Option<f64> {
+        let now = Self::start()?;
+        let all = now.all.checked_sub(self.all).filter(|all| *all > 0)?;
+        Some(now.stolen.saturating_sub(self.stolen) as f64 / all as f64)
+    }
+
+    /// Of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+    fn of(text: &str) -> Option<Self> {
+        let words = text.lines().next()?.split_ascii_whitespace().skip(1).take(8);
+        let fields: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        (fields.len() == 8).then(|| Self { stolen: fields[7], all: fields.iter().sum() })
+    }
+}
+
+/// Who may open ICMP datagram sockets: the least and the greatest group.
+#[must_use]
+pub fn ping_group_range() -> Option<String> {
+    read("/proc/sys/net/ipv4/ping_group_range").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// How much of the kernel's events others than its administrator may see; the higher, the less.
+#[must_use]
+pub fn perf_event_paranoid() -> Option<i64> {
+    read("/proc/sys/kernel/perf_event_paranoid")?.parse().ok()
+}
+
+/// Whether the kernel describes its own types, as portable BPF programs need it.
+#[must_use]
+pub fn has_type_information() -> bool {
+    fs::metadata("/sys/kernel/btf/vmlinux").is_ok_and(|file| file.len() > 0)
+}
+
+fn read(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_of_both_versions_are_read() {
+        assert_eq!(quota_of_unified("150000 100000"), Some(1.5));
+        assert_eq!(quota_of_unified("max 100000"), None);
+        assert_eq!(quota(-1.0, 100_000.0), None);
+        let groups = "9:name=systemd:/\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/other\n0::/\n";
+        assert_eq!((group_of(groups, "cpu"), group_of(groups, "")), (Some("/docker/ab"), Some("")));
+        assert_eq!(group_of("0::/user.slice\n", "cpu"), None);
+    }
+
+    #[test]
+    fn stolen_time_is_the_eighth_figure() {
+        let meter = StealMeter::of("cpu  100 0 50 800 40 0 5 5 60 0\ncpu0 1\n").unwrap();
+        assert_eq!((meter.stolen, meter.all), (5, 1_000));
+        assert!(StealMeter::of("cpu 1 2 3\n").is_none());
+    }
+
+    #[test]
+    fn a_read_of_the_clock_takes_time_and_less_than_a_millisecond() {
+        let cost = clock_cost();
+        assert!(cost.read_ns > 0.0 && cost.read_ns < 1e6, "{cost:?}");
+        assert!(cost.step_ns.is_some_and(|step| step > 0));
+    }
+}

@@ -1,0 +1,135 @@
+//! A link that the kernel emulates: two network namespaces of our own, joined by a veth pair with netem on both ends.
+//!
+//! Separate from the links in user space because here every packet is delayed, handshakes and ICMP too, and because it
+//! changes the host: nothing of it has a name, so the kernel removes all of it when this process ends, however it ends.
+
+mod plan;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+pub use plan::{FAR_V4, FAR_V6, independent_jitter_ns};
+
+use super::FitError;
+use crate::model::LinkProfile;
+use crate::sys::exec::find_program;
+use crate::sys::namespace::Namespace;
+use plan::{End, Step, TABLE, plan};
+
+/// Where administrators' programs are, beside the path of ordinary users.
+const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Bytes of what a program said that are repeated.
+const SAID_LIMIT: usize = 400;
+
+/// A link that the kernel does not emulate here.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelLinkError {
+    /// No log-normal delay has the profile's figures.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// No privilege, or no namespaces.
+    #[error("no network namespace can be made here")]
+    Namespace(#[source] io::Error),
+    /// A program is missing.
+    #[error("the program `{0}` is not here")]
+    Program(&'static str),
+    /// Netem itself was refused.
+    #[error("the kernel has no netem for us: `{command}` said: {said}")]
+    Netem {
+        /// What was tried.
+        command: String,
+        /// The answer.
+        said: String,
+    },
+    /// Another step was refused.
+    #[error("the link cannot be made: `{command}` said: {said}")]
+    Step {
+        /// What was tried.
+        command: String,
+        /// The answer.
+        said: String,
+    },
+    /// A file or a program that could not be used.
+    #[error("the link cannot be made: {what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A running link; dropping it removes it.
+#[derive(Debug)]
+pub struct KernelLink {
+    /// Where the command belongs.
+    pub near: Namespace,
+    /// What it talks to.
+    pub far: Namespace,
+}
+
+impl KernelLink {
+    /// Makes namespaces, link and delays.
+    ///
+    /// # Errors
+    /// Without privilege, iproute2 or netem; nothing is left behind.
+    pub fn make(profile: &LinkProfile) -> Result<Self, KernelLinkError> {
+        let [near, far] = [namespace()?, namespace()?];
+        let plan = plan(profile, &far.path().display().to_string())?;
+        let [ip, tc] = [program("ip")?, program("tc")?];
+        let failed = |source| KernelLinkError::Io { what: "the table of delays cannot be written".to_owned(), source };
+        let folder = TempDir::with_prefix("offloadctl-").map_err(failed)?;
+        std::fs::write(folder.path().join(format!("{TABLE}.dist")), &plan.table).map_err(failed)?;
+        for step in &plan.steps {
+            let namespace = if step.end == End::Near { &near } else { &far };
+            let program = if step.program == "ip" { &ip } else { &tc };
+            perform(step, program, namespace, folder.path())?;
+        }
+        Ok(Self { near, far })
+    }
+}
+
+/// Whether this host emulates links in its kernel, tried out in a namespace that is gone afterwards.
+///
+/// # Errors
+/// Why not.
+pub fn netem_works() -> Result<(), KernelLinkError> {
+    let namespace = namespace()?;
+    let words = "qdisc add dev lo root netem delay 1ms".split(' ').map(str::to_owned).collect();
+    let step = Step { end: End::Near, program: "tc", words };
+    perform(&step, &program("tc")?, &namespace, Path::new("/"))
+}
+
+fn namespace() -> Result<Namespace, KernelLinkError> {
+    Namespace::new().map_err(KernelLinkError::Namespace)
+}
+
+fn program(name: &'static str) -> Result<PathBuf, KernelLinkError> {
+    let elsewhere = ADMINISTRATORS.iter().map(|folder| Path::new(folder).join(name));
+    find_program(Path::new(name))
+        .or_else(|| elsewhere.into_iter().find(|path| path.is_file()))
+        .ok_or(KernelLinkError::Program(name))
+}
+
+fn perform(step: &Step, program: &Path, namespace: &Namespace, tables: &Path) -> Result<(), KernelLinkError> {
+    let text = format!("{} {}", step.program, step.words.join(" "));
+    let failed = |source| KernelLinkError::Io { what: format!("`{text}` cannot be run"), source };
+    let mut command = Command::new(program);
+    command.args(&step.words).env("TC_LIB_DIR", tables).stdin(Stdio::null());
+    namespace.enter(&mut command).map_err(failed)?;
+    let output = command.output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SAID_LIMIT).collect();
+    let command = text;
+    Err(match step.program {
+        "tc" => KernelLinkError::Netem { command, said },
+        _ => KernelLinkError::Step { command, said },
+    })
+}

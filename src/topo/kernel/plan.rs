@@ -1,0 +1,210 @@
+//! What has to be done for a link of the kernel, as plain data: the commands inside of both namespaces, and the table of
+//! delays that netem draws from.
+//!
+//! netem draws each packet's delay by itself, in each direction. Two independent delays with half of the mean and half of
+//! the variance each add up to the profile's mean and variance; their sum is nearly log-normal again (Fenton and
+//! Wilkinson), so the p95 fits too. Neighbouring packets are independent: netem's own correlation narrows the
+//! distribution, so it is left out, and the mean |IPDV| is that of independent round trips.
+
+use statrs::distribution::{ContinuousCDF as _, Normal};
+
+use crate::model::LinkProfile;
+use crate::topo::{FitError, log_normal_of};
+
+/// The link's name in both namespaces.
+pub const DEVICE: &str = "link0";
+
+/// Addresses of both ends, of the networks that are reserved for measuring devices (RFC 2544, RFC 5180).
+pub const NEAR_V4: &str = "198.18.0.1";
+pub const NEAR_V6: &str = "2001:2::1";
+/// The far end's.
+pub const FAR_V4: &str = "198.18.0.2";
+/// The far end's.
+pub const FAR_V6: &str = "2001:2::2";
+
+/// Name of the table of delays.
+pub const TABLE: &str = "offloadctl";
+
+/// Entries of the table, as in those that come with iproute2.
+const ENTRIES: u32 = 4096;
+
+/// The largest entry, and how many of its units are one spread (NETEM_DIST_SCALE).
+const LARGEST: f64 = 32_767.0;
+const SCALE: f64 = 8_192.0;
+
+/// Bits a second of a link without a limit: netem keeps the order of packets only where it has a rate.
+const UNLIMITED: u64 = 100_000_000_000;
+
+/// Packets that netem holds, by what the profile carries in its longest delay: at least its own default, and not without
+/// bound.
+const LEAST_PACKETS: u64 = 1_000;
+const MOST_PACKETS: u64 = 100_000;
+const PACKET_BITS: u64 = 1_500 * 8;
+
+/// One of both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where the command runs.
+    Near,
+    /// What it talks to.
+    Far,
+}
+
+/// A command inside of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where.
+    pub end: End,
+    /// `ip` or `tc`.
+    pub program: &'static str,
+    /// What it is told.
+    pub words: Vec<String>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// The text of the table that the last steps refer to.
+    pub table: String,
+}
+
+/// Plans a link of this profile; `far` is the path of the far namespace.
+///
+/// # Errors
+/// When no log-normal delay has the profile's mean and p95.
+pub fn plan(profile: &LinkProfile, far: &str) -> Result<Plan, FitError> {
+    let (delay, table) = delays(profile)?;
+    let ip = |end, text: String| step(end, "ip", &text);
+    let mut steps = vec![ip(End::Near, format!("link add {DEVICE} type veth peer name {DEVICE} netns {far}"))];
+    for (end, v4, v6) in [(End::Near, NEAR_V4, NEAR_V6), (End::Far, FAR_V4, FAR_V6)] {
+        steps.push(ip(end, "link set lo up".to_owned()));
+        steps.push(ip(end, format!("address add {v4}/30 dev {DEVICE}")));
+        // No detection of duplicates: it takes a second, and there are none.
+        steps.push(ip(end, format!("address add {v6}/64 dev {DEVICE} nodad")));
+        // One segment a packet: loss and rate are those of packets, and a veth would carry 64 KiB as one.
+        steps.push(ip(end, format!("link set {DEVICE} gso_max_segs 1")));
+        steps.push(ip(end, format!("link set {DEVICE} up")));
+    }
+    let netem = format!("qdisc add dev {DEVICE} root netem limit {} {delay}{}", packets(profile), shape(profile));
+    steps.extend([End::Near, End::Far].map(|end| step(end, "tc", &netem)));
+    Ok(Plan { steps, table })
+}
+
+/// Mean |IPDV| of round trips that do not depend on each other: what the kernel's link has instead of the profile's jitter.
+///
+/// # Errors
+/// When no log-normal delay has the profile's mean and p95.
+pub fn independent_jitter_ns(profile: &LinkProfile) -> Result<u64, FitError> {
+    let (_, sigma) = log_normal_of(profile)?;
+    let share = 2.0 * (2.0 * Normal::standard().cdf(sigma / std::f64::consts::SQRT_2) - 1.0);
+    Ok((profile.rtt_mean_ns as f64 * share).round() as u64)
+}
+
+fn step(end: End, program: &'static str, text: &str) -> Step {
+    Step { end, program, words: text.split(' ').map(str::to_owned).collect() }
+}
+
+/// The delay of one direction in netem's words, and its table.
+fn delays(profile: &LinkProfile) -> Result<(String, String), FitError> {
+    let (_, sigma) = log_normal_of(profile)?;
+    let mean = profile.rtt_mean_ns as f64 / 2.0;
+    let one_way = (1.0 + 2.0 * ((sigma * sigma).exp() - 1.0)).ln();
+    let (mu, sigma) = (mean.ln() - one_way / 2.0, one_way.sqrt());
+    let quantile = |at: u32| {
+        let z = Normal::standard().inverse_cdf((f64::from(at) + 0.5) / f64::from(ENTRIES));
+        (mu + sigma * z).exp() - mean
+    };
+    // The table is stretched so that its largest entry is the largest there is: no delay is cut off.
+    let spread = (0..ENTRIES).map(|at| quantile(at).abs()).fold(0.0, f64::max) * SCALE / LARGEST;
+    let microseconds = |ns: f64| format!("{:.3}us", ns / 1_000.0);
+    if spread < 1.0 {
+        return Ok((format!("delay {}", microseconds(mean)), String::new()));
+    }
+    let entries: Vec<String> = (0..ENTRIES).map(|at| format!("{:.0}\n", quantile(at) / spread * SCALE)).collect();
+    Ok((format!("delay {} {} distribution {TABLE}", microseconds(mean), microseconds(spread)), entries.concat()))
+}
+
+/// Loss and rate in netem's words.
+fn shape(profile: &LinkProfile) -> String {
+    let loss = match profile.loss_ratio {
+        ratio if ratio > 0.0 => format!(" loss random {:.4}%", ratio * 100.0),
+        _ => String::new(),
+    };
+    format!("{loss} rate {}bit", profile.bandwidth_bits_per_s.unwrap_or(UNLIMITED))
+}
+
+fn packets(profile: &LinkProfile) -> u64 {
+    let bits_per_s = u128::from(profile.bandwidth_bits_per_s.unwrap_or(UNLIMITED));
+    let under_way = bits_per_s * u128::from(profile.rtt_p95_ns) / 1_000_000_000 / u128::from(PACKET_BITS);
+    u64::try_from(under_way).unwrap_or(MOST_PACKETS).clamp(LEAST_PACKETS, MOST_PACKETS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topo::BUILT_IN;
+
+    fn netem(profile: &LinkProfile) -> String {
+        plan(profile, "/far").unwrap().steps.last().unwrap().words.join(" ")
+    }
+
+    /// The delays of one direction that netem draws from, evenly.
+    fn drawn(profile: &LinkProfile) -> Vec<f64> {
+        let (words, table) = delays(profile).unwrap();
+        let figure = |at: usize| words.split(' ').nth(at).unwrap().strip_suffix("us").unwrap().parse::<f64>().unwrap();
+        let (mean, spread) = (figure(1), figure(2));
+        table.lines().map(|line| mean + spread * line.parse::<f64>().unwrap() / SCALE).collect()
+    }
+
+    #[test]
+    fn both_directions_together_have_the_profiles_mean_and_p95() {
+        for built_in in &BUILT_IN {
+            let (link, one_way) = (built_in.link(), drawn(&built_in.link()));
+            assert!(one_way.iter().all(|delay| *delay >= 0.0));
+            // Each of both ways draws one of every eighth entry: all pairs are a quarter of a million.
+            let few: Vec<f64> = one_way.iter().skip(4).step_by(8).copied().collect();
+            let mut sums: Vec<f64> = few.iter().flat_map(|there| few.iter().map(move |back| there + back)).collect();
+            sums.sort_unstable_by(f64::total_cmp);
+            let mean = sums.iter().sum::<f64>() / sums.len() as f64;
+            let p95 = sums[sums.len() * 95 / 100];
+            let close = |got: f64, wanted_ns: u64| (got * 1_000.0 / wanted_ns as f64 - 1.0).abs() < 0.03;
+            assert!(close(mean, link.rtt_mean_ns), "{}: mean {mean} us", built_in.name);
+            assert!(close(p95, link.rtt_p95_ns), "{}: p95 {p95} us", built_in.name);
+        }
+    }
+
+    #[test]
+    fn a_profile_in_the_words_of_netem() {
+        let constant = LinkProfile {
+            rtt_mean_ns: 10_000_000,
+            rtt_p95_ns: 10_000_000,
+            jitter_ns: 0,
+            loss_ratio: 0.005,
+            bandwidth_bits_per_s: Some(20_000_000),
+        };
+        let words = "qdisc add dev link0 root netem limit 1000 delay 5000.000us loss random 0.5000% rate 20000000bit";
+        assert_eq!(netem(&constant), words);
+        let without = LinkProfile { bandwidth_bits_per_s: None, loss_ratio: 0.0, ..constant };
+        assert!(netem(&without).ends_with("limit 83333 delay 5000.000us rate 100000000000bit"), "{}", netem(&without));
+        assert!(netem(&BUILT_IN[1].link()).contains("distribution offloadctl rate 1000000000bit"));
+    }
+
+    #[test]
+    fn both_ends_are_set_up_and_the_far_one_by_its_path() {
+        let plan = plan(&BUILT_IN[0].link(), "/proc/1/fd/9").unwrap();
+        assert_eq!(plan.steps[0].words.join(" "), "link add link0 type veth peer name link0 netns /proc/1/fd/9");
+        for end in [End::Near, End::Far] {
+            assert_eq!(plan.steps.iter().filter(|step| step.end == end && step.program == "tc").count(), 1);
+        }
+    }
+
+    #[test]
+    fn round_trips_that_do_not_depend_on_each_other_vary_more() {
+        for built_in in &BUILT_IN {
+            let jitter = independent_jitter_ns(&built_in.link()).unwrap();
+            assert!(jitter > built_in.link().jitter_ns, "{}: {jitter}", built_in.name);
+        }
+    }
+}
