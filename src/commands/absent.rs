@@ -24,8 +24,10 @@ pub enum Toolkit {
     Echo(Whatever),
     /// Take reports and heartbeats of agents (not in this build)
     Gateway(Whatever),
-    /// The link profiles that can be emulated (not in this build)
+    /// The link profiles, and links that behave so (not in this build)
     Topology(Whatever),
+    /// What this host can measure, and how finely (not in this build)
+    Doctor(Whatever),
     /// Print completions for a shell (not in this build)
     Completions(Whatever),
     /// Print a manual page (not in this build)

@@ -28,17 +28,19 @@ const EXAMPLES: &str = "Examples:
   Every packet of a command, by the kernel:
     offloadctl topology emulate hybrid --kernel -- sh -c 'ping -c 5 $OFFLOADCTL_FAR'
 
-Without --kernel it delays what arrives on a connection, and datagrams. It cannot delay what the kernel
-answers itself: a TCP handshake with it is over at once, though it connects to the far end only when the
-first packet would have come there; the acknowledgements and window of either connection; ICMP. A profile's
-loss holds up a stream for 200 ms, as one retransmission does, and no congestion control hears of it.
+Without --kernel it delays what arrives on a connection, and datagrams. It cannot delay what the
+kernel answers itself: a TCP handshake with it is over at once, though it connects to the far end
+only when the first packet would have come there; the acknowledgements and window of either
+connection; ICMP. A profile's loss holds up a stream for 200 ms, as one retransmission does, and no
+congestion control hears of it. At its end it says what it carried, and how late it was.
 
-With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with netem on both
-ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both namespaces are gone when it
-ends. COMMAND finds in its environment:
-  OFFLOADCTL_FAR        IPv4 address of the far end (OFFLOADCTL_FAR_V6 for IPv6), with an `offloadctl echo` on 7777
-  OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`
-Its exit code is passed on. It needs root or `unshare --map-root-user`, a kernel with netem, and iproute2.";
+With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with netem
+on both ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both namespaces are
+gone when it ends, and its exit code is passed on. It needs root or `unshare --map-root-user`, a
+kernel with netem, and iproute2. COMMAND finds in its environment:
+  OFFLOADCTL_FAR        IPv4 address of the far end, where an `offloadctl echo` is on port 7777
+  OFFLOADCTL_FAR_V6     the same in IPv6
+  OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`";
 
 /// Lateness, as a share of the profile's mean round trip, above which the link is not to be trusted.
 const LATE_SHARE: f64 = 0.1;
@@ -139,7 +141,10 @@ impl EmulateArgs {
         };
         let listening = listening.map_err(Failure::unable)?;
         if listening == to {
-            return Err(Failure::plain(Exit::Usage, format!("--listen and --to are both {to}: the link would end in itself")));
+            return Err(Failure::plain(
+                Exit::Usage,
+                format!("--listen and --to are both {to}: the link would end in itself"),
+            ));
         }
         let by = match (self.tcp, self.udp) {
             (true, _) => "TCP",
@@ -152,7 +157,11 @@ impl EmulateArgs {
             ProxyLimits { flows: self.max_connections as usize, idle: self.idle_timeout, ..ProxyLimits::default() };
         let spec = ProxySpec { profile: profile.clone(), to, seed, limits };
         let quiet = self.quiet;
-        let tell = Box::new(move |text: &str| if !quiet { console::say(text) });
+        let tell = Box::new(move |text: &str| {
+            if !quiet {
+                console::say(text)
+            }
+        });
         let ended = async {
             match self.duration {
                 Some(span) => drop(tokio::time::timeout(span, shutdown.requested()).await),

@@ -11,6 +11,8 @@ mod bench;
 #[cfg(feature = "toolkit")]
 mod completions;
 #[cfg(feature = "toolkit")]
+mod doctor;
+#[cfg(feature = "toolkit")]
 mod echo;
 #[cfg(feature = "toolkit")]
 mod emulate;

@@ -73,6 +73,12 @@ impl ShowArgs {
 }
 
 impl OutputArgs {
+    /// Of a command whose run is shown and not kept.
+    #[must_use]
+    pub const fn unkept(show: ShowArgs, quiet: bool) -> Self {
+        Self { show, labels: Vec::new(), no_save: true, quiet }
+    }
+
     /// The folder of runs, shown to be writable; `None` with `--no-save`.
     ///
     /// # Errors

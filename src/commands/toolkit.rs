@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Subcommand};
 
-use super::{Cli, bench, completions, echo, gateway, probe, report, topology};
+use super::{Cli, bench, completions, doctor, echo, gateway, probe, report, topology};
 use crate::error::{Exit, Failure};
 
 /// What the help of the whole program ends with.
@@ -30,9 +30,11 @@ pub enum Toolkit {
     Echo(echo::EchoArgs),
     /// Take reports and heartbeats of agents, keep the view of all nodes, wake schedulers
     Gateway(Box<gateway::GatewayArgs>),
-    /// The link profiles that can be emulated
+    /// The link profiles, and links that behave so
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
+    /// What this host can measure, and how finely
+    Doctor(doctor::DoctorArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print a manual page
@@ -51,6 +53,7 @@ pub fn run(command: Toolkit) -> Result<Exit, Failure> {
         Toolkit::Echo(args) => echo::run(&args),
         Toolkit::Gateway(args) => gateway::run(&args),
         Toolkit::Topology(command) => topology::run(command),
+        Toolkit::Doctor(args) => doctor::run(args),
         Toolkit::Completions(args) => completions::completions(&args, Cli::command()),
         Toolkit::Man(args) => completions::man(&args, Cli::command()),
     }

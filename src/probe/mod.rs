@@ -1,4 +1,5 @@
 //! Questions about a live target: one folder or file a question.
 
 pub mod api;
+pub mod host;
 pub mod rtt;

@@ -7,6 +7,7 @@
 mod bars;
 mod csv;
 mod detection;
+mod doctor;
 mod grid;
 mod json;
 mod live;

@@ -27,7 +27,7 @@ pub struct Note {
     pub text: String,
 }
 
-fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
+pub fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
     Note { label: label.into(), text: clean(text.as_ref()) }
 }
 
@@ -217,6 +217,11 @@ fn finding(finding: &Finding) -> Note {
         Severity::Notice => "notice",
         Severity::Problem => "problem",
     };
+    note(label, sentence(finding))
+}
+
+/// What was found, on what evidence, and what to do.
+pub fn sentence(finding: &Finding) -> String {
     let evidence =
         if finding.evidence.is_empty() { String::new() } else { format!(" ({})", finding.evidence.join("; ")) };
     let advice = finding.advice.as_ref().map_or_else(String::new, |advice| {
@@ -224,11 +229,11 @@ fn finding(finding: &Finding) -> Note {
         format!(" Advice: {}.{verify}", advice.text.trim_end_matches('.'))
     });
     let stop = if advice.is_empty() { "" } else { "." };
-    note(label, format!("{}{evidence}{stop}{advice}", finding.text.trim_end_matches('.')))
+    format!("{}{evidence}{stop}{advice}", finding.text.trim_end_matches('.'))
 }
 
 /// What measuring cost the machine that measured.
-fn cost(run: &Run) -> Option<Note> {
+pub fn cost(run: &Run) -> Option<Note> {
     let cost = &run.self_cost;
     let cpu = cost.cpu_user_ns.zip(cost.cpu_system_ns).map(|(user, system)| {
         let used = user.saturating_add(system);

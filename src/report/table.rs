@@ -5,7 +5,7 @@
 use super::note::{Note, notes, notes_beside};
 use super::row::rows;
 use super::text::{hang, length};
-use super::{Report, Reporter, bars, detection, grid, scalar, title, verdict};
+use super::{Report, Reporter, bars, detection, doctor, grid, scalar, title, verdict};
 use crate::model::Run;
 
 /// Tables and text histograms.
@@ -37,6 +37,9 @@ fn run(run: &Run, width: usize) -> String {
     if let Some(settings) = detection::text(run, width) {
         let notes = notes_beside(run, &detection::shown(run));
         return [format!("{alarms}{title}"), settings, definitions(&notes, prose)].join("\n");
+    }
+    if let Some(checks) = doctor::text(run) {
+        return [format!("{alarms}{title}"), checks, definitions(&doctor::notes(run), prose)].join("\n");
     }
     let rows = rows(run);
     let table = match rows.is_empty() {

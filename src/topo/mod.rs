@@ -20,5 +20,5 @@ pub use emulate::{EmulatedTarget, Emulation, EmulationError, Responder};
 pub use file::{TopologyError, TopologyFile, TopologyTarget};
 pub use kernel::{FAR_V4, FAR_V6, KernelLink, KernelLinkError, independent_jitter_ns, netem_works};
 pub use link::Link;
-pub use proxy::{Crossing, Lateness, ProxyError, ProxyLimits, ProxySockets, ProxySpec, Tally, Tell, carry};
 pub use profile::{BUILT_IN, BuiltIn, built_in, reference};
+pub use proxy::{Crossing, Lateness, ProxyError, ProxyLimits, ProxySockets, ProxySpec, Tally, Tell, carry};

@@ -1,26 +1,19 @@
 //! Conclusions from the facts: for each thing that matters to a measurement whether it works here, how well, and what
 //! would help. A pure function, tried on hosts that nobody has.
 
-use super::fact::Facts;
-use super::text::{duration, number, ratio};
+use super::fact::{Adapter, Facts, Ways};
+use super::text::{count, duration, number, ratio};
 use crate::model::{Advice, Finding, Labels, Scalar, Severity};
 
 /// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
 pub const ABLE: &str = "doctor.able";
 
 /// The scalars of an examination.
-pub const SCALARS: [&str; 7] = [
-    ABLE,
-    "clock.read",
-    "clock.step",
-    "clock.resolution",
-    "timer.slack",
-    "cpu.steal",
-    "open_files.limit",
-];
+pub const SCALARS: [&str; 7] =
+    [ABLE, "clock.read", "clock.step", "clock.resolution", "timer.slack", "cpu.steal", "open_files.limit"];
 
 /// A read of the clock beyond this is a call into the kernel and not a read of a counter.
-const CHEAP_READ_NS: f64 = 200.0;
+const CHEAP_READ_NS: f64 = 300.0;
 
 /// Wake-ups later than this spoil a run at any rate, and at the rate of ten a second that is the default: the rule by which
 /// runs are judged valid.
@@ -92,6 +85,10 @@ impl Check {
         Self { is_needed: true, ..self }
     }
 
+    fn remedy_unless_fine(self, text: &str, verify: &str) -> Self {
+        if self.verdict == Verdict::Yes { self } else { self.remedy(text, Some(verify)) }
+    }
+
     fn remedy(self, text: &str, verify: Option<&str>) -> Self {
         Self { remedy: Some((text.to_owned(), verify.map(str::to_owned))), ..self }
     }
@@ -100,15 +97,17 @@ impl Check {
 /// Everything that was looked at, in the order in which a measurement depends on it.
 #[must_use]
 pub fn evaluate(facts: &Facts) -> Vec<Check> {
-    let first = [
-        clock(facts),
-        slack(facts),
-        wakeup(facts),
-        loopback(facts),
-        stamps(facts),
+    let first = [clock(facts), slack(facts), wakeup(facts), loopback(facts), stamps(facts)];
+    let last = [
+        icmp(facts),
+        privileges(facts),
+        kernel_links(facts),
+        processor(facts),
+        files(facts),
+        passive(facts),
+        runs(facts),
     ];
-    let last = [icmp(facts), privileges(facts), kernel_links(facts), processor(facts), files(facts), passive(facts), runs(facts)];
-    first.into_iter().chain(interfaces(facts)).chain(last).collect()
+    first.into_iter().chain(adapters(facts)).chain(last).collect()
 }
 
 /// The checks as findings: what works is good to know, what does not is worth a look, and what a default command cannot do
@@ -159,15 +158,20 @@ fn clock(facts: &Facts) -> Check {
     let source = facts.clock_source.as_deref().unwrap_or("unknown source");
     let Some(cost) = facts.clock_cost else { return Check::yes("clock", source).no("it could not be read").needed() };
     let step = cost.step_ns.map_or_else(|| "no step seen".to_owned(), |ns| format!("steps of {}", duration(ns)));
-    let check = Check::yes("clock", format!("{source}, a read takes {}, {step}", duration(cost.read_ns.round() as u64)));
+    let check =
+        Check::yes("clock", format!("{source}, a read takes {}, {step}", duration(cost.read_ns.round() as u64)));
     if cost.step_ns.is_none() {
         return check.no("it stood still over a hundred thousand reads").needed();
     }
     if cost.read_ns <= CHEAP_READ_NS {
         return check;
     }
-    let others: Vec<&str> =
-        facts.clock_sources.iter().map(String::as_str).filter(|other| Some(*other) != facts.clock_source.as_deref()).collect();
+    let others: Vec<&str> = facts
+        .clock_sources
+        .iter()
+        .map(String::as_str)
+        .filter(|other| Some(*other) != facts.clock_source.as_deref())
+        .collect();
     let check = check.limited("a read is a call into the kernel, several of which are in every figure");
     let verify = Some("cat /sys/devices/system/clocksource/clocksource0/current_clocksource");
     match others.contains(&"tsc") {
@@ -181,7 +185,10 @@ fn slack(facts: &Facts) -> Check {
         None => Check::yes("timer_slack", "unknown").limited("the kernel does not say"),
         Some(ns) if ns > USUAL_SLACK_NS => Check::yes("timer_slack", duration(ns))
             .limited("waits with a timeout may end so much later; planned starts use timers that it does not touch")
-            .remedy("start it without TimerSlackNSec= of its service, or another setter of it", Some("cat /proc/self/timerslack_ns")),
+            .remedy(
+                "start it without TimerSlackNSec= of its service, or another setter of it",
+                Some("cat /proc/self/timerslack_ns"),
+            ),
         Some(ns) => Check::yes("timer_slack", duration(ns)),
     }
 }
@@ -196,23 +203,30 @@ fn wakeup(facts: &Facts) -> Check {
     let verify = Some("offloadctl doctor");
     match summary.p95_ns.or(summary.max_ns) {
         None => check.no("no sleep ended").needed(),
-        Some(late) if late > SPOILING_WAKEUP_NS => {
-            check.no("starts would slip so much that runs at the default rate are invalid").needed().remedy(remedy, verify)
-        }
-        Some(late) if late > LATE_WAKEUP_NS => {
-            check.limited("starts would slip by over a millisecond, which spoils runs above ten a second").remedy(remedy, verify)
-        }
+        Some(late) if late > SPOILING_WAKEUP_NS => check
+            .no("starts would slip so much that runs at the default rate are invalid")
+            .needed()
+            .remedy(remedy, verify),
+        Some(late) if late > LATE_WAKEUP_NS => check
+            .limited("starts would slip by over a millisecond, which spoils runs above ten a second")
+            .remedy(remedy, verify),
         Some(_) => check,
     }
 }
 
 fn loopback(facts: &Facts) -> Check {
     match facts.floor.user_ns {
-        None => Check::yes("loopback", "nothing was answered").no("an echo of our own did not answer over 127.0.0.1").needed()
+        None => Check::yes("loopback", "nothing was answered")
+            .no("an echo of our own did not answer over 127.0.0.1")
+            .needed()
             .remedy("let TCP through on the loopback, and bring it up: ip link set lo up", Some("ip address show lo")),
         Some(user) => {
             let part = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", duration(ns)));
-            let parts = [part("user", Some(user)), part("kernel", facts.floor.kernel_ns), part("network", facts.floor.network_ns)];
+            let parts = [
+                part("user", Some(user)),
+                part("kernel", facts.floor.kernel_ns),
+                part("network", facts.floor.network_ns),
+            ];
             Check::yes("loopback", format!("p50 {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
         }
     }
@@ -222,10 +236,15 @@ fn stamps(facts: &Facts) -> Check {
     let share = facts.floor.user_ns.zip(facts.floor.network_ns).filter(|(user, _)| *user > 0);
     match (facts.floor.kernel_ns, share) {
         (Some(_), Some((user, network))) => {
-            let text = format!("software, both ends; {} of a loopback round trip is the network", ratio(network as f64 / user as f64));
+            let text = format!(
+                "software, both ends; {} of a loopback round trip is the network",
+                ratio(network as f64 / user as f64)
+            );
             Check::yes("kernel_stamps", text)
         }
-        (Some(_), None) => Check::yes("kernel_stamps", "software, this end").limited("the far end's stamps did not come"),
+        (Some(_), None) => {
+            Check::yes("kernel_stamps", "software, this end").limited("the far end's stamps did not come")
+        }
         (None, _) => {
             let reason = facts.unstamped.clone().unwrap_or_else(|| "the kernel stamped nothing".to_owned());
             Check::yes("kernel_stamps", "none").no(reason).remedy(
@@ -236,37 +255,34 @@ fn stamps(facts: &Facts) -> Check {
     }
 }
 
-fn interfaces(facts: &Facts) -> Vec<Check> {
-    let all = match &facts.interfaces {
-        Ok(all) => all,
-        Err(error) => return vec![Check::yes("interfaces", "unknown").limited(error.as_str())],
-    };
-    let others = all.iter().filter(|interface| !interface.is_loopback);
-    others.map(|interface| stamps_of(&interface.name, interface.stamps.as_ref().map_err(ToString::to_string))).collect()
+fn adapters(facts: &Facts) -> Vec<Check> {
+    match &facts.adapters {
+        Ok(all) => all.iter().map(adapter).collect(),
+        Err(error) => vec![Check::yes("stamps", "unknown").limited(error.as_str())],
+    }
 }
 
-fn stamps_of(name: &str, stamps: Result<&crate::model::StampSupport, String>) -> Check {
-    let what = format!("stamps_{name}");
-    let remedy = "another driver or, in a virtual machine, another kind of network card stamps what it sends";
-    let verify = format!("ethtool -T {name}");
-    let stamps = match stamps {
-        Ok(stamps) => stamps,
-        Err(error) => return Check::yes(&what, "unknown").limited(error),
+fn adapter(adapter: &Adapter) -> Check {
+    let what = format!("stamps_{}", adapter.name);
+    let (software, hardware) = match &adapter.stamps {
+        Ok(stamps) => *stamps,
+        Err(error) => return Check::yes(&what, "unknown").limited(error.as_str()),
     };
-    let ways = |send, receive| match (send, receive) {
+    let ways = |ways: Ways| match (ways.send, ways.receive) {
         (true, true) => "both ways",
         (true, false) => "sent only",
         (false, true) => "received only",
         (false, false) => "none",
     };
-    let software = ways(stamps.software_send, stamps.software_receive);
-    let hardware = ways(stamps.hardware_send, stamps.hardware_receive);
-    let check = Check::yes(&what, format!("software {software}, hardware {hardware}"));
-    match (stamps.software_send, stamps.software_receive) {
+    let check = Check::yes(&what, format!("software {}, hardware {}", ways(software), ways(hardware)));
+    let remedy = "another driver or, in a virtual machine, another kind of network card stamps both";
+    let verify = format!("ethtool -T {}", adapter.name);
+    match (software.send, software.receive) {
         (true, true) => check,
-        (false, false) => check.no("its driver stamps nothing, so figures over it are this process's own").remedy(remedy, Some(&verify)),
-        _ => check.limited("its driver stamps one way, so .kernel figures over it are absent").remedy(remedy, Some(&verify)),
+        (false, false) => check.no("its driver stamps nothing, so figures over it are this process's own"),
+        _ => check.limited("its driver stamps one way, so there are no .kernel figures over it"),
     }
+    .remedy_unless_fine(remedy, &verify)
 }
 
 fn icmp(facts: &Facts) -> Check {
@@ -287,7 +303,9 @@ fn icmp(facts: &Facts) -> Check {
 
 fn privileges(facts: &Facts) -> Check {
     let wanted = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"];
-    let Some(all) = &facts.capabilities else { return Check::yes("privileges", "unknown").limited("the kernel does not say") };
+    let Some(all) = &facts.capabilities else {
+        return Check::yes("privileges", "unknown").limited("the kernel does not say");
+    };
     let missing: Vec<&str> = wanted.into_iter().filter(|name| !all.contains(name)).collect();
     let figure = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
     let check = Check::yes("privileges", figure);
@@ -295,7 +313,10 @@ fn privileges(facts: &Facts) -> Check {
         return check;
     }
     check
-        .limited(format!("without {} there are no links by the kernel, and no raw sockets where ping is not allowed", missing.join(", ")))
+        .limited(format!(
+            "without {} there are no links by the kernel, and no raw sockets where ping is not allowed",
+            missing.join(", ")
+        ))
         .remedy("run as root what needs them; everything else works without", None)
 }
 
@@ -321,16 +342,24 @@ fn processor(facts: &Facts) -> Check {
     let check = Check::yes("processor", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
     let governor = facts.cpu_governor.as_deref().filter(|governor| SLOW_GOVERNORS.contains(governor));
     let reasons: Vec<(&str, &str)> = [
-        governor.map(|_| ("the governor lets an idle processor become slow", "set the governor: cpupower frequency-set -g performance")),
-        facts.cpu_quota.filter(|quota| *quota < 1.0).map(|_| {
-            ("the control group is stopped when its quota is used up", "give it at least one processor")
+        governor.map(|_| {
+            (
+                "the governor lets an idle processor become slow",
+                "set the governor: cpupower frequency-set -g performance",
+            )
         }),
-        facts.steal_ratio.filter(|steal| *steal > NOTABLE_STEAL).map(|_| {
-            ("the hypervisor gives time to others", "measure on a machine whose processors are its own")
-        }),
-        facts.cpu_count.filter(|count| *count == 1).map(|_| {
-            ("both ends of the loopback share the only processor", "measure between two machines")
-        }),
+        facts
+            .cpu_quota
+            .filter(|quota| *quota < 1.0)
+            .map(|_| ("the control group is stopped when its quota is used up", "give it at least one processor")),
+        facts
+            .steal_ratio
+            .filter(|steal| *steal > NOTABLE_STEAL)
+            .map(|_| ("the hypervisor gives time to others", "measure on a machine whose processors are its own")),
+        facts
+            .cpu_count
+            .filter(|count| *count == 1)
+            .map(|_| ("both ends of the loopback share the only processor", "measure between two machines")),
     ]
     .into_iter()
     .flatten()
@@ -345,11 +374,15 @@ fn processor(facts: &Facts) -> Check {
 }
 
 fn files(facts: &Facts) -> Check {
-    let Some((now, most)) = facts.file_limit else { return Check::yes("open_files", "unknown").limited("the kernel does not say") };
+    let Some((now, most)) = facts.file_limit else {
+        return Check::yes("open_files", "unknown").limited("the kernel does not say");
+    };
     let check = Check::yes("open_files", format!("{} at most, {} until raised", count(most), count(now)));
     let remedy = "raise it: `ulimit -Hn 65536`, or LimitNOFILE= of the service";
     match most {
-        most if most < LEAST_FILES => check.no("not even one measurement has its sockets and timers").needed().remedy(remedy, Some("ulimit -Hn")),
+        most if most < LEAST_FILES => {
+            check.no("not even one measurement has its sockets and timers").needed().remedy(remedy, Some("ulimit -Hn"))
+        }
         most if most < AMPLE_FILES => {
             check.limited("a thousand targets need a few thousand sockets").remedy(remedy, Some("ulimit -Hn"))
         }
@@ -366,14 +399,12 @@ fn passive(facts: &Facts) -> Check {
     let may_load = all.contains(&"CAP_SYS_ADMIN") || (all.contains(&"CAP_BPF") && all.contains(&"CAP_PERFMON"));
     match (facts.has_type_information, may_load) {
         (true, true) => check,
-        (false, _) => check.no("the kernel does not describe its types, so no portable program can watch it").remedy(
-            "use a kernel with CONFIG_DEBUG_INFO_BTF",
-            Some("ls -l /sys/kernel/btf/vmlinux"),
-        ),
-        (true, false) => check.no("this process may not load programs that watch the kernel").remedy(
-            "run as root, or give the program CAP_BPF and CAP_PERFMON",
-            Some("offloadctl doctor"),
-        ),
+        (false, _) => check
+            .no("the kernel does not describe its types, so no portable program can watch it")
+            .remedy("use a kernel with CONFIG_DEBUG_INFO_BTF", Some("ls -l /sys/kernel/btf/vmlinux")),
+        (true, false) => check
+            .no("this process may not load programs that watch the kernel")
+            .remedy("run as root, or give the program CAP_BPF and CAP_PERFMON", Some("offloadctl doctor")),
     }
 }
 

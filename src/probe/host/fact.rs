@@ -3,7 +3,6 @@
 
 use crate::model::{Series, Summary};
 use crate::sys::ability::ClockCost;
-use crate::sys::interface::Interface;
 
 /// Everything; what could not be found out is absent, or an error in its own words.
 #[derive(Debug)]
@@ -24,8 +23,8 @@ pub struct Facts {
     pub floor: Floor,
     /// Why the kernel stamped none of them, if it did not.
     pub unstamped: Option<String>,
-    /// Interfaces that are up.
-    pub interfaces: Result<Vec<Interface>, String>,
+    /// Interfaces that are up and lead out of this host.
+    pub adapters: Result<Vec<Adapter>, String>,
     /// Whether an ICMP datagram socket can be had.
     pub icmp_datagram: Result<(), String>,
     /// Whether a raw one can.
@@ -69,7 +68,7 @@ impl Default for Facts {
             wakeup: Summary::default(),
             floor: Floor::default(),
             unstamped: None,
-            interfaces: Err(unknown()),
+            adapters: Err(unknown()),
             icmp_datagram: Err(unknown()),
             icmp_raw: Err(unknown()),
             ping_group_range: None,
@@ -86,6 +85,24 @@ impl Default for Facts {
             runs: Err(unknown()),
         }
     }
+}
+
+/// A network interface.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Its name.
+    pub name: String,
+    /// What it stamps in software and in hardware, or why it does not say.
+    pub stamps: Result<(Ways, Ways), String>,
+}
+
+/// Which ways are stamped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// What is sent.
+    pub send: bool,
+    /// What is received.
+    pub receive: bool,
 }
 
 /// Medians of exchanges over the loopback by TCP: as this process sees them, as the kernel does, and without both ends'

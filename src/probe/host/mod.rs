@@ -18,6 +18,7 @@
 
 mod evaluate;
 mod fact;
+mod text;
 mod wakeup;
 
 use std::collections::BTreeSet;
@@ -28,18 +29,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
-pub use fact::{Facts, Floor};
+pub use fact::{Adapter, Facts, Floor, Ways};
 
 use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::Series;
 use crate::probe::rtt::{Channel, Measured, Place, RttError, RttSpec, Target, measure};
 use crate::sys::ability::{self, StealMeter};
-use crate::sys::interface::interfaces;
+use crate::sys::host;
+use crate::sys::interface::{Interface, interfaces};
+use crate::sys::privilege::{self, Capability};
 use crate::sys::resolve::Family;
 use crate::sys::shutdown::Shutdown;
-use crate::sys::privilege::{self, Capability};
-use crate::sys::host;
 use crate::topo::netem_works;
 use crate::wire::Reach;
 
@@ -122,7 +123,7 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         clock_resolution_ns: environment.clock_resolution_ns,
         clock_cost: Some(ability::clock_cost()),
         timer_slack_ns: ability::timer_slack_ns(),
-        interfaces: interfaces().map_err(|error| error.to_string()),
+        adapters: adapters(),
         icmp_datagram: privilege::icmp_datagram().map_err(|error| error.to_string()),
         icmp_raw: privilege::icmp_raw().map_err(|error| error.to_string()),
         ping_group_range: ability::ping_group_range(),
@@ -137,6 +138,20 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         runs: runs.map(|path| path.display().to_string()),
         ..Facts::default()
     }
+}
+
+/// The interfaces that lead out of this host, and what they stamp.
+fn adapters() -> Result<Vec<Adapter>, String> {
+    let all = interfaces().map_err(|error| error.to_string())?;
+    let outward = all.into_iter().filter(|interface| !interface.is_loopback);
+    let adapter = |interface: Interface| {
+        let stamps = interface.stamps.map(|stamps| {
+            let software = Ways { send: stamps.software_send, receive: stamps.software_receive };
+            (software, Ways { send: stamps.hardware_send, receive: stamps.hardware_receive })
+        });
+        Adapter { name: interface.name, stamps: stamps.map_err(|error| error.to_string()) }
+    };
+    Ok(outward.map(adapter).collect())
 }
 
 /// The loopback as `probe rtt` measures its noise floor, back to back.

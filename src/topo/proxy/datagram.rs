@@ -190,7 +190,9 @@ impl Flow<'_> {
         while let Some(piece) = self.there.due(now) {
             let Load::Bytes(bytes) = &piece.load else { break };
             match self.far.try_send(bytes) {
-                Ok(length) => self.shared.count(|tally| tally.datagrams.deliver(Way::There, length, Some(piece.release))),
+                Ok(length) => {
+                    self.shared.count(|tally| tally.datagrams.deliver(Way::There, length, Some(piece.release)))
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.shared.count(|tally| tally.datagrams.dropped += 1);
                 }

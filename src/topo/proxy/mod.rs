@@ -164,8 +164,7 @@ impl Shared {
     /// Whether a flow that holds so much may take more. One that holds nothing may always: else it would wait for others.
     fn has_room(&self, flow_held: usize) -> bool {
         let limits = &self.spec.limits;
-        flow_held == 0
-            || (flow_held < limits.flow_bytes && self.held.get() < limits.all_bytes)
+        flow_held == 0 || (flow_held < limits.flow_bytes && self.held.get() < limits.all_bytes)
     }
 
     /// Counts what was carried.
