@@ -16,6 +16,7 @@ package_of() {
         ip) echo iproute2 ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;
+        nsenter) echo util-linux ;;
         openssl) echo openssl ;;
         ping) echo iputils-ping ;;
         pip3) echo python3-pip ;;

@@ -106,11 +106,18 @@ pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
         return Err(Failure::plain(Exit::Usage, "`topology emulate` needs --listen and --to, or --kernel"));
     };
     raise_file_limit();
-    let sockets = args.sockets(listen).map_err(|error| {
-        Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
-            .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
-    })?;
-    on_event_loop(async |shutdown| args.emulate(&profile, sockets, to, shutdown).await)
+    on_event_loop(async |shutdown| {
+        let to = far_end(to).await?;
+        if listen == to {
+            let what = format!("--listen and --to are both {to}: the link would lead to itself");
+            return Err(Failure::plain(Exit::Usage, what));
+        }
+        let sockets = args.sockets(listen).map_err(|error| {
+            Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
+                .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
+        })?;
+        args.emulate(&profile, sockets, to, shutdown).await
+    })
 }
 
 impl EmulateArgs {
@@ -129,10 +136,9 @@ impl EmulateArgs {
         &self,
         profile: &LinkProfile,
         sockets: ProxySockets,
-        to: &str,
+        to: SocketAddr,
         shutdown: &Shutdown,
     ) -> Result<Exit, Failure> {
-        let to = far_end(to).await?;
         let seed = self.seed.unwrap_or_else(|| clock::entropy() >> 11);
         let listening = match &sockets {
             ProxySockets { tcp: Some(tcp), .. } => tcp.local_addr(),
@@ -140,12 +146,6 @@ impl EmulateArgs {
             _ => Ok(to),
         };
         let listening = listening.map_err(Failure::unable)?;
-        if listening == to {
-            return Err(Failure::plain(
-                Exit::Usage,
-                format!("--listen and --to are both {to}: the link would end in itself"),
-            ));
-        }
         let by = match (self.tcp, self.udp) {
             (true, _) => "TCP",
             (_, true) => "UDP",

@@ -3,29 +3,36 @@
 //!
 //! Separate because its checks are findings that belong together, where those of a measurement stand below its table.
 
-use super::grid::plain_table;
 use super::note::{Note, cost, note, sentence};
-use super::text::clean;
+use super::text::{clean, hang, length};
+use super::unit;
 use crate::model::{Finding, Run, Severity};
 
 /// The scalar that carries a verdict, and the label that names its finding.
 const ABLE: &str = "doctor.able";
 const WHAT: &str = "what";
 
+/// Heads of the columns, of which the last is as wide as the terminal lets it.
+const HEADS: [&str; 3] = ["what", "works", "figure"];
+
 /// The table; `None` for a run that examined no host.
-pub fn text(run: &Run) -> Option<String> {
-    let rows: Vec<Vec<String>> = checks(run)
-        .map(|(finding, value)| {
-            let verdict = match value {
-                Some(1.0) => "yes",
-                Some(0.0) => "no",
-                Some(_) => "limited",
-                None => super::unit::ABSENT,
-            };
-            vec![clean(&finding.id.replace('_', " ")), verdict.to_owned(), clean(&finding.evidence.join("; "))]
-        })
-        .collect();
-    (!rows.is_empty()).then(|| plain_table(&["what", "works", "figure"], rows.into_iter()) + "\n")
+pub fn text(run: &Run, width: usize) -> Option<String> {
+    let heads = HEADS.map(str::to_owned);
+    let rows: Vec<[String; 3]> = std::iter::once(heads).chain(checks(run).map(row)).collect();
+    let column = |at: usize| rows.iter().map(|row| length(&row[at])).max().unwrap_or_default();
+    let (what, works) = (column(0), column(1));
+    let line = |row: &[String; 3]| hang(&format!("{:<what$}  {:<works$}  ", row[0], row[1]), &row[2], width);
+    (rows.len() > 1).then(|| rows.iter().map(line).collect())
+}
+
+fn row((finding, value): (&Finding, Option<f64>)) -> [String; 3] {
+    let verdict = match value {
+        Some(1.0) => "yes",
+        Some(0.0) => "no",
+        Some(_) => "limited",
+        None => unit::ABSENT,
+    };
+    [clean(&finding.id.replace('_', " ")), verdict.to_owned(), clean(&finding.evidence.join("; "))]
 }
 
 /// Reasons and remedies, what was noticed beside the checks, and what looking cost.

@@ -5,8 +5,8 @@
 use serde_json::json;
 
 use crate::model::{
-    Counts, Environment, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Run, Scalar, SelfCost, Series, Summary,
-    Validity, Variation, WallTime,
+    Advice, Counts, Environment, Finding, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Run, Scalar, SelfCost,
+    Series, Severity, Summary, Validity, Variation, WallTime,
 };
 
 const MS: u64 = 1_000_000;
@@ -197,4 +197,35 @@ pub fn heartbeats() -> Run {
         "mode": "simulated", "networks": [network], "trials": 2000, "mistake_beats": 1_000_000, "nodes": 10_000,
     });
     Run { command: "bench heartbeat".to_owned(), spec, scalars, ..run(all) }
+}
+
+/// A host that can do some things, all of one and nothing of another.
+pub fn examined() -> Run {
+    let seen = [
+        ("clock", 1.0, Severity::Info, "tsc, a read takes 25 ns, steps of 20 ns", "it works"),
+        ("privileges", 0.5, Severity::Notice, "CAP_NET_RAW", "without CAP_NET_ADMIN there are no links by the kernel"),
+        ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "cannot keep runs in `/nowhere`"),
+    ];
+    let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| Finding {
+        id: what.to_owned(),
+        severity,
+        text: text.to_owned(),
+        evidence: vec![figure.to_owned()],
+        advice: (severity != Severity::Info)
+            .then(|| Advice { text: "give it more".to_owned(), verify: Some("offloadctl doctor".to_owned()) }),
+    };
+    let able = |(what, value, ..): (&str, f64, Severity, &str, &str)| Scalar {
+        name: "doctor.able".to_owned(),
+        labels: Labels::new().with("what", what),
+        unit: "ratio".to_owned(),
+        value: Some(value),
+    };
+    Run {
+        command: "doctor".to_owned(),
+        scalars: seen.map(able).to_vec(),
+        findings: seen.map(finding).to_vec(),
+        seed: None,
+        spec: json!({}),
+        ..run(vec![series("timer.wakeup", "", &delays(60 * US, 100, 1), 0)])
+    }
 }

@@ -38,7 +38,7 @@ fn run(run: &Run, width: usize) -> String {
         let notes = notes_beside(run, &detection::shown(run));
         return [format!("{alarms}{title}"), settings, definitions(&notes, prose)].join("\n");
     }
-    if let Some(checks) = doctor::text(run) {
+    if let Some(checks) = doctor::text(run, width) {
         return [format!("{alarms}{title}"), checks, definitions(&doctor::notes(run), prose)].join("\n");
     }
     let rows = rows(run);

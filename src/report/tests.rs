@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::sample::{delays, heartbeats, live_heartbeats, run, series, topologies};
+use super::sample::{delays, examined, heartbeats, live_heartbeats, run, series, topologies};
 use super::{Format, Report, report_document, run_document};
 use crate::model::{
     Advice, Counts, Finding, GateDecision, GateReport, GateResult, Labels, Outage, Run, Scalar, Series, Severity,
@@ -81,6 +81,16 @@ fn live_heartbeats_at_160_columns() {
 #[test]
 fn live_heartbeats_at_80_columns() {
     insta::assert_snapshot!(shown(Format::Table, &live_heartbeats(), 80));
+}
+
+#[test]
+fn an_examined_host() {
+    insta::assert_snapshot!(table(&examined()));
+}
+
+#[test]
+fn an_examined_host_at_60_columns() {
+    insta::assert_snapshot!(shown(Format::Table, &examined(), 60));
 }
 
 #[test]

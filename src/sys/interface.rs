@@ -80,7 +80,7 @@ fn stamp_support(socket: &UdpSocket, name: &str) -> io::Result<StampSupport> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed().into();
+        *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_data = (&raw mut info).cast();
     // SAFETY: the descriptor is open; the request names an interface with a final zero and points to a structure of the

@@ -3,13 +3,14 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 15] = [
+const CASES: [(&str, &str); 18] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
     ("help-completions", "completions --help"),
+    ("help-doctor", "doctor --help"),
     ("help-echo", "echo --help"),
     ("help-gateway", "gateway --help"),
     ("help-man", "man --help"),
@@ -17,6 +18,8 @@ const CASES: [(&str, &str); 15] = [
     ("help-probe-api", "probe api --help"),
     ("help-probe-rtt", "probe rtt --help"),
     ("help-report", "report --help"),
+    ("help-topology", "topology --help"),
+    ("help-topology-emulate", "topology emulate --help"),
     ("help-topology-list", "topology list --help"),
     ("version", "--version"),
 ];

@@ -14,7 +14,7 @@ use crate::support::program::Scene;
 /// machine needs some of it to start the program.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-const CASES: [(&str, &str); 28] = [
+const CASES: [(&str, &str); 29] = [
     ("unable-agent-config", "agent --config nowhere.conf"),
     ("unable-agent-token", "agent --config token.conf"),
     ("unable-api-ca-file", "probe api https://127.0.0.1:1/ --ca-file missing.pem --duration 10m"),
@@ -31,6 +31,7 @@ const CASES: [(&str, &str); 28] = [
     ),
     ("unable-live-token", "bench heartbeat --live --nodes 3 --target https://127.0.0.1:1 --token-file live.tokens"),
     ("unable-live-tokens", "bench heartbeat --live --nodes 2 --target https://127.0.0.1:1 --token-file nowhere"),
+    ("unable-emulate-name", "topology emulate hybrid --listen 127.0.0.1:0 --to nosuchhost.invalid:1"),
     ("unable-output-folder", "probe rtt --emulate hybrid --duration 10m --output /nonexistent/run.json"),
     ("unable-output-is-a-folder", "probe rtt --emulate hybrid --duration 10m --output folder.json"),
     ("unable-report-contradiction", "report contradiction.json"),

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 77] = [
+const CASES: [(&str, &str); 86] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -73,7 +73,16 @@ const CASES: [(&str, &str); 77] = [
     ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),
     ("usage-count-zero", "probe rtt --emulate hybrid --count 0"),
     ("usage-duration-without-unit", "probe rtt --emulate hybrid --duration 5"),
+    ("usage-doctor-gate", "doctor --fail-if rtt.echo.p95>10ms"),
     ("usage-echo-listen", "echo --listen localhost"),
+    ("usage-emulate-both", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 --tcp --udp"),
+    ("usage-emulate-circle", "topology emulate hybrid --listen 127.0.0.1:17 --to 127.0.0.1:17"),
+    ("usage-emulate-command", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 -- true"),
+    ("usage-emulate-kernel-alone", "topology emulate hybrid --kernel"),
+    ("usage-emulate-kernel-seed", "topology emulate hybrid --kernel --seed 1 -- true"),
+    ("usage-emulate-nothing", "topology emulate hybrid"),
+    ("usage-emulate-port", "topology emulate hybrid --listen 127.0.0.1:0 --to localhost"),
+    ("usage-emulate-profile", "topology emulate moon --listen 127.0.0.1:0 --to 127.0.0.1:1"),
     ("usage-man-unknown", "man probe nothing"),
     ("usage-max-loss", "probe rtt --emulate hybrid --max-loss 2"),
     ("usage-no-command", "probe nothing"),

@@ -14,6 +14,7 @@ mod etcd;
 #[path = "../loopback/gateway.rs"]
 mod gateway;
 mod host;
+mod kernel_link;
 mod namespace;
 mod network;
 mod privilege;

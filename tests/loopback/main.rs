@@ -20,6 +20,7 @@ mod gateway_rules;
 mod live;
 mod measure;
 mod plan;
+mod proxy;
 mod server;
 mod stall;
 mod stamps;

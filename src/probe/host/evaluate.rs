@@ -417,3 +417,6 @@ fn runs(facts: &Facts) -> Check {
             .remedy("give --runs-dir DIR or OFFLOADCTL_RUNS_DIR, or --no-save to each command", None),
     }
 }
+
+#[cfg(test)]
+mod tests;

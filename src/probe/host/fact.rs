@@ -2,7 +2,6 @@
 //! that nobody has.
 
 use crate::model::{Series, Summary};
-use crate::sys::ability::ClockCost;
 
 /// Everything; what could not be found out is absent, or an error in its own words.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub struct Facts {
     /// Resolution that the kernel claims.
     pub clock_resolution_ns: Option<u64>,
     /// What a read costs.
-    pub clock_cost: Option<ClockCost>,
+    pub clock_cost: Option<ClockFigures>,
     /// How much later than asked a sleep may end.
     pub timer_slack_ns: Option<u64>,
     /// How late this process woke.
@@ -85,6 +84,15 @@ impl Default for Facts {
             runs: Err(unknown()),
         }
     }
+}
+
+/// What reading the clock costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockFigures {
+    /// One read.
+    pub read_ns: f64,
+    /// The least by which two reads differed, if they did.
+    pub step_ns: Option<u64>,
 }
 
 /// A network interface.

@@ -29,17 +29,16 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
-pub use fact::{Adapter, Facts, Floor, Ways};
+pub use fact::{Adapter, ClockFigures, Facts, Floor, Ways};
 
 use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::Series;
 use crate::probe::rtt::{Channel, Measured, Place, RttError, RttSpec, Target, measure};
-use crate::sys::ability::{self, StealMeter};
+use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::host;
 use crate::sys::interface::{Interface, interfaces};
 use crate::sys::privilege::{self, Capability};
-use crate::sys::resolve::Family;
 use crate::sys::shutdown::Shutdown;
 use crate::topo::netem_works;
 use crate::wire::Reach;
@@ -121,7 +120,7 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         clock_source: environment.clocksource,
         clock_sources: ability::clock_sources(),
         clock_resolution_ns: environment.clock_resolution_ns,
-        clock_cost: Some(ability::clock_cost()),
+        clock_cost: Some(clock_figures()),
         timer_slack_ns: ability::timer_slack_ns(),
         adapters: adapters(),
         icmp_datagram: privilege::icmp_datagram().map_err(|error| error.to_string()),
@@ -138,6 +137,11 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         runs: runs.map(|path| path.display().to_string()),
         ..Facts::default()
     }
+}
+
+fn clock_figures() -> ClockFigures {
+    let ClockCost { read_ns, step_ns } = ability::clock_cost();
+    ClockFigures { read_ns, step_ns }
 }
 
 /// The interfaces that lead out of this host, and what they stamp.
@@ -162,7 +166,7 @@ async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, HostErro
     let spec = RttSpec {
         targets: vec![Target { name: "loopback".to_owned(), place }],
         channels: Some(BTreeSet::from([Channel::Echo, Channel::Udp])),
-        reach: Reach { family: Family::Any, bind: None, resolve: Vec::new() },
+        reach: Reach::default(),
         load: LoadSpec {
             arrival: Arrival::Closed { concurrency: 1 },
             length: Length::Count(exchanges),

@@ -1,0 +1,114 @@
+//! Conclusions about hosts that nobody has: one that can do everything, and one for each thing that may be missing.
+
+use super::*;
+use crate::model::Summary;
+use crate::probe::host::{ClockFigures, Floor};
+
+/// A host on which everything works.
+fn good() -> Facts {
+    let both = Ways { send: true, receive: true };
+    let summary = |us: u64| Summary {
+        p50_ns: Some(us * 1_000),
+        p95_ns: Some(us * 1_500),
+        p99_ns: Some(us * 2_000),
+        max_ns: Some(us * 9_000),
+        ..Summary::default()
+    };
+    Facts {
+        clock_source: Some("tsc".to_owned()),
+        clock_sources: vec!["tsc".to_owned(), "hpet".to_owned()],
+        clock_cost: Some(ClockFigures { read_ns: 25.0, step_ns: Some(20) }),
+        timer_slack_ns: Some(50_000),
+        wakeup: summary(60),
+        floor: Floor { user_ns: Some(70_000), kernel_ns: Some(33_000), network_ns: Some(7_000) },
+        adapters: Ok(vec![Adapter { name: "eth0".to_owned(), stamps: Ok((both, Ways::default())) }]),
+        icmp_datagram: Ok(()),
+        icmp_raw: Ok(()),
+        capabilities: Some(vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
+        netem: Ok(()),
+        cpu_count: Some(4),
+        steal_ratio: Some(0.0),
+        file_limit: Some((1_024, 1 << 20)),
+        has_type_information: true,
+        runs: Ok("/var/lib/runs".to_owned()),
+        ..Facts::default()
+    }
+}
+
+/// The verdict on one thing, and whether that is a problem.
+fn verdict(facts: &Facts, what: &str) -> (Verdict, bool) {
+    let checks = evaluate(facts);
+    let check = checks.iter().find(|check| check.what == what).unwrap();
+    let finding = findings(&checks).into_iter().find(|finding| finding.id == what).unwrap();
+    assert!(check.verdict == Verdict::Yes || check.reason.is_some(), "{check:?}");
+    (check.verdict, finding.severity == Severity::Problem)
+}
+
+#[test]
+fn a_good_host_is_fine_in_everything() {
+    let facts = good();
+    let checks = evaluate(&facts);
+    let lame: Vec<&Check> = checks.iter().filter(|check| check.verdict != Verdict::Yes).collect();
+    assert!(lame.is_empty(), "{lame:?}");
+    let scalars = scalars(&facts, &checks);
+    assert!(scalars.iter().filter(|scalar| scalar.name == ABLE).all(|scalar| scalar.value == Some(1.0)));
+    assert_eq!(checks[3].figure, "p50 user 70.0 µs, kernel 33.0 µs, network 7.00 µs");
+}
+
+#[test]
+fn what_a_default_command_cannot_do_without_is_a_problem() {
+    let none = Facts { clock_cost: None, ..good() };
+    assert_eq!(verdict(&none, "clock"), (Verdict::No, true));
+    let still = Facts { clock_cost: Some(ClockFigures { read_ns: 1.0, step_ns: None }), ..good() };
+    assert_eq!(verdict(&still, "clock"), (Verdict::No, true));
+    let late = Summary { p95_ns: Some(11_000_000), ..Summary::default() };
+    assert_eq!(verdict(&Facts { wakeup: late, ..good() }, "timer_wakeup"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { wakeup: Summary::default(), ..good() }, "timer_wakeup"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { floor: Floor::default(), ..good() }, "loopback"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { file_limit: Some((20, 20)), ..good() }, "open_files"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { runs: Err("full".to_owned()), ..good() }, "stored_runs"), (Verdict::No, true));
+}
+
+#[test]
+fn what_is_only_worse_or_only_missing_is_none() {
+    let slow = Facts { clock_cost: Some(ClockFigures { read_ns: 900.0, step_ns: Some(300) }), ..good() };
+    assert_eq!(verdict(&slow, "clock"), (Verdict::Limited, false));
+    let slack = Facts { timer_slack_ns: Some(1_000_000), ..good() };
+    assert_eq!(verdict(&slack, "timer_slack"), (Verdict::Limited, false));
+    let late = Summary { p95_ns: Some(2_000_000), ..Summary::default() };
+    assert_eq!(verdict(&Facts { wakeup: late, ..good() }, "timer_wakeup"), (Verdict::Limited, false));
+    let denied = || Err("denied".to_owned());
+    let mute = Facts { icmp_datagram: denied(), icmp_raw: denied(), netem: denied(), ..good() };
+    assert_eq!(verdict(&mute, "icmp"), (Verdict::No, false));
+    assert_eq!(verdict(&mute, "kernel_links"), (Verdict::No, false));
+    assert_eq!(verdict(&Facts { icmp_datagram: denied(), ..good() }, "icmp"), (Verdict::Yes, false));
+    let plain = Facts { capabilities: Some(vec![]), ..good() };
+    assert_eq!(verdict(&plain, "privileges"), (Verdict::Limited, false));
+    assert_eq!(verdict(&plain, "passive_sources"), (Verdict::No, false));
+    let unstamped = Floor { user_ns: Some(70_000), ..Floor::default() };
+    assert_eq!(verdict(&Facts { floor: unstamped, ..good() }, "kernel_stamps"), (Verdict::No, false));
+    for busy in [
+        Facts { steal_ratio: Some(0.05), ..good() },
+        Facts { cpu_quota: Some(0.5), ..good() },
+        Facts { cpu_count: Some(1), ..good() },
+        Facts { cpu_governor: Some("powersave".to_owned()), ..good() },
+    ] {
+        assert_eq!(verdict(&busy, "processor"), (Verdict::Limited, false));
+    }
+    assert_eq!(verdict(&Facts { file_limit: Some((64, 1_024)), ..good() }, "open_files"), (Verdict::Limited, false));
+}
+
+#[test]
+fn adapters_are_told_apart_by_their_names() {
+    let one_way = (Ways { send: false, receive: true }, Ways::default());
+    let adapter = |name: &str, stamps| Adapter { name: name.to_owned(), stamps };
+    let adapters = vec![
+        adapter("eth0", Ok(one_way)),
+        adapter("wlan0", Ok((Ways::default(), Ways::default()))),
+        adapter("tun0", Err("not supported".to_owned())),
+    ];
+    let facts = Facts { adapters: Ok(adapters), ..good() };
+    assert_eq!(verdict(&facts, "stamps_eth0"), (Verdict::Limited, false));
+    assert_eq!(verdict(&facts, "stamps_wlan0"), (Verdict::No, false));
+    assert_eq!(verdict(&facts, "stamps_tun0"), (Verdict::Limited, false));
+}

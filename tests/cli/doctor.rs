@@ -1,0 +1,64 @@
+//! The examination of the host that runs the tests: whatever it can do, the document says it, and quickly.
+
+use serde_json::Value;
+
+use crate::support::program::Scene;
+use crate::support::schema::{RUN, valid};
+
+fn list<'a>(run: &'a Value, key: &str) -> &'a [Value] {
+    run[key].as_array().unwrap()
+}
+
+#[test]
+fn every_check_has_a_verdict_and_what_does_not_work_a_reason_and_a_remedy() {
+    let scene = Scene::new();
+    let ended = scene.run("doctor --json --output doctor.json");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
+    let run = valid(RUN, &ended.stdout);
+    let able: Vec<&Value> = list(&run, "scalars").iter().filter(|scalar| scalar["name"] == "doctor.able").collect();
+    for wanted in
+        ["clock", "icmp", "kernel_links", "kernel_stamps", "loopback", "open_files", "privileges", "processor"]
+    {
+        assert!(able.iter().any(|scalar| scalar["labels"]["what"] == wanted), "nothing is said of {wanted}");
+    }
+    for scalar in &able {
+        let what = &scalar["labels"]["what"];
+        let finding = list(&run, "findings").iter().find(|finding| finding["id"] == *what).unwrap();
+        let is_fine = scalar["value"] == 1.0;
+        assert_eq!(finding["severity"] == "info", is_fine, "{finding}");
+        assert!(is_fine || finding["text"].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
+        assert!(scalar["value"] != 0.0 || finding["advice"]["text"].is_string(), "{finding}");
+    }
+    let wakeup = list(&run, "series").iter().find(|series| series["name"] == "timer.wakeup").unwrap();
+    assert_eq!(wakeup["ok_count"], 1_000);
+    assert!(list(&run, "series").iter().any(|series| series["name"] == "rtt.floor.echo"));
+    // Three seconds on a host of its own; the tests share theirs.
+    assert!(run["elapsed_ns"].as_u64().unwrap() < 15_000_000_000, "{}", run["elapsed_ns"]);
+    assert!(scene.path("doctor.json").is_file());
+    let runs: Vec<_> = std::fs::read_dir(scene.path("state/offloadctl/runs")).unwrap().collect();
+    assert!(runs.is_empty(), "an examination is no run to be kept: {runs:?}");
+}
+
+#[test]
+fn a_host_on_which_a_default_command_cannot_measure_is_bad() {
+    let scene = Scene::new();
+    scene.write("file", "");
+    let ended = scene.run("doctor --runs-dir file/runs");
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("bad: stored_runs: cannot keep runs in `file/runs`"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("--no-save"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.lines().any(|line| line.starts_with("stored runs") && line.contains(" no ")),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_gate_may_ask_for_what_a_host_must_be_able_to_do() {
+    let scene = Scene::new();
+    let ended = scene.run("doctor --quiet --fail-if doctor.able{what=loopback}<1 --fail-if clock.read>1s");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ended = scene.run("doctor --quiet --fail-if timer.wakeup.p50>1ns");
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+}

@@ -1,0 +1,182 @@
+//! A link that the kernel emulates: what it needs is said where it is missing, and nothing of it is left, however it ends.
+//!
+//! Not every kernel has netem. Where it is missing, a stand-in for `tc` that accepts everything lets the rest be tried: the
+//! namespaces, the link, the command, its end. Where it is there, the delay is measured.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::host::{may_administer, path_of, turn, wait_until};
+use crate::program::{Ended, OFFLOADCTL};
+
+const PROFILE: &str = "[profile.slow]\nrtt_mean = \"20ms\"\nrtt_p95 = \"20ms\"\njitter = \"0ms\"\n";
+
+/// Writes down what it was told, and whether the table of delays was there.
+const STAND_IN: &str = "#!/bin/sh\necho \"$* table=$(wc -l <\"$TC_LIB_DIR/offloadctl.dist\")\" >>\"$TC_LOG\"\n";
+
+/// A folder with a profile, a place for temporary files, and a stand-in for `tc`.
+struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("own.toml"), PROFILE).unwrap();
+        for name in ["tmp", "bin"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let program = folder.path().join("bin/tc");
+        fs::write(&program, STAND_IN).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command over a link of this profile; with the stand-in, if `pretend`.
+    fn start(&self, profile: &str, pretend: bool, command: &[&str]) -> Child {
+        let mut call = Command::new(OFFLOADCTL);
+        call.args(["topology", "emulate", profile, "--topology", "own.toml", "--kernel", "--"]).args(command);
+        if pretend {
+            let path = std::env::var("PATH").unwrap_or_default();
+            call.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        }
+        call.current_dir(self.folder.path()).env("TMPDIR", self.path("tmp")).env("TC_LOG", self.path("tc.log"));
+        call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run(&self, profile: &str, pretend: bool, command: &[&str]) -> Ended {
+        ended(self.start(profile, pretend, command))
+    }
+}
+
+fn ended(child: Child) -> Ended {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The network namespaces that processes are in.
+fn namespaces() -> BTreeSet<PathBuf> {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("ns/net"));
+    processes.filter_map(|path| fs::read_link(path).ok()).collect()
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn a_link_of_the_kernel_delays_or_says_what_is_missing() {
+    if !may_administer("kernel_link::a_link_of_the_kernel_delays_or_says_what_is_missing") {
+        return;
+    }
+    let _turn = turn();
+    let (scene, before) = (Scene::new(), namespaces());
+    let ping = path_of("ping", "iputils-ping");
+    let words = [ping.to_str().unwrap(), "-q", "-c", "10", "-i", "0.05", "198.18.0.2"];
+    let ended = scene.run("slow", false, &words);
+    if ended.code == Some(0) {
+        let figures = ended.stdout.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = ")).unwrap();
+        let least: f64 = figures.split('/').next().unwrap().parse().unwrap();
+        assert!((20.0..30.0).contains(&least), "{}", ended.stdout);
+    } else {
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with("error: the kernel has no netem for us: `tc qdisc add"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("\n hint: load it with `modprobe sch_netem`"), "{}", ended.stderr);
+    }
+    assert_eq!(namespaces(), before);
+    assert!(is_empty(&scene.path("tmp")), "the table of delays was left behind");
+}
+
+#[test]
+fn a_command_runs_at_one_end_of_a_link_and_its_code_is_passed_on() {
+    if !may_administer("kernel_link::a_command_runs_at_one_end_of_a_link_and_its_code_is_passed_on") {
+        return;
+    }
+    let _turn = turn();
+    let (scene, before) = (Scene::new(), namespaces());
+    let script = format!(
+        "{OFFLOADCTL} probe rtt v4=$OFFLOADCTL_FAR:7777 v6=[$OFFLOADCTL_FAR_V6]:7777 --count 5 --rate 50/s --no-save --quiet --json
+        nsenter --net=$OFFLOADCTL_FAR_NETNS cat /proc/net/dev >&2; exit 7"
+    );
+    let ended = scene.run("hybrid", true, &["sh", "-c", &script]);
+    assert_eq!(ended.code, Some(7), "{}", ended.stderr);
+    let run = offloadctl::model::Run::parse(&ended.stdout).unwrap();
+    for name in ["rtt.tcp_connect", "rtt.icmp", "rtt.echo", "rtt.echo_udp"] {
+        let all = run.series.iter().filter(|series| series.name == name);
+        assert_eq!(all.map(|series| series.counts.ok_count).collect::<Vec<_>>(), [5, 5], "{name} of both families");
+    }
+    assert!(ended.stderr.contains("emulating hybrid by the kernel: RTT mean 25.4 ms"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("link0:") && !ended.stderr.contains("eth0:"), "the far namespace: {}", ended.stderr);
+    let told = fs::read_to_string(scene.path("tc.log")).unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    for line in lines {
+        assert!(line.starts_with("qdisc add dev link0 root netem limit ") && line.ends_with(" table=4096"), "{line}");
+    }
+    assert_eq!(namespaces(), before);
+    assert!(is_empty(&scene.path("tmp")));
+}
+
+#[test]
+fn nothing_of_a_link_is_left_however_it_ends() {
+    if !may_administer("kernel_link::nothing_of_a_link_is_left_however_it_ends") {
+        return;
+    }
+    let _turn = turn();
+    // The command hears what we hear; killed, we cannot tell it, and the kernel does.
+    for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGTERM, Some(143)), (Signal::SIGKILL, None)] {
+        let (scene, before) = (Scene::new(), namespaces());
+        let mut child = scene.start("slow", true, &["sh", "-c", "echo $$; exec sleep 600"]);
+        let mut stdout = child.stdout.take().unwrap();
+        let mut digits = Vec::new();
+        let mut byte = [0];
+        while stdout.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            digits.push(byte[0]);
+        }
+        let command: i32 = String::from_utf8(digits).unwrap().parse().unwrap();
+        assert_ne!(namespaces(), before, "it runs in a namespace of its own");
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), code, "{signal}");
+        wait_until("the command has ended", || kill(Pid::from_raw(command), None).is_err());
+        assert_eq!(namespaces(), before, "{signal}");
+        assert!(is_empty(&scene.path("tmp")), "{signal}");
+    }
+}
+
+#[test]
+fn what_a_link_needs_is_said() {
+    if !may_administer("kernel_link::what_a_link_needs_is_said") {
+        return;
+    }
+    let _turn = turn();
+    let scene = Scene::new();
+    let ended = scene.run("slow", true, &["no-such-program-anywhere"]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("cannot run `no-such-program-anywhere`: "), "{}", ended.stderr);
+
+    fs::set_permissions(scene.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = scene.path("offloadctl");
+    fs::copy(OFFLOADCTL, &program).unwrap();
+    let setpriv = path_of("setpriv", "util-linux");
+    let dropped = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
+    let mut call = Command::new(setpriv);
+    call.args(dropped).arg(program).args(["topology", "emulate", "hybrid", "--kernel", "--", "true"]);
+    let output = call.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.starts_with("error: no network namespace can be made here: "), "{stderr}");
+    assert!(stderr.contains("\n hint: run it as root"), "{stderr}");
+}
