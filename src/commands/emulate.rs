@@ -34,10 +34,10 @@ only when the first packet would have come there; the acknowledgements and windo
 connection; ICMP. A profile's loss holds up a stream for 200 ms, as one retransmission does, and no
 congestion control hears of it. At its end it says what it carried, and how late it was.
 
-With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with netem
-on both ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both namespaces are
-gone when it ends, and its exit code is passed on. It needs root or `unshare --map-root-user`, a
-kernel with netem, and iproute2. COMMAND finds in its environment:
+With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with
+netem on both ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both
+namespaces are gone when it ends, and its exit code is passed on. It needs root or
+`unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
   OFFLOADCTL_FAR        IPv4 address of the far end, where an `offloadctl echo` is on port 7777
   OFFLOADCTL_FAR_V6     the same in IPv6
   OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`";
@@ -86,7 +86,7 @@ pub struct EmulateArgs {
     )]
     kernel: bool,
     /// What to run over the link of the kernel
-    #[arg(last = true, value_name = "COMMAND", requires = "kernel")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
     /// Say nothing but errors
     #[arg(short, long)]
@@ -101,6 +101,10 @@ pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
     let profile = find_profile(&args.profile, args.topology.as_deref())?;
     if args.kernel {
         return kernel_link::run(&args.profile, &profile, &args.command, args.quiet);
+    }
+    if !args.command.is_empty() {
+        return Err(Failure::plain(Exit::Usage, "a command after `--` runs over a link of the kernel only")
+            .hint("add --kernel, or start the command by itself and let it connect to --listen"));
     }
     let (Some(listen), Some(to)) = (args.listen, args.to.as_deref()) else {
         return Err(Failure::plain(Exit::Usage, "`topology emulate` needs --listen and --to, or --kernel"));

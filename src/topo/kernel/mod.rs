@@ -6,8 +6,10 @@
 mod plan;
 
 use std::io;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -15,12 +17,17 @@ pub use plan::{FAR_V4, FAR_V6, independent_jitter_ns};
 
 use super::FitError;
 use crate::model::LinkProfile;
+use crate::sys::clock;
 use crate::sys::exec::find_program;
 use crate::sys::namespace::Namespace;
-use plan::{End, Step, TABLE, plan};
+use plan::{End, NEAR_V6, Step, TABLE, plan};
 
 /// Where administrators' programs are, beside the path of ordinary users.
 const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// How long the ends may take to hear each other, and the pause between two tries.
+const SETTLING: Duration = Duration::from_secs(3);
+const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 /// Bytes of what a program said that are repeated.
 const SAID_LIMIT: usize = 400;
@@ -84,11 +91,12 @@ impl KernelLink {
         let failed = |source| KernelLinkError::Io { what: "the table of delays cannot be written".to_owned(), source };
         let folder = TempDir::with_prefix("offloadctl-").map_err(failed)?;
         std::fs::write(folder.path().join(format!("{TABLE}.dist")), &plan.table).map_err(failed)?;
-        for step in &plan.steps {
-            let namespace = if step.end == End::Near { &near } else { &far };
-            let program = if step.program == "ip" { &ip } else { &tc };
-            perform(step, program, namespace, folder.path())?;
-        }
+        let of = |end| if end == End::Near { &near } else { &far };
+        plan.links.iter().try_for_each(|step| perform(step, &ip, of(step.end), folder.path()))?;
+        // Before there are delays and losses.
+        let deaf = |source| KernelLinkError::Io { what: "its ends do not hear each other".to_owned(), source };
+        settle(&near, &far).map_err(deaf)?;
+        plan.delays.iter().try_for_each(|step| perform(step, &tc, of(step.end), folder.path()))?;
         Ok(Self { near, far })
     }
 }
@@ -102,6 +110,31 @@ pub fn netem_works() -> Result<(), KernelLinkError> {
     let words = "qdisc add dev lo root netem delay 1ms".split(' ').map(str::to_owned).collect();
     let step = Step { end: End::Near, program: "tc", words };
     perform(&step, &program("tc")?, &namespace, Path::new("/"))
+}
+
+/// Waits until both ends hear each other by IPv6: its addresses are usable a moment after they were given, and what is sent
+/// before that is lost, the command's first connection for instance.
+fn settle(near: &Namespace, far: &Namespace) -> io::Result<()> {
+    let open = || {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        socket.set_read_timeout(Some(BETWEEN_TRIES))?;
+        Ok(socket)
+    };
+    let (near, far) = (near.run(open)?, far.run(open)?);
+    let deadline = clock::now() + SETTLING;
+    for (from, to, address) in [(&near, &far, FAR_V6), (&far, &near, NEAR_V6)] {
+        let port = to.local_addr()?.port();
+        loop {
+            // No way to send yet is as good as not heard yet.
+            let _ = from.send_to(&[], (address, port));
+            match to.recv(&mut [0]) {
+                Ok(_) => break,
+                Err(error) if clock::now() > deadline => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 fn namespace() -> Result<Namespace, KernelLinkError> {

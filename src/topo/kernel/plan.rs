@@ -22,6 +22,10 @@ pub const FAR_V4: &str = "198.18.0.2";
 /// The far end's.
 pub const FAR_V6: &str = "2001:2::2";
 
+/// Link-layer addresses of both ends, locally administered.
+const NEAR_STATION: &str = "02:00:00:00:00:01";
+const FAR_STATION: &str = "02:00:00:00:00:02";
+
 /// Name of the table of delays.
 pub const TABLE: &str = "offloadctl";
 
@@ -64,9 +68,11 @@ pub struct Step {
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// In this order.
-    pub steps: Vec<Step>,
-    /// The text of the table that the last steps refer to.
+    /// What makes the link, in this order.
+    pub links: Vec<Step>,
+    /// What makes it slow.
+    pub delays: Vec<Step>,
+    /// The text of the table that the delays refer to.
     pub table: String,
 }
 
@@ -77,19 +83,26 @@ pub struct Plan {
 pub fn plan(profile: &LinkProfile, far: &str) -> Result<Plan, FitError> {
     let (delay, table) = delays(profile)?;
     let ip = |end, text: String| step(end, "ip", &text);
-    let mut steps = vec![ip(End::Near, format!("link add {DEVICE} type veth peer name {DEVICE} netns {far}"))];
-    for (end, v4, v6) in [(End::Near, NEAR_V4, NEAR_V6), (End::Far, FAR_V4, FAR_V6)] {
-        steps.push(ip(end, "link set lo up".to_owned()));
-        steps.push(ip(end, format!("address add {v4}/30 dev {DEVICE}")));
+    let veth =
+        format!("{DEVICE} address {NEAR_STATION} type veth peer name {DEVICE} address {FAR_STATION} netns {far}");
+    let mut links = vec![ip(End::Near, format!("link add {veth}"))];
+    let [near, far] = [(NEAR_V4, NEAR_V6, NEAR_STATION), (FAR_V4, FAR_V6, FAR_STATION)];
+    for (end, (v4, v6, _), peer) in [(End::Near, near, far), (End::Far, far, near)] {
+        links.push(ip(end, "link set lo up".to_owned()));
+        links.push(ip(end, format!("address add {v4}/30 dev {DEVICE}")));
         // No detection of duplicates: it takes a second, and there are none.
-        steps.push(ip(end, format!("address add {v6}/64 dev {DEVICE} nodad")));
+        links.push(ip(end, format!("address add {v6}/64 dev {DEVICE} nodad")));
         // One segment a packet: loss and rate are those of packets, and a veth would carry 64 KiB as one.
-        steps.push(ip(end, format!("link set {DEVICE} gso_max_segs 1")));
-        steps.push(ip(end, format!("link set {DEVICE} up")));
+        links.push(ip(end, format!("link set {DEVICE} gso_max_segs 1")));
+        links.push(ip(end, format!("link set {DEVICE} up")));
+        // Neither end looks for the other: the first packet is not later than all others.
+        for address in [peer.0, peer.1] {
+            links.push(ip(end, format!("neighbour add {address} lladdr {} dev {DEVICE} nud permanent", peer.2)));
+        }
     }
     let netem = format!("qdisc add dev {DEVICE} root netem limit {} {delay}{}", packets(profile), shape(profile));
-    steps.extend([End::Near, End::Far].map(|end| step(end, "tc", &netem)));
-    Ok(Plan { steps, table })
+    let delays = [End::Near, End::Far].map(|end| step(end, "tc", &netem)).to_vec();
+    Ok(Plan { links, delays, table })
 }
 
 /// Mean |IPDV| of round trips that do not depend on each other: what the kernel's link has instead of the profile's jitter.
@@ -147,7 +160,7 @@ mod tests {
     use crate::topo::BUILT_IN;
 
     fn netem(profile: &LinkProfile) -> String {
-        plan(profile, "/far").unwrap().steps.last().unwrap().words.join(" ")
+        plan(profile, "/far").unwrap().delays.last().unwrap().words.join(" ")
     }
 
     /// The delays of one direction that netem draws from, evenly.
@@ -194,9 +207,13 @@ mod tests {
     #[test]
     fn both_ends_are_set_up_and_the_far_one_by_its_path() {
         let plan = plan(&BUILT_IN[0].link(), "/proc/1/fd/9").unwrap();
-        assert_eq!(plan.steps[0].words.join(" "), "link add link0 type veth peer name link0 netns /proc/1/fd/9");
-        for end in [End::Near, End::Far] {
-            assert_eq!(plan.steps.iter().filter(|step| step.end == end && step.program == "tc").count(), 1);
+        assert!(plan.links[0].words.join(" ").ends_with(" netns /proc/1/fd/9"));
+        for (end, own, other) in [(End::Near, NEAR_V4, FAR_V4), (End::Far, FAR_V4, NEAR_V4)] {
+            let said: Vec<String> =
+                plan.links.iter().filter(|step| step.end == end).map(|step| step.words.join(" ")).collect();
+            assert!(said.contains(&format!("address add {own}/30 dev link0")), "{said:?}");
+            assert!(said.iter().any(|words| words.starts_with(&format!("neighbour add {other} "))), "{said:?}");
+            assert_eq!(plan.delays.iter().filter(|step| step.end == end).count(), 1);
         }
     }
 
