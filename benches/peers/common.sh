@@ -114,7 +114,7 @@ cost() {
     local what=$1 unit=$2 limit=$3 median lower upper holds
     read -r median lower upper < <(quartiles)
     holds=$(verdict "$median" "$limit")
-    row "$what" "$(printf '%.1f %s' "$median" "$unit")" - - "$(printf '%.1f' "$lower")" "$(printf '%.1f' "$upper")" \
+    row "$what" "$(printf '%.2f %s' "$median" "$unit")" - - "$(printf '%.2f' "$lower")" "$(printf '%.2f' "$upper")" \
         "$limit $unit" "$holds"
     [ "$holds" != no ] || is_bad=1
 }

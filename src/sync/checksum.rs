@@ -31,6 +31,12 @@ impl StateSum {
     pub fn remove(&mut self, task_id: &str, status: Status, version: u64) {
         self.0 = self.0.wrapping_sub(weight(task_id, status, version));
     }
+
+    /// Whether this is its text: once for each heartbeat, and so without writing it.
+    #[must_use]
+    pub fn is(self, text: &str) -> bool {
+        text.len() == 16 && u64::from_str_radix(text, 16) == Ok(self.0)
+    }
 }
 
 impl fmt::Display for StateSum {
@@ -66,6 +72,7 @@ mod tests {
         b.add("gone", Status::Running, 9);
         b.add("x", Status::Running, 1);
         assert_ne!(a, b);
+        assert!(a.is(&a.to_string()) && !a.is(&b.to_string()) && !a.is("") && !a.is(&format!("0{a}")));
         b.remove("gone", Status::Running, 9);
         b.add("over", Status::Completed, 10);
         assert_eq!(a.to_string(), b.to_string());

@@ -5,8 +5,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::certificate::Authority;
 use crate::gateway::Gateway;
-use crate::support::program::{Ended, Started, poll};
+use crate::support::program::{Ended, Scene, Started, poll};
 
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -257,4 +258,40 @@ fn a_quiet_agent_says_that_it_is_refused_and_nothing_while_all_is_well() {
     let refused = gateway.scene.start("agent --config wrong.conf --quiet");
     said(&refused, "the token is not known");
     ended(refused, Signal::SIGTERM);
+}
+
+#[test]
+fn a_client_certificate_stands_for_the_token() {
+    let authority = Authority::new("agents");
+    let one = authority.identity(&["one"]);
+    let scene = Scene::new();
+    let files = [("tokens", "* rrrrrrrrrrrrrrrr"), ("ca.pem", &authority.pem)];
+    let own = [("one.pem", one.certificate.as_str()), ("one.key", &one.key)];
+    files.iter().chain(&own).for_each(|(name, text)| scene.write(name, text));
+    let gateway = Gateway::start_in(scene, "--client-ca ca.pem");
+    configure(&gateway, "wss", "200ms", r#","client_cert":"one.pem","client_key":"one.key""#);
+    let config =
+        std::fs::read_to_string(gateway.scene.path("agent.conf")).unwrap().replace(r#""token_file":"tokens","#, "");
+    gateway.scene.write("agent.conf", &config);
+    let agent = started(&gateway);
+    until_task(&gateway, "one-web", "running");
+    until_node(&gateway, "one", "alive");
+    assert_eq!(ended(agent, Signal::SIGTERM).code, Some(0));
+}
+
+#[test]
+fn an_adaptive_agent_is_quick_while_things_change_and_slow_when_they_do_not() {
+    let gateway = Gateway::start("");
+    configure(&gateway, "wss", "200ms", r#","adaptive":{"shortest":"100ms","longest":"800ms"}"#);
+    let agent = started(&gateway);
+    until_task(&gateway, "one-job", "completed");
+    let promised = || until_node(&gateway, "one", "alive")["interval_ms"].as_u64().unwrap_or(0);
+    poll("the longest interval, once all is calm", PATIENCE, || (promised() >= 700).then_some(()));
+    let revision = gateway.read("/v1/view")["revision"].as_u64().unwrap();
+    let changes = gateway.watch(0, revision);
+    let accused = changes.iter().find(|(_, change)| change["state"] == "unreachable");
+    assert_eq!(accused, None, "who promises a longer wait is not accused during it");
+    let shortest = changes.iter().filter_map(|(_, change)| change["interval_ms"].as_u64()).min();
+    assert!(shortest.is_some_and(|shortest| shortest <= 200), "{shortest:?}");
+    assert_eq!(ended(agent, Signal::SIGTERM).code, Some(0));
 }

@@ -17,6 +17,7 @@ mod tests;
 mod validate;
 mod whole;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -202,6 +203,7 @@ impl Machine {
         self.enter(&heartbeat.node_id, heartbeat.epoch)?;
         let id = heartbeat.node_id.as_str();
         let Some(node) = self.nodes.get_mut(id) else { return Ok(false) };
+        let resync = heartbeat.digest.as_ref().is_some_and(|digest| !node.sum.is(&digest.checksum));
         if node.hear(&self.settings.detector, now.at, heartbeat) {
             let state = node.record.as_ref().map(|record| record.state);
             let is_believed = state != Some(NodeState::Unreachable) || node.recovers(now.at);
@@ -210,13 +212,15 @@ impl Machine {
                     && record.epoch == heartbeat.epoch
                     && is_near(record.interval_ms, heartbeat.next_interval_ms)
             });
+            let is_planned = node.is_planned();
             if is_believed && !is_written {
                 self.write_node(now, id, NodeState::Alive);
             }
-            self.plan(id);
+            if !is_planned {
+                self.plan(id);
+            }
         }
-        let node = &self.nodes[id];
-        Ok(heartbeat.digest.as_ref().is_some_and(|digest| digest.checksum != node.sum.to_string()))
+        Ok(resync)
     }
 
     /// An agent has opened a connection.
@@ -296,10 +300,9 @@ impl Machine {
     /// costs less than moving it with every heartbeat.
     fn plan(&mut self, id: &str) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let Some(deadline) = node.detector.as_ref().map(Detector::deadline) else { return };
-        if node.planned.is_some_and(|planned| planned <= deadline) {
+        let Some(deadline) = node.detector.as_ref().map(Detector::deadline).filter(|_| !node.is_planned()) else {
             return;
-        }
+        };
         if let Some(later) = node.planned.replace(deadline) {
             self.looks.remove(&(later, id.to_owned()));
         }
@@ -308,14 +311,14 @@ impl Machine {
 
     /// The node as of this epoch; a later epoch begins it anew.
     fn enter(&mut self, node_id: &str, epoch: u64) -> Result<(), Refusal> {
-        self.check_epoch(node_id, epoch)?;
-        if !self.nodes.contains_key(node_id) {
-            self.make_room(node_id)?;
-            self.nodes.insert(node_id.to_owned(), Node::new(epoch));
-        }
-        let Some(node) = self.nodes.get_mut(node_id) else { return Ok(()) };
-        if epoch > node.epoch {
-            node.restart(epoch);
+        match self.nodes.get_mut(node_id).map(|node| (node.epoch.cmp(&epoch), node)) {
+            Some((Ordering::Equal, _)) => {}
+            Some((Ordering::Less, node)) => node.restart(epoch),
+            Some((Ordering::Greater, _)) => return self.check_epoch(node_id, epoch),
+            None => {
+                self.make_room(node_id)?;
+                self.nodes.insert(node_id.to_owned(), Node::new(epoch));
+            }
         }
         Ok(())
     }

@@ -74,6 +74,12 @@ impl Node {
         }
     }
 
+    /// Whether a look is planned that is early enough for its detector.
+    pub fn is_planned(&self) -> bool {
+        let deadline = self.detector.as_ref().map(Detector::deadline);
+        self.planned.zip(deadline).is_some_and(|(planned, deadline)| planned <= deadline)
+    }
+
     /// Watches it from now on, as if it had just been heard.
     pub fn watch(&mut self, spec: &DetectorSpec, now: Stamp, interval: Duration) {
         self.detector = Some(Detector::new(spec, now, interval, now));

@@ -6,18 +6,19 @@
 //!
 //! `gateway_load ADDRESS CA_FILE TOKEN_FILE heartbeat|report|idle CONNECTIONS SECONDS [PER_SECOND]`
 //!
-//! `gateway_load log FILE WRITERS SECONDS` is the least that durability costs on a disk: it appends a record of 200 bytes for
-//! each writer and syncs once for all of them, over and over, and prints records a second.
+//! `gateway_load store FOLDER TOKEN_FILE WRITERS SECONDS [PER_SECOND]` and `gateway_load log FILE WRITERS SECONDS` do without
+//! a wire: see `durable`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout, reason = "a program of its own")]
 
+mod durable;
+
 use std::cell::RefCell;
 use std::error::Error;
-use std::fs::File;
-use std::io::Write as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use durable::Writers;
 use futures_util::{SinkExt as _, StreamExt as _};
 use offloadctl::wire::{TlsSpec, Trust};
 use tokio::net::TcpStream;
@@ -44,10 +45,13 @@ struct Load {
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [log, file, writers, seconds] = arguments.as_slice()
-        && log == "log"
-    {
-        return append_and_sync(file, writers.parse()?, Duration::from_secs_f64(seconds.parse()?));
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["log", file, writers, seconds] => return durable::log(file.as_ref(), parse(writers, seconds, None)?),
+        ["store", folder, tokens, writers, seconds, rest @ ..] => {
+            let writers = parse(writers, seconds, rest.first().copied())?;
+            return durable::gateway(folder.as_ref(), tokens.as_ref(), writers);
+        }
+        _ => {}
     }
     let [address, ca, tokens, kind, connections, seconds, rest @ ..] = arguments.as_slice() else {
         eprintln!(
@@ -91,26 +95,21 @@ fn main() -> Result<(), Failure> {
         }
         Ok::<(), Failure>(())
     })?;
-    let mut all = load.round_trips.take();
+    print(load.round_trips.take(), span);
+    Ok(())
+}
+
+fn parse(writers: &str, seconds: &str, per_s: Option<&str>) -> Result<Writers, Failure> {
+    let per_s = per_s.map(str::parse).transpose()?;
+    Ok(Writers { count: writers.parse()?, span: Duration::from_secs_f64(seconds.parse()?), per_s })
+}
+
+/// Prints how many there were a second, and how long they took.
+fn print(mut all: Vec<u64>, span: Duration) {
     all.sort_unstable();
     let at = |share: f64| all.get((all.len() as f64 * share) as usize).map_or(0, |ns| ns / 1000);
     let per_s = all.len() as f64 / span.as_secs_f64();
     println!("{{\"per_s\":{per_s:.0},\"p50_us\":{},\"p99_us\":{},\"count\":{}}}", at(0.5), at(0.99), all.len());
-    Ok(())
-}
-
-fn append_and_sync(file: &str, writers: usize, span: Duration) -> Result<(), Failure> {
-    let mut file = File::create(file)?;
-    let (began, mut count) = (Instant::now(), 0);
-    while began.elapsed() < span {
-        // As a log would: each record is put together by itself, and all of them are written at once.
-        let batch: Vec<u8> = (0..writers).flat_map(|writer| [b'a' + (writer % 26) as u8; 200]).collect();
-        file.write_all(&batch)?;
-        file.sync_data()?;
-        count += writers;
-    }
-    println!("{{\"per_s\":{:.0}}}", count as f64 / began.elapsed().as_secs_f64());
-    Ok(())
 }
 
 async fn lane(load: Rc<Load>, phase: f64, node: String, token: String) -> Result<(), Failure> {
