@@ -236,10 +236,10 @@ fn warning(crossing: &Crossing, profile: &LinkProfile) -> Option<String> {
     let (name, late_ns) = p99_ns.map(|p99| ("p99", p99)).or(max_ns.map(|max| ("largest", max)))?;
     let share = late_ns as f64 / profile.rtt_mean_ns as f64;
     (share > LATE_SHARE).then(|| {
+        let times = if share < 10.0 { format!("{:.0} % of", share * 100.0) } else { format!("{share:.0} times") };
         format!(
-            "warning: the {name} lateness of {} is {:.0} % of the profile's mean round trip: this host is too busy for this link, or the link too short for user space",
+            "warning: the {name} lateness of {} is {times} the profile's mean round trip: this host is too busy for this link, or the link too short for user space",
             duration_text(late_ns),
-            share * 100.0
         )
     })
 }

@@ -41,7 +41,7 @@ pub struct StampSupport {
     pub hardware_receive: bool,
 }
 
-/// The interfaces that are up, each once, the first [`LIMIT`] of them.
+/// The interfaces that are up, each once; of very many the first.
 ///
 /// # Errors
 /// When the kernel does not list them.

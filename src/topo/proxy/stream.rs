@@ -89,11 +89,24 @@ struct Side<'a> {
     is_over: bool,
     /// The receiver takes nothing for now.
     is_blocked: bool,
+    /// Since when it takes something: what it could not take before that is not late by our doing.
+    free_since: Stamp,
 }
 
 impl<'a> Side<'a> {
     const fn new(shared: &'a Shared) -> Self {
-        Self { hold: Hold::new(shared), is_ended: false, is_over: false, is_blocked: false }
+        Self {
+            hold: Hold::new(shared),
+            is_ended: false,
+            is_over: false,
+            is_blocked: false,
+            free_since: Stamp::from_nanos(0),
+        }
+    }
+
+    fn unblock(&mut self) {
+        self.is_blocked = false;
+        self.free_since = clock::now();
     }
 
     fn next_due(&self) -> Stamp {
@@ -168,11 +181,11 @@ impl<'a> Connection<'a> {
                 }
                 ready = far.writable(), if self.there.is_blocked => {
                     ready?;
-                    self.there.is_blocked = false;
+                    self.there.unblock();
                 }
                 ready = near.writable(), if self.back.is_blocked => {
                     ready?;
-                    self.back.is_blocked = false;
+                    self.back.unblock();
                 }
                 waited = timer.wait_until(due), if due != NEVER => waited?,
             }
@@ -228,7 +241,7 @@ impl<'a> Connection<'a> {
         {
             match piece.deliver(to) {
                 Delivery::Written(written) => {
-                    let due = piece.begin();
+                    let due = piece.begin().map(|due| due.max(side.free_since));
                     piece.written += written;
                     shared.count(|tally| tally.streams.deliver(way, written, due));
                     if piece.written == piece.load.length() {
