@@ -108,6 +108,8 @@ impl Series {
     #[must_use]
     pub fn role(&self) -> Role {
         match self.name.rsplit('.').next() {
+            // The wake-ups of timers are a measurement and no share of another.
+            Some("wakeup") if self.name == "timer.wakeup" => Role::Response,
             Some("service") => Role::Service,
             Some("slip") => Role::Slip,
             Some("kernel") => Role::Kernel,

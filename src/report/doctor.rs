@@ -41,8 +41,10 @@ pub fn notes(run: &Run) -> Vec<Note> {
     let lame = run.findings.iter().filter(|finding| !is_check(finding) || finding.severity != Severity::Info);
     let mut notes: Vec<Note> = lame
         .map(|finding| {
-            let bare = Finding { evidence: Vec::new(), ..finding.clone() };
-            note(finding.id.replace('_', " "), sentence(&bare))
+            let what = finding.id.replace('_', " ");
+            // The label says what it is about, and the table the figure.
+            let text = finding.text.strip_prefix(&format!("{what}: ")).unwrap_or(&finding.text).to_owned();
+            note(what, sentence(&Finding { text, evidence: Vec::new(), ..finding.clone() }))
         })
         .collect();
     notes.extend(run.warnings.iter().map(|warning| note("warning", &warning.text)));

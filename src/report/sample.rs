@@ -202,9 +202,15 @@ pub fn heartbeats() -> Run {
 /// A host that can do some things, all of one and nothing of another.
 pub fn examined() -> Run {
     let seen = [
-        ("clock", 1.0, Severity::Info, "tsc, a read takes 25 ns, steps of 20 ns", "it works"),
-        ("privileges", 0.5, Severity::Notice, "CAP_NET_RAW", "without CAP_NET_ADMIN there are no links by the kernel"),
-        ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "cannot keep runs in `/nowhere`"),
+        ("clock", 1.0, Severity::Info, "tsc, a read takes 25 ns, steps of 20 ns", "clock: it works"),
+        (
+            "privileges",
+            0.5,
+            Severity::Notice,
+            "CAP_NET_RAW",
+            "privileges: without CAP_NET_ADMIN there are no links by the kernel",
+        ),
+        ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "stored runs: cannot keep runs in `/nowhere`"),
     ];
     let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| Finding {
         id: what.to_owned(),

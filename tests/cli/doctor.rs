@@ -1,8 +1,11 @@
 //! The examination of the host that runs the tests: whatever it can do, the document says it, and quickly.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::program::Scene;
+use crate::support::program::{Scene, poll};
 use crate::support::schema::{RUN, valid};
 
 fn list<'a>(run: &'a Value, key: &str) -> &'a [Value] {
@@ -45,13 +48,33 @@ fn a_host_on_which_a_default_command_cannot_measure_is_bad() {
     scene.write("file", "");
     let ended = scene.run("doctor --runs-dir file/runs");
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.starts_with("bad: stored_runs: cannot keep runs in `file/runs`"), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("bad: stored runs: cannot keep runs in `file/runs`"), "{}", ended.stderr);
     assert!(ended.stdout.contains("--no-save"), "{}", ended.stdout);
     assert!(
         ended.stdout.lines().any(|line| line.starts_with("stored runs") && line.contains(" no ")),
         "{}",
         ended.stdout
     );
+}
+
+/// Whether the program has a handler of SIGINT, by the kernel's word.
+fn catches_interrupts(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() >> (Signal::SIGINT as u32 - 1) & 1 == 1
+}
+
+#[test]
+fn an_interrupted_examination_calls_nothing_bad() {
+    let scene = Scene::new();
+    let started = scene.start("doctor --runs-dir runs --json");
+    // What is left when it begins to listen to signals takes over a second.
+    poll("its handler of signals", Duration::from_secs(20), || catches_interrupts(started.id()).then_some(()));
+    started.signal(Signal::SIGINT);
+    let ended = started.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), ""));
+    let run = valid(RUN, &ended.stdout);
+    assert_eq!((&run["complete"], list(&run, "findings").len()), (&Value::Bool(false), 0));
 }
 
 #[test]

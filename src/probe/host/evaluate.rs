@@ -121,7 +121,7 @@ pub fn findings(checks: &[Check]) -> Vec<Finding> {
             Verdict::No if check.is_needed => Severity::Problem,
             Verdict::Limited | Verdict::No => Severity::Notice,
         },
-        text: check.reason.clone().unwrap_or_else(|| "it works".to_owned()),
+        text: format!("{}: {}", check.what.replace('_', " "), check.reason.as_deref().unwrap_or("it works")),
         evidence: vec![check.figure.clone()],
         advice: check.remedy.clone().map(|(text, verify)| Advice { text, verify }),
     };
@@ -172,11 +172,14 @@ fn clock(facts: &Facts) -> Check {
         .map(String::as_str)
         .filter(|other| Some(*other) != facts.clock_source.as_deref())
         .collect();
-    let check = check.limited("a read is a call into the kernel, several of which are in every figure");
+    let check = check.limited("a read takes long, and several of them are in every figure");
     let verify = Some("cat /sys/devices/system/clocksource/clocksource0/current_clocksource");
     match others.contains(&"tsc") {
         true => check.remedy("write tsc to /sys/devices/system/clocksource/clocksource0/current_clocksource", verify),
-        false => check.remedy("boot with clocksource=tsc where the processor's counter is constant", verify),
+        false => check.remedy(
+            "use a release build, and boot with clocksource=tsc where the processor's counter is constant",
+            verify,
+        ),
     }
 }
 
