@@ -7,6 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::model::with_causes;
+
 /// The exit codes, a contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -53,12 +55,12 @@ pub struct Failure {
 impl Failure {
     /// The arguments cannot be meant.
     pub fn usage(error: impl StdError) -> Self {
-        Self { exit: Exit::Usage, what: chain(&error), hint: None }
+        Self { exit: Exit::Usage, what: with_causes(&error), hint: None }
     }
 
     /// Something outside is not as it must be.
     pub fn unable(error: impl StdError) -> Self {
-        Self { exit: Exit::Unable, what: chain(&error), hint: None }
+        Self { exit: Exit::Unable, what: with_causes(&error), hint: None }
     }
 
     /// A file or folder that cannot be used: what was tried, where, and the system's word.
@@ -98,19 +100,4 @@ impl fmt::Display for Failure {
         write!(f, "error: {}", self.what)?;
         self.hint.iter().try_for_each(|hint| write!(f, "\n hint: {hint}"))
     }
-}
-
-/// An error and its sources, outermost first; a source that its error already quotes is not said twice.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 //! Separate from everything else so that a run can be read, merged and shown by code that never measured
 //! anything. No I/O, no async, no clap; nothing in here uses another folder of ours.
 
+mod cause;
 mod environment;
 mod finding;
 mod gate;
@@ -17,6 +18,7 @@ mod summary;
 mod timeline;
 mod variation;
 
+pub use cause::with_causes;
 pub use environment::{Environment, SelfCost};
 pub use finding::{Advice, Finding, Severity, Warning};
 pub use gate::{GateDecision, GateReport, GateResult};

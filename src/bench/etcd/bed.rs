@@ -26,7 +26,7 @@ use super::transport::Door;
 use super::watch::{WatchNotes, Watcher};
 use super::window::{Counters, Window};
 use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, drive_on};
-use crate::model::{Labels, SelfCost, Warning};
+use crate::model::{Labels, SelfCost, Warning, with_causes};
 use crate::sys::clock;
 use crate::sys::host::self_cost;
 use crate::sys::shutdown::Shutdown;
@@ -128,7 +128,7 @@ impl<'a> Bed<'a> {
             return Err(failed.swap_remove(0));
         }
         warnings.extend(failed.iter().map(|error| {
-            let text = format!("{}; it is left out of the load", super::sentence(error));
+            let text = format!("{}; it is left out of the load", with_causes(error));
             Warning::new("endpoint_down", text)
         }));
         let mut bed =

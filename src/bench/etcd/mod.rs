@@ -40,7 +40,6 @@ mod unary;
 mod watch;
 mod window;
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -239,17 +238,6 @@ async fn measure_all<W: Observer>(
         }
     }
     Ok(measurements)
-}
-
-/// An error with its causes in one sentence.
-fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Passes on what the driver tells of one cell as a part of the whole run.

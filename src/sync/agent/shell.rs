@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::config::Metrics;
 use super::link::{Endpoint, LinkError, Wire};
 use super::machine::{Action, End, Input, Machine, Rhythm, Seen, Settings, Warning};
+use crate::model::with_causes;
 use crate::source::{Event, EventSource, Sighting, TaskState};
 use crate::sync::message::{FromAgent, FromGateway, Usage};
 use crate::sync::moment::Moment;
@@ -193,7 +194,8 @@ impl Shell {
     fn broken(&mut self, error: &LinkError) {
         self.link = Link::None;
         if !self.is_leaving {
-            let text = format!("not connected to {}: {}; trying again", self.endpoint.url.authority(), chain(error));
+            let text =
+                format!("not connected to {}: {}; trying again", self.endpoint.url.authority(), with_causes(error));
             self.say(Tone::Fault, text);
         }
         self.queue.push_back(Input::Disconnected);
@@ -315,17 +317,6 @@ fn seen(sighting: Sighting) -> Seen {
     let payload = sighting.payload.filter(|text| text.len() <= LONGEST_PAYLOAD);
     let payload = payload.and_then(|text| Payload::parse(&text).ok());
     Seen { task_id: sighting.task_id, status, timestamp: sighting.at, payload }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn now() -> Moment {
