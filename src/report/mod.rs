@@ -16,6 +16,7 @@ mod row;
 #[cfg(test)]
 mod sample;
 mod scalar;
+mod split;
 mod table;
 #[cfg(test)]
 mod tests;
