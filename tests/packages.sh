@@ -14,6 +14,7 @@ package_of() {
         curl) echo curl ;;
         fping) echo fping ;;
         ip) echo iproute2 ;;
+        jq) echo jq ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;
         nsenter) echo util-linux ;;

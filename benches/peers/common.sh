@@ -50,12 +50,15 @@ serve() {
 }
 
 # The p50 of one series in microseconds, from our own CSV on standard input.
-our_p50() {
-    awk -F, -v name="$1" '
+our_p50() { our_quantile "$1" p50; }
+
+# our_quantile SERIES QUANTILE: one a line where several series have this name.
+our_quantile() {
+    awk -F, -v name="$1" -v wanted="$2_ns" '
         { sub(/\r$/, "") }
         NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
-        $column["name"] == name && $column["p50_ns"] != "" { print $column["p50_ns"] / 1000; found = 1 }
-        END { exit !found }' || unable "no p50 of $1"
+        $column["name"] == name && $column[wanted] != "" { print $column[wanted] / 1000; found = 1 }
+        END { exit !found }' || unable "no $2 of $1"
 }
 
 # Median and quartiles of numbers, one a line.

@@ -8,7 +8,7 @@ use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
 use crate::context::{Header, OutputFile, Parts, Store};
 use crate::error::{Exit, Failure};
-use crate::load::{LaneRecord, LoadSpec, Observer, Settled, judge};
+use crate::load::{Beside, LaneRecord, LoadSpec, Observer, Settled, judge};
 use crate::model::{GateDecision, GateReport, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats::{self, Gate};
@@ -218,7 +218,7 @@ impl Observer for Watcher {
         self.progress.settled(lane, settled);
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
         let Some(store) = self.store.clone() else { return };
         if self.writing.as_ref().is_some_and(|thread| !thread.is_finished()) {
             // The disk is slower than a minute: this checkpoint is left out, the driver waits for nobody.
@@ -227,7 +227,7 @@ impl Observer for Watcher {
         self.join();
         let (header, load, lanes) = (self.header.clone(), self.load.clone(), lanes.to_vec());
         self.writing = Some(std::thread::spawn(move || {
-            let series = lanes.iter().flat_map(LaneRecord::series).collect();
+            let series = lanes.iter().flat_map(LaneRecord::series).chain(beside()).collect();
             let run = document(&header, load.as_ref(), Parts { series, elapsed, ..Parts::default() });
             if let Err(failure) = store.save(&run) {
                 console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 
 use super::frame::Earlier;
+use crate::sys::host::same_kernel;
 
 /// Places in a corner of the table; one lookup compares so many. With few of them some corners would be full before the
 /// table is: peers that ask in turns then all find their place taken.
@@ -23,6 +24,8 @@ struct Flow {
     /// When it was last heard of, in datagrams.
     heard: u64,
     earlier: Option<Earlier>,
+    /// Whether it is of this host, once it was looked at.
+    is_same_host: Option<bool>,
 }
 
 /// The peers that were heard of lately.
@@ -48,9 +51,16 @@ impl Flows {
         let known = corner.clone().find(is_known);
         let oldest = || corner.clone().min_by_key(|at| self.places[*at].map_or(0, |flow| flow.heard));
         let at = known.or_else(oldest).unwrap_or(first);
-        let earlier = known.and_then(|at| self.places[at]).and_then(|flow| flow.earlier);
-        self.places[at] = Some(Flow { peer, session, heard: self.heard, earlier: None });
-        (at, earlier)
+        let flow = known.and_then(|at| self.places[at]);
+        let is_same_host = flow.and_then(|flow| flow.is_same_host);
+        self.places[at] = Some(Flow { peer, session, heard: self.heard, earlier: None, is_same_host });
+        (at, flow.and_then(|flow| flow.earlier))
+    }
+
+    /// Whether the peer at this place, whose PING carries this token, is of this host; computed once a session.
+    pub fn is_same_host(&mut self, at: usize, host: Option<u64>) -> bool {
+        let Some(flow) = &mut self.places[at] else { return false };
+        *flow.is_same_host.get_or_insert_with(|| same_kernel(flow.session, host))
     }
 
     /// Keeps the stamps of an exchange of this session for its next PONG, unless it had to leave its place.

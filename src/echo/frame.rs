@@ -23,8 +23,12 @@ pub enum Kind {
 /// In the seventh byte of a PING: the stamps of the exchange before are wanted.
 const WANTS_STAMPS: u8 = 1;
 
-/// In the seventh byte of a PONG: it carries the stamps of an exchange before.
+/// In the seventh byte of a PING: it carries the token of its host.
+const HAS_HOST: u8 = 2;
+
+/// In the seventh byte of a PONG: it carries the stamps of an exchange before, and: the token was that of its own host.
 const HAS_STAMPS: u8 = 1;
+const IS_SAME_HOST: u8 = 2;
 
 /// One frame. What an older end does not know is zero in its frames, and ignored by it in ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,10 @@ pub struct Frame {
     pub replied: Stamp,
     /// In a PING, whether the kernel's stamps of its exchange are wanted in the next PONG.
     pub wants_stamps: bool,
+    /// In a PING, what tells the measuring side's host from others, for this session alone.
+    pub host: Option<u64>,
+    /// In a PONG, whether both ends run on one kernel, and so on one clock.
+    pub is_same_host: bool,
     /// In a PONG, how often the far end's wall clock was stepped, modulo 256: offsets across a step are not compared.
     pub wall_step_count: u8,
     /// In a PONG, the far kernel's stamps of an exchange before: those of its own are taken too late to be in it.
@@ -73,21 +81,24 @@ impl Frame {
             received: unknown,
             replied: unknown,
             wants_stamps: false,
+            host: None,
+            is_same_host: false,
             wall_step_count: 0,
             earlier: None,
         }
     }
 
-    /// The same PING with a wish for the kernel's stamps of its exchange.
+    /// The same PING with a wish for the kernel's stamps of its exchange, from the host of this token.
     #[must_use]
-    pub const fn wanting_stamps(self) -> Self {
-        Self { wants_stamps: true, ..self }
+    pub const fn wanting_stamps(self, host: Option<u64>) -> Self {
+        Self { wants_stamps: true, host, ..self }
     }
 
     /// The PONG to this PING.
     #[must_use]
     pub const fn pong(self, received: Stamp, replied: Stamp) -> Self {
-        Self { kind: Kind::Pong, received, replied, wants_stamps: false, wall_step_count: 0, earlier: None, ..self }
+        let ping = Self::ping(self.session, self.sequence, self.sent);
+        Self { kind: Kind::Pong, received, replied, ..ping }
     }
 
     /// The frame as bytes.
@@ -96,15 +107,19 @@ impl Frame {
         let mut bytes = [0; FRAME_LENGTH];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4] = VERSION;
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         (bytes[5], bytes[6]) = match self.kind {
-            Kind::Ping => (1, if self.wants_stamps { WANTS_STAMPS } else { 0 }),
-            Kind::Pong => (2, if self.earlier.is_some() { HAS_STAMPS } else { 0 }),
+            Kind::Ping => (1, flag(self.wants_stamps, WANTS_STAMPS) | flag(self.host.is_some(), HAS_HOST)),
+            Kind::Pong => (2, flag(self.earlier.is_some(), HAS_STAMPS) | flag(self.is_same_host, IS_SAME_HOST)),
         };
         bytes[7] = self.wall_step_count;
         let fields =
             [self.session, self.sequence, self.sent.as_nanos(), self.received.as_nanos(), self.replied.as_nanos()];
         for (place, field) in bytes[8..48].chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_be_bytes());
+        }
+        if let Some(host) = self.host {
+            bytes[48..56].copy_from_slice(&host.to_be_bytes());
         }
         if let Some(Earlier { sequence, received, sent }) = self.earlier {
             let stamps = [sequence, received.as_nanos(), sent.as_nanos()];
@@ -135,6 +150,8 @@ impl Frame {
             received: Stamp::from_nanos(field(32)),
             replied: Stamp::from_nanos(field(40)),
             wants_stamps: kind == Kind::Ping && bytes[6] & WANTS_STAMPS != 0,
+            host: (kind == Kind::Ping && bytes[6] & HAS_HOST != 0).then(|| field(48)),
+            is_same_host: kind == Kind::Pong && bytes[6] & IS_SAME_HOST != 0,
             wall_step_count: bytes[7],
             earlier: (kind == Kind::Pong && bytes[6] & HAS_STAMPS != 0).then(|| Earlier {
                 sequence: field(48),
@@ -173,11 +190,13 @@ mod tests {
     #[test]
     fn an_older_end_reads_our_frames_and_we_read_its() {
         let at = Stamp::from_nanos(5);
-        let ping = Frame::ping(7, 8, at).wanting_stamps();
+        let ping = Frame::ping(7, 8, at).wanting_stamps(Some(9));
         let (mut ours, plain) = (ping.encode(), Frame::ping(7, 8, at).encode());
         ours[6] = 0;
-        assert_eq!(ours, plain, "one bit, in bytes that were zero and not read");
-        assert_eq!(Frame::decode(&answer(&ping.encode(), at, at).unwrap()).unwrap().earlier, None);
+        ours[48..56].fill(0);
+        assert_eq!(ours, plain, "two bits and a word, in bytes that were zero and not read");
+        let pong = Frame::decode(&answer(&ping.encode(), at, at).unwrap()).unwrap();
+        assert_eq!((pong.earlier, pong.is_same_host), (None, false));
     }
 
     proptest! {
@@ -187,9 +206,11 @@ mod tests {
             prop_assert_eq!(Frame::decode(&frame.encode()), Some(frame));
             let (received, sent) = (WallStamp::from_nanos(sent), WallStamp::from_nanos(sent ^ session));
             let earlier = Some(Earlier { sequence: session, received, sent });
-            let pong = Frame { earlier, wall_step_count: 3, ..frame.pong(frame.sent, frame.sent) };
+            let pong = Frame { earlier, wall_step_count: 3, is_same_host: true, ..frame.pong(frame.sent, frame.sent) };
             prop_assert_eq!(Frame::decode(&pong.encode()), Some(pong));
-            prop_assert_eq!(Frame::decode(&frame.wanting_stamps().encode()), Some(frame.wanting_stamps()));
+            for wanting in [frame.wanting_stamps(None), frame.wanting_stamps(Some(session))] {
+                prop_assert_eq!(Frame::decode(&wanting.encode()), Some(wanting));
+            }
         }
 
         #[test]

@@ -236,7 +236,8 @@ impl Stamps {
                 let (place, earlier) = flows.hear(peer, ping.session);
                 let flow = (place, ping.session);
                 let answered = Answered { flow, sequence: ping.sequence, received: origin.received_at };
-                (Frame { earlier, wall_step_count: stamper.wall_step_count(), ..pong }, Some(answered))
+                let (wall_step_count, is_same_host) = (stamper.wall_step_count(), flows.is_same_host(place, ping.host));
+                (Frame { earlier, wall_step_count, is_same_host, ..pong }, Some(answered))
             }
             _ => (pong, None),
         }

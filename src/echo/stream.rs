@@ -13,6 +13,7 @@ use super::frame::{Earlier, FRAME_LENGTH, Frame, Kind};
 use super::server::{EchoLimits, EchoStatistics};
 use super::stamper::{Answered, Stamper};
 use crate::model::{Stamp, WallStamp};
+use crate::sys::host::same_kernel;
 use crate::sys::{clock, stamping};
 
 /// Bytes read from a connection at once; also all that is kept of it.
@@ -38,6 +39,7 @@ pub fn answer_stream(stream: &TcpStream, limits: &EchoLimits, statistics: &EchoS
             return Ok(());
         }
         let mut last = None;
+        stamps.tell_apart(stamp);
         for bytes in buffer[..whole].chunks_exact_mut(FRAME_LENGTH) {
             let ping = Frame::decode(bytes).filter(|frame| frame.kind == Kind::Ping);
             let ping = ping.ok_or(io::ErrorKind::InvalidData)?;
@@ -46,20 +48,17 @@ pub fn answer_stream(stream: &TcpStream, limits: &EchoLimits, statistics: &EchoS
         }
         write_all(stream, &buffer[..whole], received + limits.write)?;
         if let Some(sequence) = last {
-            // The stamp is of the last bytes that came: of a whole frame if none is left over.
-            stamps.written(stream, whole, sequence, stamp.filter(|_| whole == filled));
+            stamps.written(stream, whole, sequence, stamp);
         }
         statistics.answered.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed);
         buffer.copy_within(whole..filled, 0);
         filled -= whole;
-        let room = BUFFER - filled;
-        let (read, read_at) = stamps.read(stream, &mut buffer[filled..])?;
+        let read;
+        (read, stamp) = stamps.read(stream, &mut buffer[filled..])?;
         match read {
             0 => return Ok(()),
             read => filled += read,
         }
-        // A full buffer may have ended in the middle of a segment, which is stamped for what is still to come.
-        stamp = read_at.filter(|_| read < room);
     }
 }
 
@@ -72,14 +71,24 @@ struct Stamps {
     /// Bytes written since stamps were asked for, as the kernel numbers them.
     written: u32,
     earlier: Option<Earlier>,
+    /// Whether the peer's first PING came from this host.
+    is_same_host: Option<bool>,
 }
 
 impl Stamps {
+    /// Reads what there is. Where stamps are wanted it is the rest of one frame, though more may wait: each is then stamped
+    /// for itself, and answered for itself.
     fn read(&self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<WallStamp>)> {
+        let filled = BUFFER - buffer.len();
         match self.stamper {
-            Some(_) => stamping::receive(stream.as_fd(), buffer),
+            Some(_) => stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled]),
             None => stream.read(buffer).map(|read| (read, None)),
         }
+    }
+
+    /// Segments that wait together may be joined, under the stamp of the last: then that of the one before was not its own.
+    fn tell_apart(&mut self, stamp: Option<WallStamp>) {
+        self.earlier = self.earlier.filter(|earlier| Some(earlier.received) != stamp);
     }
 
     fn pong(&mut self, stream: &TcpStream, ping: Frame, received: Stamp) -> Frame {
@@ -91,7 +100,8 @@ impl Stamps {
         }
         let wall_step_count = self.stamper.as_ref().map_or(0, Stamper::wall_step_count);
         let earlier = self.earlier.take();
-        Frame { earlier, wall_step_count, ..ping.pong(received, clock::now()) }
+        let is_same_host = *self.is_same_host.get_or_insert_with(|| same_kernel(ping.session, ping.host));
+        Frame { earlier, wall_step_count, is_same_host, ..ping.pong(received, clock::now()) }
     }
 
     /// Takes note of a write, and of whatever stamps there are by now.

@@ -304,7 +304,7 @@ impl<'a> Plan<'a> {
 
     fn checkpoint<W: Observer>(&mut self, now: Stamp, observer: &mut W) {
         if now >= self.next_checkpoint {
-            observer.checkpoint(&self.records, now.since(self.began));
+            observer.checkpoint(&self.records, now.since(self.began), Box::new(Vec::new));
             self.next_checkpoint = now + CHECKPOINT;
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{LaneRecord, Settled};
-use crate::model::{Clock, Labels, Outcome, Reference, Stamp};
+use crate::model::{Clock, Labels, Outcome, Reference, Series, Stamp};
 
 /// One attempt of something measurable. It knows neither rate nor clock policy, repetition nor output.
 ///
@@ -60,6 +60,9 @@ pub struct Lane<O> {
     pub reference: Option<Reference>,
 }
 
+/// Makes the series of a checkpoint that the driver does not know of, away from its loop.
+pub type Beside = Box<dyn FnOnce() -> Vec<Series> + Send>;
+
 /// Somebody who watches a run while it is driven. Called inside the loop: it must return at once.
 pub trait Observer {
     /// Recording begins with the attempts planned from `from` on.
@@ -72,9 +75,9 @@ pub trait Observer {
         let _ = (lane, settled);
     }
 
-    /// A minute has passed: what was recorded so far may be written down.
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
-        let _ = (lanes, elapsed);
+    /// A minute has passed: what was recorded so far may be written down, and `beside` it what the driver does not know of.
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
+        let _ = (lanes, elapsed, beside);
     }
 }
 

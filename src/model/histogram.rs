@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer as SerdeDeserializer, Serialize, Serialize
 const HALF_BITS: u32 = 10;
 const HALF: u64 = 1 << HALF_BITS;
 
-/// Distinct buckets up to which the sparse form is kept: 12 KiB, and an insertion moves less than a microsecond's worth.
+/// Distinct buckets up to which the sparse form is kept: 8 KiB, and an insertion moves less than a microsecond's worth.
 const SPARSE_LIMIT: usize = 1024;
 
 /// Largest text of an encoded histogram that is accepted from a file; a full one is under 300 KB.
@@ -46,8 +46,8 @@ pub struct Histogram {
 
 #[derive(Clone, Debug)]
 enum Cells {
-    /// Sorted by bucket; each bucket at most once.
-    Sparse(Vec<(u32, u64)>),
+    /// Sorted by bucket; each bucket at most once. Counts that need more are of a histogram that is worth the dense form.
+    Sparse(Vec<(u32, u32)>),
     /// A window of buckets that begins at `base`.
     Dense { base: u32, counts: Vec<u64> },
 }
@@ -175,7 +175,7 @@ impl Histogram {
 impl Cells {
     fn iter(&self) -> Box<dyn Iterator<Item = (u32, u64)> + '_> {
         match self {
-            Self::Sparse(pairs) => Box::new(pairs.iter().copied()),
+            Self::Sparse(pairs) => Box::new(pairs.iter().map(|(bucket, n)| (*bucket, u64::from(*n)))),
             Self::Dense { base, counts } => {
                 Box::new((*base..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0))
             }
@@ -183,21 +183,19 @@ impl Cells {
     }
 
     fn add(&mut self, bucket: u32, n: u64) {
-        match self {
-            Self::Sparse(pairs) => match pairs.binary_search_by_key(&bucket, |pair| pair.0) {
-                Ok(at) => pairs[at].1 = pairs[at].1.saturating_add(n),
-                Err(at) => {
-                    pairs.insert(at, (bucket, n));
-                    if pairs.len() > SPARSE_LIMIT {
-                        self.densify();
-                    }
-                }
-            },
-            Self::Dense { base, counts } => {
-                widen(base, counts, bucket);
-                let count = &mut counts[(bucket - *base) as usize];
-                *count = count.saturating_add(n);
+        if let Self::Sparse(pairs) = self {
+            let place = pairs.binary_search_by_key(&bucket, |pair| pair.0);
+            let known = place.map_or(0, |at| u64::from(pairs[at].1));
+            match (place, u32::try_from(known.saturating_add(n))) {
+                (Ok(at), Ok(sum)) => return pairs[at].1 = sum,
+                (Err(at), Ok(n)) if pairs.len() < SPARSE_LIMIT => return pairs.insert(at, (bucket, n)),
+                _ => self.densify(),
             }
+        }
+        if let Self::Dense { base, counts } = self {
+            widen(base, counts, bucket);
+            let count = &mut counts[(bucket - *base) as usize];
+            *count = count.saturating_add(n);
         }
     }
 
@@ -207,7 +205,7 @@ impl Cells {
         let base = pairs.first().map_or(0, |pair| pair.0);
         *self = Self::Dense { base, counts: Vec::new() };
         for (bucket, n) in pairs {
-            self.add(bucket, n);
+            self.add(bucket, u64::from(n));
         }
     }
 }
@@ -303,6 +301,15 @@ mod tests {
     fn a_spread_series_stays_small_until_it_needs_more() {
         let histogram = of(&(0..600).map(|i| 30_000 + i * 17).collect::<Vec<_>>());
         assert!(matches!(histogram.cells, Cells::Sparse(_)));
+    }
+
+    #[test]
+    fn a_count_that_the_sparse_form_cannot_hold_is_kept() {
+        let mut histogram = of(&[7, 9]);
+        for _ in 0..2 {
+            histogram.record_n(7, u64::from(u32::MAX) - 1);
+        }
+        assert_eq!(histogram.buckets().collect::<Vec<_>>(), [(7, 7, 2 * u64::from(u32::MAX) - 1), (9, 9, 1)]);
     }
 
     #[test]

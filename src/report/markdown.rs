@@ -3,7 +3,7 @@
 //! Separate because a merge request shows it without our columns and escapes.
 
 use super::row::{FIGURES, Row, rows};
-use super::{Report, Reporter, detection, note, scalar, title, verdict};
+use super::{Report, Reporter, detection, note, scalar, split, title, verdict};
 use crate::model::Run;
 
 /// GitHub markdown.
@@ -29,8 +29,8 @@ fn run(run: &Run) -> String {
         return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
     }
     let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(run)), scalars(run));
-    let notes = items(note::notes(run));
-    format!("{alarms}### {title}\n\n{rows}\n{scalars}{notes}")
+    let (split, notes) = (split_table(run), items(note::notes(run)));
+    format!("{alarms}### {title}\n\n{rows}\n{split}{scalars}{notes}")
 }
 
 fn table(rows: &[Row]) -> String {
@@ -48,6 +48,19 @@ fn table(rows: &[Row]) -> String {
     });
     let lines = [line(head.into_iter()), line(rule.into_iter())].into_iter().chain(body);
     lines.collect()
+}
+
+fn split_table(run: &Run) -> String {
+    let Some(split) = split::split(run) else { return String::new() };
+    let tables = split.tables(|_, _| true);
+    let table = |(heads, rows): &(Vec<&str>, Vec<Vec<String>>)| {
+        let rule: Vec<&str> = (0..heads.len()).map(|at| if at < 2 { ":--" } else { "--:" }).collect();
+        let body = rows.iter().map(|row| line(row.iter().map(|cell| escape(cell))));
+        let lines: String = [line(heads.iter()), line(rule.iter())].into_iter().chain(body).collect();
+        format!("{lines}\n")
+    };
+    let rest = split.rest().map_or_else(String::new, |rest| format!("{rest}\n\n"));
+    format!("**{}**\n\n{}{rest}", split::CAPTION, tables.iter().map(table).collect::<String>())
 }
 
 fn scalars(run: &Run) -> String {

@@ -17,6 +17,7 @@ mod row;
 #[cfg(test)]
 mod sample;
 mod scalar;
+mod split;
 mod table;
 #[cfg(test)]
 mod tests;

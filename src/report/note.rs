@@ -4,6 +4,7 @@
 
 use super::row::{PROGRAMMED, channel, name, shown};
 use super::scalar;
+use super::split;
 use super::text::clean;
 use super::unit::{self, count, duration, maybe};
 use crate::model::{Counts, Finding, Outage, Quantile, Role, Run, Series, Severity};
@@ -39,6 +40,9 @@ pub fn notes(run: &Run) -> Vec<Note> {
 /// All notes of a run of which these series are shown.
 pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
     let mut notes = legend(run, shown);
+    if split::split(run).is_some() {
+        notes.extend(split::LEGEND.map(|(label, text)| note(label, text)));
+    }
     notes.extend(addresses(shown));
     notes.extend(floors(run));
     notes.extend(slip(run));

@@ -101,6 +101,46 @@ pub fn live_heartbeats() -> Run {
     Run { command: "bench heartbeat".to_owned(), spec, scalars, ..run(all) }
 }
 
+/// A target whose stamps tell it all, and one that gives none of its own.
+pub fn stamped() -> Run {
+    let one = |name: &str, target: &str, labels: &[(&str, &str)], mean_ns: u64| {
+        let plain = series(name, target, &delays(mean_ns, 1_000, 9), 0);
+        let labels = labels.iter().fold(plain.labels.clone(), |all, (name, value)| all.with(name, value));
+        Series { labels, ..plain }
+    };
+    let (kernel, echo) = ([("stamps", "software")], [("stamps", "software"), ("channel", "echo")]);
+    let near = [("stamps", "software"), ("channel", "echo"), ("clock_bound", "one_host")];
+    let all = vec![
+        one("rtt.echo", "near", &[], 75_000),
+        one("rtt.echo.service", "near", &[], 70_000),
+        one("rtt.echo.kernel", "near", &kernel, 33_000),
+        one("rtt.wakeup", "near", &echo, 37_000),
+        one("rtt.network", "near", &echo, 3_000),
+        one("rtt.oneway.forward", "near", &near, 1_600),
+        one("rtt.oneway.backward", "near", &near, 1_400),
+        one("rtt.echo", "old", &[], 2_400_000),
+        one("rtt.echo.service", "old", &[], 2_300_000),
+        one("rtt.echo.kernel", "old", &kernel, 2_200_000),
+        one("rtt.wakeup", "old", &echo, 100_000),
+        one("rtt.tcp_connect", "old", &[], 2_400_000),
+        one("rtt.tcp_connect.kernel", "old", &[], 2_400_000),
+    ];
+    let scalar = |name: &str, unit: &str, value| Scalar {
+        name: format!("rtt.clock_{name}"),
+        labels: Labels::new().with("target", "near").with("channel", "echo"),
+        unit: unit.to_owned(),
+        value: Some(value),
+    };
+    let scalars = vec![
+        scalar("offset", "ns", -310.0),
+        scalar("offset_bound", "ns", 1_480.0),
+        scalar("drift", "ppm", 0.013),
+        scalar("drift_low", "ppm", -0.031),
+        scalar("drift_high", "ppm", 0.057),
+    ];
+    Run { scalars, ..run(all) }
+}
+
 /// A run of these series as `probe rtt` makes it.
 pub fn run(series: Vec<Series>) -> Run {
     Run {

@@ -2,6 +2,7 @@
 //!
 //! Separate because a run of a few scalars reads better with them among its notes, and one of many does not.
 
+use super::split::{is_clock, split};
 use super::text::clean;
 use super::unit;
 use crate::model::{Run, Scalar};
@@ -13,22 +14,29 @@ const AMONG_NOTES: usize = 3;
 pub const HEADS: [&str; 3] = ["scalar", "of", "value"];
 
 /// The scalars that stand among the notes.
-pub fn noted(run: &Run) -> &[Scalar] {
-    if run.scalars.len() <= AMONG_NOTES { &run.scalars } else { &[] }
+pub fn noted(run: &Run) -> Vec<&Scalar> {
+    Some(of_their_own(run)).filter(|scalars| scalars.len() <= AMONG_NOTES).unwrap_or_default()
+}
+
+/// The scalars that no table of something else has.
+fn of_their_own(run: &Run) -> Vec<&Scalar> {
+    let has_split = split(run).is_some();
+    run.scalars.iter().filter(|scalar| !(has_split && is_clock(scalar))).collect()
 }
 
 /// Rows of name, labels and value, siblings together and their name said once.
 pub fn rows(run: &Run) -> Vec<[String; 3]> {
-    if run.scalars.len() <= AMONG_NOTES {
+    let scalars = of_their_own(run);
+    if scalars.len() <= AMONG_NOTES {
         return Vec::new();
     }
     let mut names: Vec<&str> = Vec::new();
-    for scalar in &run.scalars {
+    for scalar in &scalars {
         if !names.contains(&scalar.name.as_str()) {
             names.push(&scalar.name);
         }
     }
-    let siblings = |name: &&str| run.scalars.iter().filter(|scalar| scalar.name == *name).collect::<Vec<_>>();
+    let siblings = |name: &&str| scalars.iter().copied().filter(|scalar| scalar.name == *name).collect::<Vec<_>>();
     let numbered = names.iter().flat_map(|name| siblings(name).into_iter().enumerate());
     numbered.map(|(at, scalar)| row(scalar, at == 0)).collect()
 }

@@ -5,7 +5,7 @@
 use super::note::{Note, notes, notes_beside};
 use super::row::rows;
 use super::text::{hang, length};
-use super::{Report, Reporter, bars, detection, doctor, grid, scalar, title, verdict};
+use super::{Report, Reporter, bars, detection, doctor, grid, scalar, split, title, verdict};
 use crate::model::Run;
 
 /// Tables and text histograms.
@@ -46,8 +46,23 @@ fn run(run: &Run, width: usize) -> String {
         true => "no series were recorded\n".to_owned(),
         false => grid::lines(&rows, width).iter().map(|line| format!("{line}\n")).collect(),
     };
-    let parts = [format!("{alarms}{title}"), table, scalars(run)].into_iter().chain(bars::blocks(run, width));
+    let parts = [format!("{alarms}{title}"), table, split_table(run, width), scalars(run)]
+        .into_iter()
+        .chain(bars::blocks(run, width));
     parts.chain([definitions(&notes(run), prose)]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Where each round trip goes, in one table or two, with how to read it.
+fn split_table(run: &Run, width: usize) -> String {
+    let Some(split) = split::split(run) else { return String::new() };
+    let grid = |heads: &[&str], rows: &[Vec<String>]| {
+        let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+        grid::left_then_right(heads, rows.iter().cloned(), 2)
+    };
+    let tables = split.tables(|heads, rows| grid(heads, rows).lines().all(|line| length(line) <= width));
+    let tables: Vec<String> = tables.iter().map(|(heads, rows)| grid(heads, rows)).collect();
+    let rest = split.rest().map_or_else(String::new, |rest| format!("{rest}\n"));
+    format!("{}\n\n{}{rest}", split::CAPTION, tables.join("\n"))
 }
 
 /// The scalars below heads of their own, where there are many.

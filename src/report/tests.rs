@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::sample::{delays, examined, heartbeats, live_heartbeats, run, series, topologies};
+use super::sample::{delays, examined, heartbeats, live_heartbeats, run, series, stamped, topologies};
 use super::{Format, Report, report_document, run_document};
 use crate::model::{
     Advice, Counts, Finding, GateDecision, GateReport, GateResult, Labels, Outage, Run, Scalar, Series, Severity,
@@ -164,6 +164,20 @@ fn many_scalars_have_a_table_of_their_own() {
         scalar("etcd.put.keys", "10", None, "per_s"),
     ];
     insta::assert_snapshot!(format!("{}\n{}", table(&part), shown(Format::Markdown, &part, 120)));
+}
+
+#[test]
+fn where_a_round_trip_goes_stands_beside_it() {
+    insta::assert_snapshot!(shown(Format::Table, &stamped(), 120));
+}
+
+#[test]
+fn where_a_round_trip_goes_at_80_columns_and_as_markdown() {
+    insta::assert_snapshot!(format!(
+        "{}\n{}",
+        shown(Format::Table, &stamped(), 80),
+        shown(Format::Markdown, &stamped(), 120)
+    ));
 }
 
 #[test]

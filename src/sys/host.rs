@@ -1,8 +1,10 @@
 //! Facts of the host and the tool's own cost, read from `/proc`, `/sys` and `getrusage`.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use sha2::{Digest as _, Sha256};
 
 use super::clock;
 use crate::model::{Environment, SelfCost};
@@ -25,6 +27,22 @@ pub fn environment() -> Environment {
         load_average: read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok()),
         build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
     }
+}
+
+/// What tells this running kernel from every other one, for one session: the boot identifier itself is nobody's business.
+/// Containers of one host agree in it; the copy of a running virtual machine would too. `None` where the kernel tells none.
+#[must_use]
+pub fn kernel_token(session: u64) -> Option<u64> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| read("/proc/sys/kernel/random/boot_id")).as_ref()?;
+    let digest = Sha256::new().chain_update(boot).chain_update(session.to_be_bytes()).finalize();
+    Some(digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+}
+
+/// Whether the token of a session is that of this kernel.
+#[must_use]
+pub fn same_kernel(session: u64, token: Option<u64>) -> bool {
+    token.is_some() && token == kernel_token(session)
 }
 
 /// What this process has used since it began.

@@ -21,6 +21,7 @@ pub mod resolve;
 pub mod shutdown;
 pub mod socket;
 pub mod socket_table;
+pub mod stamp_support;
 pub mod stamping;
 pub mod thread;
 pub mod timer;

@@ -23,6 +23,8 @@ pub enum Manner {
         /// For how long.
         length: Duration,
     },
+    /// Answers over TCP in pairs: the first waits for the second, and both are one write.
+    InPairs,
     /// Answers each frame with this instead, and goes on reading.
     Answer(&'static [u8]),
     /// Says this first, and goes on reading.
@@ -160,11 +162,17 @@ fn converse(stream: &TcpStream, shared: &Arc<Shared>) {
     let (due_at, waiting) = mpsc::channel::<(Stamp, Vec<u8>)>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
+            let mut held = Vec::new();
             for (due, words) in waiting {
                 std::thread::sleep(due.since(clock::now()));
-                if (&mut &*stream).write_all(&words).is_err() {
+                held.extend(words);
+                if matches!(shared.manner, Manner::InPairs) && held.len() == FRAME_LENGTH {
+                    continue;
+                }
+                if (&mut &*stream).write_all(&held).is_err() {
                     return;
                 }
+                held.clear();
             }
         });
         let mut frame = [0; FRAME_LENGTH];

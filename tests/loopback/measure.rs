@@ -38,6 +38,7 @@ pub fn library(target: &str, channels: &[Channel], rate: u32, count: u64) -> Mea
         targets: vec![target.parse().unwrap()],
         channels: Some(channels.iter().copied().collect()),
         reach: Reach::default(),
+        clock_bound: None,
         load: LoadSpec {
             arrival: Arrival::Open { rate: format!("{rate}/s").parse().unwrap(), spacing: Spacing::Constant },
             length: Length::Count(count),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use offloadctl::echo::Embedded;
 use offloadctl::model::{Clock, Scalar, Series};
-use offloadctl::probe::rtt::Channel;
+use offloadctl::probe::rtt::{Channel, Measured};
 
 use crate::far_end::{FarEnd, Manner};
 use crate::measure::{library, probe, series};
@@ -62,6 +62,40 @@ fn the_last_exchange_is_told_by_one_that_is_not_counted() {
         assert_eq!(network.counts.attempt_count, 30);
         assert_eq!(network.failure_kinds.get("no_far_stamps"), None, "{:?}", network.failure_kinds);
     }
+}
+
+#[test]
+fn answers_that_come_as_one_have_one_stamp_and_the_rest_is_told_to_be_a_selection() {
+    // The greeting and the first attempt are a pair, and so on: 31 attempts end with a whole one.
+    let far = FarEnd::start(Manner::InPairs);
+    let measured = library(&format!("far={}", far.address()), &[Channel::Echo], 200, 31);
+    let kernel = series(&measured.series, "rtt.echo.kernel");
+    assert_eq!((kernel.counts.attempt_count, kernel.counts.ok_count), (31, 16), "{:?}", kernel.failure_kinds);
+    assert_eq!(kernel.failure_kinds.get("no_receive_stamp"), Some(&15));
+    let said = measured.findings.iter().find(|finding| finding.id == "stamped_selection").unwrap();
+    assert!(said.text.contains("48.4 % of the answered exchanges of far rtt.echo"), "{}", said.text);
+}
+
+/// The delay of both directions, where it is known.
+fn one_way(measured: &Measured) -> Vec<(&str, Option<&str>, u64)> {
+    let ways = measured.series.iter().filter(|series| series.name.starts_with("rtt.oneway."));
+    ways.map(|way| (&way.name["rtt.oneway.".len()..], way.labels.value("clock_bound"), way.counts.ok_count)).collect()
+}
+
+#[test]
+fn one_host_knows_each_direction_and_a_far_end_that_does_not_say_so_is_not_taken_for_one() {
+    let echo = Embedded::start().unwrap();
+    for channel in BOTH {
+        let measured = library(&format!("far={}", echo.address()), &[channel], 500, 100);
+        let network = measured.series.iter().find(|series| series.name == "rtt.network").unwrap();
+        let ok = network.counts.ok_count;
+        assert_eq!(one_way(&measured), [("forward", Some("one_host"), ok), ("backward", Some("one_host"), ok)]);
+        for way in measured.series.iter().filter(|series| series.name.starts_with("rtt.oneway.")) {
+            assert!(way.summary.max_ns.unwrap() <= network.summary.max_ns.unwrap());
+        }
+    }
+    let far = FarEnd::start(Manner::Delay(Duration::ZERO));
+    assert_eq!(one_way(&library(&format!("far={}", far.address()), &BOTH, 50, 20)), []);
 }
 
 /// A process that forwards each datagram half of the delay later, in both directions.

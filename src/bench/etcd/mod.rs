@@ -51,7 +51,7 @@ pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
 pub use transport::DialError;
 
-use crate::load::{DriverError, LaneRecord, Observer, Settled};
+use crate::load::{Beside, DriverError, LaneRecord, Observer, Settled};
 use crate::model::{Finding, Labels, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsError, Url};
@@ -266,8 +266,8 @@ impl<W: Observer> Observer for Through<'_, W> {
         self.observer.settled(lane, settled);
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
         let all: Vec<LaneRecord> = self.finished.iter().chain(lanes).cloned().collect();
-        self.observer.checkpoint(&all, self.elapsed + elapsed);
+        self.observer.checkpoint(&all, self.elapsed + elapsed, beside);
     }
 }

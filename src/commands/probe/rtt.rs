@@ -1,6 +1,7 @@
 //! `offloadctl probe rtt`: arguments to spec, and the run around the measurement.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -9,7 +10,7 @@ use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
-use crate::commands::value::parse_share;
+use crate::commands::value::{parse_positive, parse_share};
 use crate::context::{Header, Parts};
 use crate::error::{Exit, Failure};
 use crate::load::lost_targets;
@@ -29,7 +30,7 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
 
 /// The measurements of this command, without their parts.
-const SERIES: [&str; 16] = [
+const SERIES: [&str; 20] = [
     "rtt.tcp_connect",
     "rtt.icmp",
     "rtt.echo",
@@ -42,10 +43,14 @@ const SERIES: [&str; 16] = [
     "rtt.network",
     "rtt.network.forward",
     "rtt.network.backward",
+    "rtt.oneway.forward",
+    "rtt.oneway.backward",
     "rtt.floor.wakeup",
     "rtt.floor.network",
     "rtt.floor.network.forward",
     "rtt.floor.network.backward",
+    "rtt.floor.oneway.forward",
+    "rtt.floor.oneway.backward",
 ];
 
 #[derive(Debug, Args)]
@@ -63,6 +68,9 @@ pub struct RttArgs {
     /// Channels to measure [default: connect, icmp; echo and udp where the far end is an offloadctl echo]
     #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_enum)]
     channel: Vec<ChannelArg>,
+    /// How far apart the wall clocks of both ends are at most, as chrony or PTP says: allows rtt.oneway between hosts
+    #[arg(long, value_name = "TIME", value_parser = parse_positive)]
+    clock_bound: Option<Duration>,
     #[command(flatten)]
     address: AddressArgs,
     /// Exit 1 if more of a target's attempts than this stay unanswered; total loss always does
@@ -140,6 +148,7 @@ impl RttArgs {
             targets: self.all_targets(&file)?,
             channels: (!self.channel.is_empty()).then(|| self.channel.iter().map(|c| (*c).into()).collect()),
             reach: self.address.reach(),
+            clock_bound: self.clock_bound,
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };

@@ -51,7 +51,7 @@ use self::notes::{Facts, finding};
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
 use self::server::Kind;
-use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Settled, drive};
+use crate::load::{Beside, DriverError, Lane, LaneRecord, Load, Observer, Settled, drive};
 use crate::model::{Finding, Outcome, Scalar, Series, Severity, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 
@@ -252,7 +252,7 @@ impl<W: Observer> Observer for Watch<'_, W> {
         self.observer.settled(lane, settled);
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
-        self.observer.checkpoint(lanes, elapsed);
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
+        self.observer.checkpoint(lanes, elapsed, beside);
     }
 }

@@ -33,7 +33,7 @@ pub use fact::{Adapter, ClockFigures, Facts, Floor, Ways};
 
 use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
-use crate::model::Series;
+use crate::model::{Series, with_causes};
 use crate::probe::rtt::{Channel, Measured, Place, RttError, RttSpec, Target, measure};
 use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::host;
@@ -107,7 +107,7 @@ pub async fn examine(
     facts.unstamped = measured.findings.iter().find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
     step();
     // After the measurements: it starts a program.
-    facts.netem = netem_works().map_err(|error| chain(&error));
+    facts.netem = netem_works().map_err(|error| with_causes(&error));
     facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
     step();
     let series = std::iter::once(wakeup).chain(measured.series).collect();
@@ -150,8 +150,8 @@ fn adapters() -> Result<Vec<Adapter>, String> {
     let outward = all.into_iter().filter(|interface| !interface.is_loopback);
     let adapter = |interface: Interface| {
         let stamps = interface.stamps.map(|stamps| {
-            let software = Ways { send: stamps.software_send, receive: stamps.software_receive };
-            (software, Ways { send: stamps.hardware_send, receive: stamps.hardware_receive })
+            let software = Ways { send: stamps.software_sent, receive: stamps.software_received };
+            (software, Ways { send: stamps.hardware_sent, receive: stamps.hardware_received })
         });
         Adapter { name: interface.name, stamps: stamps.map_err(|error| error.to_string()) }
     };
@@ -164,6 +164,7 @@ async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, HostErro
     let address = echo.address();
     let place = Place::Address { host: address.ip().to_string(), port: Some(address.port()) };
     let spec = RttSpec {
+        clock_bound: None,
         targets: vec![Target { name: "loopback".to_owned(), place }],
         channels: Some(BTreeSet::from([Channel::Echo, Channel::Udp])),
         reach: Reach::default(),
@@ -181,11 +182,4 @@ async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, HostErro
     // The target is the floor's own twin: one of both is enough.
     measured.series.retain(|series| series.floor);
     Ok(measured)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) if !error.to_string().contains(&source.to_string()) => format!("{error}: {source}"),
-        _ => error.to_string(),
-    }
 }

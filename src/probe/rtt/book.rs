@@ -75,6 +75,13 @@ impl Book {
         }
     }
 
+    /// The stamp of the answer to this exchange was that of a later one.
+    pub fn retract(&mut self, sequence: u64) {
+        if let Some(exchange) = self.ledger.of(sequence) {
+            exchange.received = None;
+        }
+    }
+
     /// Takes the far end's stamps of an exchange, which is complete with them and leaves.
     pub fn completed(&mut self, earlier: Earlier, far_steps: u8) -> Option<Exchange> {
         self.ledger.completed(earlier, far_steps)

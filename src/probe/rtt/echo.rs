@@ -24,6 +24,7 @@ use super::stamps::Stamps;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
 use crate::model::{Outcome, Stamp, WallStamp};
+use crate::sys::host::kernel_token;
 use crate::sys::{clock, stamping};
 use crate::wire::dial::{open, outcome_of};
 
@@ -65,6 +66,8 @@ struct Shared {
     bind: Option<IpAddr>,
     patience: Duration,
     session: u64,
+    /// What tells this host from others in this session.
+    host: Option<u64>,
     pending: Pending,
     stamps: Stamps,
     state: Mutex<State>,
@@ -99,11 +102,13 @@ impl EchoChannel {
     /// Begins to keep a connection; `patience` is how long to wait for it.
     #[must_use]
     pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration) -> Self {
+        let session = clock::entropy();
         let shared = Arc::new(Shared {
             address,
             bind,
             patience: patience.min(LONGEST_PATIENCE),
-            session: clock::entropy(),
+            session,
+            host: kernel_token(session),
             pending: Pending::default(),
             stamps: Stamps::new(Book::new(FRAME_LENGTH as u32, Ok(()))),
             state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new(), taken: 0 }),
@@ -194,7 +199,7 @@ impl Shared {
 
     /// Writes a PING, or what the socket does not take of it into the outbox.
     fn send(&self, stream: &TcpStream, sequence: u64, started: Stamp) -> Result<(), Outcome> {
-        let frame = Frame::ping(self.session, sequence, started).wanting_stamps().encode();
+        let frame = Frame::ping(self.session, sequence, started).wanting_stamps(self.host).encode();
         if sequence != GREETING {
             self.stamps.begin(sequence, started, self.pending.count());
         }
@@ -251,7 +256,7 @@ impl Shared {
             self.stamps.read(Read { sequence: pong.sequence, ended, received }, stream.as_fd());
         }
         if let Some(earlier) = pong.earlier {
-            self.stamps.told(earlier, pong.wall_step_count);
+            self.stamps.told(earlier, pong);
         }
     }
 
@@ -332,7 +337,7 @@ async fn converse(shared: &Shared, stream: &TcpStream) -> End {
     let stall = (shared.patience * 3).max(Duration::from_secs(5));
     let mut patrol = tokio::time::interval(PATROL);
     let (mut sent, mut quiet) = (shared.sent.load(Ordering::Relaxed), Duration::ZERO);
-    let mut pongs = Pongs { buffer: [0; 64 * FRAME_LENGTH], filled: 0 };
+    let mut pongs = Pongs::new();
     loop {
         // Reading comes first and arms no timer: what stands between the wake-up and the stamp is in every figure.
         tokio::select! {
@@ -354,26 +359,28 @@ async fn converse(shared: &Shared, stream: &TcpStream) -> End {
     }
 }
 
-/// Bytes of the connection that are not yet whole frames.
+/// The frame that comes next, and the stamp of the one before. Frames are read one by one, though several may wait: each is
+/// then stamped for itself.
 struct Pongs {
-    buffer: [u8; 64 * FRAME_LENGTH],
+    buffer: [u8; FRAME_LENGTH],
     filled: usize,
+    last: Option<(u64, WallStamp)>,
 }
 
 impl Pongs {
+    const fn new() -> Self {
+        Self { buffer: [0; FRAME_LENGTH], filled: 0, last: None }
+    }
+
     async fn read(&mut self, shared: &Shared, stream: &TcpStream) -> End {
         loop {
             let room = &mut self.buffer[self.filled..];
-            let space = room.len();
             match stream.try_io(Interest::READABLE, || stamping::receive(stream.as_fd(), room)) {
                 Ok((0, _)) => return End::Closed("it closed the connection"),
                 Ok((read, received)) => {
                     self.filled += read;
-                    // A full buffer may have ended in the middle of a segment, which is stamped for what is still to come.
-                    let received = received.filter(|_| read < space);
-                    match self.take_frames(shared, stream, received) {
-                        Some(rest) => self.filled = rest,
-                        None => return End::Foreign("it answered with other bytes"),
+                    if !self.take_frame(shared, stream, received) {
+                        return End::Foreign("it answered with other bytes");
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -385,26 +392,26 @@ impl Pongs {
         }
     }
 
-    /// Settles every whole PONG and tells how much is left; `None` if the bytes are not ours.
-    fn take_frames(&mut self, shared: &Shared, stream: &TcpStream, received: Option<WallStamp>) -> Option<usize> {
-        let (at, filled) = (clock::now(), self.filled);
-        let whole = filled - filled % FRAME_LENGTH;
-        for (number, bytes) in self.buffer[..whole].chunks_exact(FRAME_LENGTH).enumerate() {
-            let pong = Frame::decode(bytes).filter(|f| f.kind == Kind::Pong && f.session == shared.session)?;
-            // The stamp is of the last bytes that came: of the last PONG if nothing is left over.
-            let is_last = (number + 1) * FRAME_LENGTH == filled;
-            shared.take(&pong, at, received.filter(|_| is_last), stream);
+    /// Settles the PONG if it is whole; false if the bytes are not ours.
+    fn take_frame(&mut self, shared: &Shared, stream: &TcpStream, received: Option<WallStamp>) -> bool {
+        let at = clock::now();
+        if self.filled < FRAME_LENGTH {
+            return Frame::ping(0, 0, at).encode().starts_with(&self.buffer[..self.filled.min(5)]);
         }
-        if whole > 0 {
-            shared.waiting_since.store(0, Ordering::Relaxed);
-            if shared.heard.fetch_add((whole / FRAME_LENGTH) as u64, Ordering::Relaxed) == 0 {
-                shared.changed.notify_waiters();
-            }
-        } else if !Frame::ping(0, 0, at).encode().starts_with(&self.buffer[..filled.min(5)]) {
-            return None;
+        self.filled = 0;
+        let pong = Frame::decode(&self.buffer).filter(|f| f.kind == Kind::Pong && f.session == shared.session);
+        let Some(pong) = pong else { return false };
+        // Segments that wait together may be joined, under the stamp of the last: that of the one before was not its own.
+        if let Some((sequence, _)) = self.last.filter(|(_, stamp)| Some(*stamp) == received) {
+            shared.stamps.retract(sequence);
         }
-        self.buffer.copy_within(whole..filled, 0);
-        Some(filled - whole)
+        self.last = received.map(|stamp| (pong.sequence, stamp));
+        shared.take(&pong, at, received, stream);
+        shared.waiting_since.store(0, Ordering::Relaxed);
+        if shared.heard.fetch_add(1, Ordering::Relaxed) == 0 {
+            shared.changed.notify_waiters();
+        }
+        true
     }
 }
 

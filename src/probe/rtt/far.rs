@@ -14,6 +14,11 @@ use crate::model::{Finding, Labels, Scalar, Severity};
 pub const SCALARS: [&str; 5] =
     ["rtt.clock_offset", "rtt.clock_offset_bound", "rtt.clock_drift", "rtt.clock_drift_low", "rtt.clock_drift_high"];
 
+/// From this share of the answered exchanges on it is said that stamps are missing. Fewer than so many are the first ones,
+/// sent before the kernel had begun to stamp.
+const MISSING_SHARE: f64 = 0.01;
+const FEWEST_MISSING: u64 = 10;
+
 /// The far clocks, of each channel that has them.
 pub fn scalars(lanes: &[Lane<RttOperation>]) -> Vec<Scalar> {
     let known = lanes.iter().filter_map(|lane| Some((lane, lane.operation.far_clock()?)));
@@ -32,7 +37,8 @@ pub fn scalars(lanes: &[Lane<RttOperation>]) -> Vec<Scalar> {
 
 /// Why series are missing, and which paths changed in one direction.
 pub fn findings(lanes: &[Lane<RttOperation>]) -> Vec<Finding> {
-    absent(lanes).chain(lanes.iter().filter_map(detour)).collect()
+    let of_lanes = lanes.iter().filter_map(detour).chain(lanes.iter().filter_map(contradiction));
+    absent(lanes).chain(selection(lanes)).chain(of_lanes).collect()
 }
 
 fn labels(lane: &Lane<RttOperation>) -> Labels {
@@ -43,13 +49,51 @@ fn detour(lane: &Lane<RttOperation>) -> Option<Finding> {
     let detour = lane.operation.far_clock()?.detour?;
     let (longer, other) = if detour.is_forward { ("there", "back") } else { ("back", "there") };
     let text = format!(
-        "{} {}: for {:.0} s the way {longer} took up to {:.3} ms longer than at its best, and the way {other} did not",
-        lane.labels.value("target").unwrap_or_default(),
-        lane.name,
+        "{}: for {:.0} s the way {longer} took up to {:.3} ms longer than at its best, and the way {other} did not",
+        place(lane),
         detour.span_ns / 1e9,
         detour.extra_ns / 1e6,
     );
     Some(finding("path_asymmetry", Severity::Notice, text))
+}
+
+/// The stamps are not of all exchanges: those that are missing are no random choice.
+fn selection(lanes: &[Lane<RttOperation>]) -> Option<Finding> {
+    let missing = lanes.iter().filter_map(|lane| {
+        let (answered, missing) = lane.operation.tracks()?.missing();
+        let is_many = missing >= FEWEST_MISSING && missing as f64 > answered as f64 * MISSING_SHARE;
+        (is_many && missing < answered).then_some((lane, missing as f64 / answered as f64))
+    });
+    let mut missing: Vec<_> = missing.collect();
+    missing.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let (worst, share) = missing.first()?;
+    let more = match missing.len() {
+        1 => String::new(),
+        lanes => format!(", and of more than {:.0} % on {} others", MISSING_SHARE * 100.0, lanes - 1),
+    };
+    let text = format!(
+        "stamps are missing of {:.1} % of the answered exchanges of {}{more}: .kernel, rtt.wakeup and rtt.network are a selection, and of the quicker ones, for what waits together in a stream has one stamp; a lower rate or `--channel udp` has them all",
+        share * 100.0,
+        place(worst),
+    );
+    Some(finding("stamped_selection", Severity::Notice, text))
+}
+
+/// The stamps prove the clocks to be further apart than the user said.
+fn contradiction(lane: &Lane<RttOperation>) -> Option<Finding> {
+    let stated = lane.operation.tracks()?.stated_bound()?;
+    let clock = lane.operation.far_clock()?;
+    let least_ns = clock.offset_ns.abs() - clock.bound_ns;
+    let text = format!(
+        "{}: the far clock is at least {:.3} ms from ours, more than the {stated:?} of `--clock-bound`: rtt.oneway is wrong by that",
+        place(lane),
+        least_ns / 1e6,
+    );
+    (least_ns > stated.as_nanos() as f64).then(|| finding("clock_bound_contradicted", Severity::Problem, text))
+}
+
+fn place(lane: &Lane<RttOperation>) -> String {
+    format!("{} {}", lane.labels.value("target").unwrap_or_default(), lane.name)
 }
 
 /// One finding for each reason why a series of the kernel's stamps is not there.
@@ -60,8 +104,7 @@ fn absent(lanes: &[Lane<RttOperation>]) -> impl Iterator<Item = Finding> {
         let is_emulated = lane.labels.value("address").is_none();
         if let Some(absence) = lane.operation.absence().filter(|absence| !(is_emulated && *absence == Absence::Untold))
         {
-            let target = lane.labels.value("target").unwrap_or_default();
-            reasons.entry(absence).or_default().push(format!("{target} {}", lane.name));
+            reasons.entry(absence).or_default().push(place(lane));
         }
     }
     reasons.into_iter().map(|(absence, lanes)| {

@@ -17,7 +17,7 @@ use super::book::{Book, Read};
 use super::pending::Pending;
 use super::stamps::{Absence, Tracks};
 use crate::load::Answer;
-use crate::model::{Labels, Outcome, Series, Stamp};
+use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket, Received};
 use crate::wire::dial::outcome_of;
@@ -131,17 +131,13 @@ impl IcmpChannel {
         self.tracks().record_from(from);
     }
 
-    /// The series of the kernel's stamps beside the lane of this name.
-    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
-        self.tracks().series(name, labels, floor)
-    }
-
     /// Why they are not there.
     pub fn absence(&self) -> Option<Absence> {
         self.tracks().absence(self.hub.shared.book().refused())
     }
 
-    fn tracks(&self) -> MutexGuard<'_, Tracks> {
+    /// The kernel's stamps of the exchanges so far.
+    pub fn tracks(&self) -> MutexGuard<'_, Tracks> {
         self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

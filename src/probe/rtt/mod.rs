@@ -28,6 +28,7 @@ mod far;
 mod icmp;
 mod ledger;
 mod offset;
+mod one_way;
 mod operation;
 mod pending;
 mod prepare;
@@ -42,11 +43,11 @@ pub use far::SCALARS;
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
-use crate::load::{Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
+use crate::load::{Arrival, Beside, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
 use crate::model::{Finding, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::Applied;
-use operation::RttOperation;
+use operation::{RttOperation, Stamped};
 use prepare::Prepared;
 
 /// Longest floor measurement before a closed loop.
@@ -190,7 +191,54 @@ impl<W: Observer> Observer for Watch<'_, W> {
         }
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration) {
-        self.observer.checkpoint(lanes, elapsed);
+    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, _: Beside) {
+        let stamped: Vec<_> = self.lanes.iter().filter_map(Stamped::so_far).collect();
+        let series = move || stamped.iter().flat_map(Stamped::series).collect();
+        self.observer.checkpoint(lanes, elapsed, Box::new(series));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::echo::EchoChannel;
+    use super::*;
+    use crate::echo::Embedded;
+    use crate::load::Operation as _;
+    use crate::model::Labels;
+    use crate::sys::clock;
+
+    /// Keeps what stands beside the driver's lanes.
+    struct Kept(Vec<Series>);
+
+    impl Observer for Kept {
+        fn checkpoint(&mut self, _: &[LaneRecord], _: Duration, beside: Beside) {
+            self.0 = beside();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_has_the_stamped_series_of_what_was_measured_so_far() {
+        let far = Embedded::start().unwrap();
+        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5));
+        channel.settled().await;
+        let (operation, labels) = (RttOperation::Echo(channel), Labels::new().with("target", "far"));
+        let lanes = [Lane { operation, name: "rtt.echo", labels, floor: false, reference: None }];
+        Begin(&lanes).recording(clock::now());
+        // The kernel begins to stamp a moment after it was asked.
+        while lanes[0]
+            .operation
+            .tracks()
+            .is_none_or(|tracks| tracks.series("rtt.echo", &Labels::new(), false).len() < 5)
+        {
+            assert_eq!(lanes[0].operation.attempt().await.outcome, crate::model::Outcome::Ok);
+        }
+        let mut kept = Kept(Vec::new());
+        let (applied, target_count) = (Vec::new(), 1);
+        let mut watch = Watch { observer: &mut kept, applied, lanes: &lanes, target_count };
+        watch.checkpoint(&[], Duration::ZERO, Box::new(Vec::new));
+        let names: Vec<&str> = kept.0.iter().map(|series| series.name.as_str()).collect();
+        for name in ["rtt.echo.kernel", "rtt.wakeup", "rtt.network", "rtt.oneway.forward", "rtt.oneway.backward"] {
+            assert!(names.contains(&name), "{name}: {names:?}");
+        }
     }
 }

@@ -93,7 +93,7 @@ pub struct Detour {
 }
 
 /// Takes exchanges and keeps what the estimate needs, in constant memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OffsetTrack {
     /// Steps of our clock and of the far one: offsets across a step are not compared.
     epoch: (u64, u8),

@@ -7,9 +7,9 @@ use super::echo::EchoChannel;
 use super::icmp::IcmpChannel;
 use super::offset::FarClock;
 use super::spec::Channel;
-use super::stamps::{Absence, Stamps};
+use super::stamps::{Absence, Stamps, Tracks};
 use super::udp::UdpChannel;
-use crate::load::{Answer, Operation};
+use crate::load::{Answer, Lane, Operation};
 use crate::model::{Labels, Series, Stamp};
 use crate::sys::clock;
 
@@ -35,12 +35,11 @@ impl RttOperation {
         }
     }
 
-    /// The series of the kernel's stamps beside the lane of this name.
-    #[must_use]
-    pub fn stamped(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+    /// The kernel's stamps of the exchanges so far, where there are any.
+    pub fn tracks(&self) -> Option<Tracks> {
         match self {
-            Self::Icmp(channel) => channel.series(name, labels, floor),
-            _ => self.stamps().map_or_else(Vec::new, |stamps| stamps.series(name, labels, floor)),
+            Self::Icmp(channel) => Some(channel.tracks().clone()),
+            _ => self.stamps().map(Stamps::tracks),
         }
     }
 
@@ -48,6 +47,13 @@ impl RttOperation {
     #[must_use]
     pub fn far_clock(&self) -> Option<FarClock> {
         self.stamps()?.far_clock()
+    }
+
+    /// The far clock differs from ours by no more than this, says the user.
+    pub fn trust(&self, clock_bound: Duration) {
+        if let Some(stamps) = self.stamps() {
+            stamps.trust(clock_bound);
+        }
     }
 
     /// Why one of them is not there.
@@ -96,6 +102,28 @@ impl Operation for RttOperation {
             Self::Echo(channel) => channel.attempt().await,
             Self::Udp(channel) => channel.attempt().await,
         }
+    }
+}
+
+/// The kernel's stamps of one lane as they stand: a copy, which can be made into series elsewhere.
+#[derive(Debug)]
+pub struct Stamped {
+    tracks: Tracks,
+    name: &'static str,
+    labels: Labels,
+    floor: bool,
+}
+
+impl Stamped {
+    /// Those of this lane, where its channel has any.
+    pub fn so_far(lane: &Lane<RttOperation>) -> Option<Self> {
+        let tracks = lane.operation.tracks()?;
+        Some(Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor })
+    }
+
+    /// As series beside those of the lane.
+    pub fn series(&self) -> Vec<Series> {
+        self.tracks.series(self.name, &self.labels, self.floor)
     }
 }
 

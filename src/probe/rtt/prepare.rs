@@ -15,7 +15,7 @@ use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::far;
 use super::icmp::{IcmpChannel, IcmpHub};
-use super::operation::{RttOperation, kernel_series, series_name};
+use super::operation::{RttOperation, Stamped, kernel_series, series_name};
 use super::spec::{Channel, Place, RttSpec, Target};
 use super::udp::UdpChannel;
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
@@ -111,6 +111,9 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     for (site, echo) in sites.iter().zip(echoes) {
         prepared.add_target(spec, site, echo).await?;
     }
+    if let Some(bound) = spec.clock_bound {
+        prepared.lanes.iter().for_each(|lane| lane.operation.trust(bound));
+    }
     prepared.note_emulated(&sites);
     prepared.target_count = prepared.lanes.len();
     prepared.add_floor().await?;
@@ -188,7 +191,7 @@ impl Prepared {
 
     /// The series of the kernel's stamps.
     pub fn stamped(&self) -> Vec<Series> {
-        self.lanes.iter().flat_map(|lane| lane.operation.stamped(lane.name, &lane.labels, lane.floor)).collect()
+        self.lanes.iter().filter_map(Stamped::so_far).flat_map(|stamped| stamped.series()).collect()
     }
 
     /// What is known of the far ends' clocks.

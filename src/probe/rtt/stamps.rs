@@ -7,16 +7,18 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::book::{Book, Read};
 use super::ledger::{Exchange, Spans};
 use super::offset::{FarClock, OffsetTrack};
-use crate::echo::Earlier;
+use super::one_way::OneWay;
+use crate::echo::{Earlier, Frame};
 use crate::load::Track;
 use crate::model::{Clock, Labels, Outcome, Series, Stamp};
 
 /// The stamped exchanges of one channel, while they grow.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tracks {
     /// Exchanges that set out before this are warm-up; `None` until recording begins.
     from: Option<Stamp>,
@@ -27,6 +29,7 @@ pub struct Tracks {
     network: Track,
     forward: Track,
     backward: Track,
+    one_way: OneWay,
     offset: OffsetTrack,
     /// Known at the end.
     far_clock: Option<FarClock>,
@@ -58,6 +61,7 @@ impl Tracks {
         let Some(spans) = exchange.spans().filter(|_| is_recorded) else { return };
         let Spans { kernel_ns, wakeup_ns, network_ns } = spans;
         self.is_told |= exchange.far.is_some();
+        self.one_way.record(ordinal, exchange, network_ns);
         if let (Ok(_), Some(stamps)) = (network_ns, exchange.four_stamps()) {
             let (forward, backward) = (&mut self.forward, &mut self.backward);
             self.offset.push(stamps, exchange.epoch, |there, back| vary(forward, backward, there, back));
@@ -75,15 +79,20 @@ impl Tracks {
     /// The series beside the lane of this name. A series without a single value is not there.
     pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
         let (family, channel) = name.rsplit_once('.').unwrap_or(("rtt", name));
+        let labels = &labels.clone().with("stamps", "software");
         let by_channel = labels.clone().with("channel", channel);
         let all = [
             (&self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
             (&self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
             (&self.network, format!("{family}.network"), by_channel.clone(), Clock::Kernel),
             (&self.forward, format!("{family}.network.forward"), by_channel.clone(), Clock::Kernel),
-            (&self.backward, format!("{family}.network.backward"), by_channel, Clock::Kernel),
+            (&self.backward, format!("{family}.network.backward"), by_channel.clone(), Clock::Kernel),
         ];
-        let present = all.into_iter().filter(|(track, ..)| track.counts().ok_count > 0);
+        let one_way = self.one_way.tracks().into_iter().flat_map(|(bound, tracks)| {
+            let labels = by_channel.clone().with("clock_bound", &bound);
+            tracks.map(|(way, track)| (track, format!("{family}.oneway.{way}"), labels.clone(), Clock::Kernel))
+        });
+        let present = all.into_iter().chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
         present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.series(name, labels) }).collect()
     }
 
@@ -91,6 +100,17 @@ impl Tracks {
     pub fn close(&mut self) {
         let (forward, backward) = (&mut self.forward, &mut self.backward);
         self.far_clock = self.offset.finish(|there, back| vary(forward, backward, there, back)).or(self.far_clock);
+    }
+
+    /// Answered exchanges, and those of them without all stamps that their far end gives.
+    pub fn missing(&self) -> (u64, u64) {
+        let counts = if self.is_told { self.network.counts() } else { self.kernel.counts() };
+        (counts.attempt_count, counts.failed_count)
+    }
+
+    /// The bound on the clocks that the user stated, where nothing better is known.
+    pub const fn stated_bound(&self) -> Option<Duration> {
+        self.one_way.stated()
     }
 
     /// Why `NAME.kernel` is not there, if it is not.
@@ -150,13 +170,24 @@ impl Stamps {
         self.lock().0.read(read, socket);
     }
 
+    /// The stamp of the answer to this exchange was that of a later one.
+    pub fn retract(&self, sequence: u64) {
+        self.lock().0.retract(sequence);
+    }
+
     /// Takes the far end's stamps of an exchange before.
-    pub fn told(&self, earlier: Earlier, far_steps: u8) {
+    pub fn told(&self, earlier: Earlier, pong: &Frame) {
         let mut inner = self.lock();
         let (book, tracks) = &mut *inner;
-        if let Some(complete) = book.completed(earlier, far_steps) {
+        if let Some(complete) = book.completed(earlier, pong.wall_step_count) {
+            tracks.one_way.hear(pong.is_same_host);
             tracks.record(complete.sequence, &complete);
         }
+    }
+
+    /// The two clocks differ by no more than this, says the user.
+    pub fn trust(&self, clock_bound: Duration) {
+        self.lock().1.one_way.trust(clock_bound);
     }
 
     /// Records the exchanges that set out from now on.
@@ -185,9 +216,9 @@ impl Stamps {
         self.lock().1.far_clock
     }
 
-    /// The series beside the lane of this name.
-    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
-        self.lock().1.series(name, labels, floor)
+    /// What was recorded so far.
+    pub fn tracks(&self) -> Tracks {
+        self.lock().1.clone()
     }
 
     /// Why a series is not there: that of the kernel, or else that of the network.

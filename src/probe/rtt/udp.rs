@@ -15,6 +15,7 @@ use crate::load::Answer;
 use crate::model::{Outcome, WallStamp};
 use crate::sys::clock;
 use crate::sys::datagram::Connected;
+use crate::sys::host::kernel_token;
 use crate::wire::dial::outcome_of;
 
 /// A connected UDP socket and the attempts on it.
@@ -29,6 +30,8 @@ pub struct UdpChannel {
 struct Shared {
     socket: Connected,
     session: u64,
+    /// What tells this host from others in this session.
+    host: Option<u64>,
     pending: Pending,
     stamps: Stamps,
     /// Datagrams sent, as the kernel numbers them.
@@ -48,7 +51,8 @@ impl UdpChannel {
         }
         let stamps = Stamps::new(Book::new(1, socket.want_stamps()));
         let (session, pending) = (clock::entropy(), Pending::default());
-        let shared = Arc::new(Shared { socket, session, pending, stamps, sent: AtomicU32::new(0) });
+        let host = kernel_token(session);
+        let shared = Arc::new(Shared { socket, session, host, pending, stamps, sent: AtomicU32::new(0) });
         let mut reader = JoinSet::new();
         reader.spawn(read(Arc::clone(&shared)));
         Ok(Self { shared: Ok(shared), _reader: reader })
@@ -62,7 +66,8 @@ impl UdpChannel {
         };
         let expected = shared.pending.expect();
         let started = clock::now();
-        match shared.send(expected.key, &Frame::ping(shared.session, expected.key, started).wanting_stamps()) {
+        let ping = Frame::ping(shared.session, expected.key, started).wanting_stamps(shared.host);
+        match shared.send(expected.key, &ping) {
             Ok(()) => expected.answer(started).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Answer::new(Outcome::Failed("no_buffer")),
             Err(error) => Answer { started: Some(started), ..Answer::new(outcome_of(&error)) },
@@ -104,7 +109,7 @@ impl Shared {
             self.stamps.read(Read { sequence: pong.sequence, ended, received }, self.socket.descriptor());
         }
         if let Some(earlier) = pong.earlier {
-            self.stamps.told(earlier, pong.wall_step_count);
+            self.stamps.told(earlier, &pong);
         }
     }
 }
