@@ -3,9 +3,8 @@
 //! Not every kernel has netem. Where it is missing, a stand-in for `tc` that accepts everything lets the rest be tried: the
 //! namespaces, the link, the command, its end. Where it is there, the delay is measured.
 
-use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -67,10 +66,10 @@ fn ended(child: Child) -> Ended {
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// The network namespaces that processes are in.
-fn namespaces() -> BTreeSet<PathBuf> {
-    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("ns/net"));
-    processes.filter_map(|path| fs::read_link(path).ok()).collect()
+/// Whether a process is in the network namespace of this name; where none is, nobody holds it.
+fn is_inhabited(namespace: &str) -> bool {
+    let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("ns/net"));
+    processes.any(|path| fs::read_link(path).is_ok_and(|name| name == Path::new(namespace)))
 }
 
 fn is_empty(folder: &Path) -> bool {
@@ -83,7 +82,7 @@ fn a_link_of_the_kernel_delays_or_says_what_is_missing() {
         return;
     }
     let _turn = turn();
-    let (scene, before) = (Scene::new(), namespaces());
+    let scene = Scene::new();
     let ping = path_of("ping", "iputils-ping");
     let words = [ping.to_str().unwrap(), "-q", "-c", "10", "-i", "0.05", "198.18.0.2"];
     let ended = scene.run("slow", false, &words);
@@ -96,7 +95,6 @@ fn a_link_of_the_kernel_delays_or_says_what_is_missing() {
         assert!(ended.stderr.starts_with("error: the kernel has no netem for us: `tc qdisc add"), "{}", ended.stderr);
         assert!(ended.stderr.contains("\n hint: load it with `modprobe sch_netem`"), "{}", ended.stderr);
     }
-    assert_eq!(namespaces(), before);
     assert!(is_empty(&scene.path("tmp")), "the table of delays was left behind");
 }
 
@@ -106,10 +104,10 @@ fn a_command_runs_at_one_end_of_a_link_and_its_code_is_passed_on() {
         return;
     }
     let _turn = turn();
-    let (scene, before) = (Scene::new(), namespaces());
+    let scene = Scene::new();
     let script = format!(
         "{OFFLOADCTL} probe rtt v4=$OFFLOADCTL_FAR:7777 v6=[$OFFLOADCTL_FAR_V6]:7777 --count 5 --rate 50/s --no-save --quiet --json
-        nsenter --net=$OFFLOADCTL_FAR_NETNS cat /proc/net/dev >&2; exit 7"
+        nsenter --net=$OFFLOADCTL_FAR_NETNS cat /proc/net/dev >&2; readlink /proc/self/ns/net >&2; exit 7"
     );
     let ended = scene.run("hybrid", true, &["sh", "-c", &script]);
     assert_eq!(ended.code, Some(7), "{}", ended.stderr);
@@ -126,7 +124,8 @@ fn a_command_runs_at_one_end_of_a_link_and_its_code_is_passed_on() {
     for line in lines {
         assert!(line.starts_with("qdisc add dev link0 root netem limit ") && line.ends_with(" table=4096"), "{line}");
     }
-    assert_eq!(namespaces(), before);
+    let namespace = ended.stderr.lines().last().unwrap();
+    assert!(namespace.starts_with("net:[") && !is_inhabited(namespace), "{namespace}");
     assert!(is_empty(&scene.path("tmp")));
 }
 
@@ -138,20 +137,19 @@ fn nothing_of_a_link_is_left_however_it_ends() {
     let _turn = turn();
     // The command hears what we hear; killed, we cannot tell it, and the kernel does.
     for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGTERM, Some(143)), (Signal::SIGKILL, None)] {
-        let (scene, before) = (Scene::new(), namespaces());
-        let mut child = scene.start("slow", true, &["sh", "-c", "echo $$; exec sleep 600"]);
-        let mut stdout = child.stdout.take().unwrap();
-        let mut digits = Vec::new();
-        let mut byte = [0];
-        while stdout.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
-            digits.push(byte[0]);
-        }
-        let command: i32 = String::from_utf8(digits).unwrap().parse().unwrap();
-        assert_ne!(namespaces(), before, "it runs in a namespace of its own");
+        let scene = Scene::new();
+        let script = "echo $$ $(readlink /proc/self/ns/net); exec sleep 600";
+        let mut child = scene.start("slow", true, &["sh", "-c", script]);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (command, namespace) = line.trim().split_once(' ').unwrap();
+        let command: i32 = command.parse().unwrap();
+        assert!(is_inhabited(namespace), "{line}");
+        assert_ne!(fs::read_link("/proc/self/ns/net").unwrap(), Path::new(namespace), "it is our own");
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code, "{signal}");
         wait_until("the command has ended", || kill(Pid::from_raw(command), None).is_err());
-        assert_eq!(namespaces(), before, "{signal}");
+        assert!(!is_inhabited(namespace), "{signal}");
         assert!(is_empty(&scene.path("tmp")), "{signal}");
     }
 }
