@@ -36,7 +36,7 @@ congestion control hears of it. At its end it says what it carried, and how late
 
 With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with
 netem on both ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both
-namespaces are gone when it ends, and its exit code is passed on. It needs root or
+namespaces are gone when all of it has ended, and its exit code is passed on. It needs root or
 `unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
   OFFLOADCTL_FAR        IPv4 address of the far end, where an `offloadctl echo` is on port 7777
   OFFLOADCTL_FAR_V6     the same in IPv6

@@ -31,7 +31,7 @@ pub fn run(name: &str, profile: &LinkProfile, command: &[OsString], quiet: bool)
     on_event_loop(async |shutdown| {
         let link = match KernelLink::make(profile) {
             Ok(link) => link,
-            Err(_) if shutdown.is_requested() => return Ok(Exit::Interrupted),
+            Err(_) if shutdown.was_requested().await => return Ok(Exit::Interrupted),
             Err(error) => return Err(explain(error)),
         };
         let _echo = echo(&link)?;

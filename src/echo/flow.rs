@@ -23,7 +23,8 @@ struct Flow {
     session: u64,
     /// When it was last heard of, in datagrams.
     heard: u64,
-    earlier: Option<Earlier>,
+    /// Stamps, and the count of steps of the clock that they are of.
+    earlier: Option<(Earlier, u8)>,
     /// Whether it is of this host, once it was looked at.
     is_same_host: Option<bool>,
 }
@@ -43,7 +44,7 @@ impl Flows {
     }
 
     /// The place of this peer's session, which may be one that somebody else had to leave, and the stamps that wait there.
-    pub fn hear(&mut self, peer: SocketAddr, session: u64) -> (usize, Option<Earlier>) {
+    pub fn hear(&mut self, peer: SocketAddr, session: u64) -> (usize, Option<(Earlier, u8)>) {
         self.heard += 1;
         let first = (self.hasher.hash_one((peer, session)) as usize % SETS) * WAYS;
         let corner = first..first + WAYS;
@@ -64,11 +65,11 @@ impl Flows {
     }
 
     /// Keeps the stamps of an exchange of this session for its next PONG, unless it had to leave its place.
-    pub fn keep(&mut self, at: usize, session: u64, earlier: Earlier) {
+    pub fn keep(&mut self, at: usize, session: u64, earlier: Earlier, step_count: u8) {
         if let Some(flow) = &mut self.places[at]
             && flow.session == session
         {
-            flow.earlier = Some(earlier);
+            flow.earlier = Some((earlier, step_count));
         }
     }
 }
@@ -92,11 +93,11 @@ mod tests {
         let (first, none) = flows.hear(peer(1), 1);
         let (second, _) = flows.hear(peer(1), 2);
         assert_eq!(none, None);
-        flows.keep(first, 1, earlier(7));
-        flows.keep(second, 2, earlier(8));
-        assert_eq!(flows.hear(peer(1), 1), (first, Some(earlier(7))));
+        flows.keep(first, 1, earlier(7), 3);
+        flows.keep(second, 2, earlier(8), 4);
+        assert_eq!(flows.hear(peer(1), 1), (first, Some((earlier(7), 3))));
         assert_eq!(flows.hear(peer(1), 1), (first, None));
-        assert_eq!(flows.hear(peer(1), 2), (second, Some(earlier(8))));
+        assert_eq!(flows.hear(peer(1), 2), (second, Some((earlier(8), 4))));
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
             for session in 0..500 {
                 let (at, waiting) = flows.hear(peer(session as u16), session);
                 assert_eq!(waiting.is_some(), round > 0);
-                flows.keep(at, session, earlier(session));
+                flows.keep(at, session, earlier(session), 0);
             }
         }
     }
@@ -117,10 +118,10 @@ mod tests {
         for session in 0..50_000 {
             let (at, waiting) = flows.hear(peer((session % 60_000) as u16), session);
             assert_eq!(waiting, None);
-            flows.keep(at, session, earlier(session));
-            flows.keep(at, session + 1, earlier(session + 1));
+            flows.keep(at, session, earlier(session), 0);
+            flows.keep(at, session + 1, earlier(session + 1), 0);
         }
         assert_eq!(flows.places.len(), SETS * WAYS);
-        assert!(flows.places.iter().flatten().all(|flow| flow.earlier == Some(earlier(flow.session))));
+        assert!(flows.places.iter().flatten().all(|flow| flow.earlier == Some((earlier(flow.session), 0))));
     }
 }

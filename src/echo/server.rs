@@ -236,7 +236,10 @@ impl Stamps {
                 let (place, earlier) = flows.hear(peer, ping.session);
                 let flow = (place, ping.session);
                 let answered = Answered { flow, sequence: ping.sequence, received: origin.received_at };
-                let (wall_step_count, is_same_host) = (stamper.wall_step_count(), flows.is_same_host(place, ping.host));
+                // Stamps go with the count that they are of: another peer's exchange may have shown a step since.
+                let wall_step_count = earlier.map_or(stamper.wall_step_count(), |(_, step_count)| step_count);
+                let earlier = earlier.map(|(earlier, _)| earlier);
+                let is_same_host = flows.is_same_host(place, ping.host);
                 (Frame { earlier, wall_step_count, is_same_host, ..pong }, Some(answered))
             }
             _ => (pong, None),
@@ -256,6 +259,8 @@ impl Stamps {
             stamper.answered(self.sent, answered);
         }
         self.sent = self.sent.wrapping_add(1);
-        stamper.collect(socket.as_fd(), |(place, session), earlier| flows.keep(place, session, earlier));
+        stamper.collect(socket.as_fd(), |(place, session), earlier, step_count| {
+            flows.keep(place, session, earlier, step_count);
+        });
     }
 }

@@ -64,14 +64,15 @@ impl<F: Copy> Stamper<F> {
     }
 
     /// Hands each exchange that is complete to `take`, unless the wall clock was stepped meanwhile. Never waits.
-    pub fn collect(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(F, Earlier)) {
+    pub fn collect(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(F, Earlier, u8)) {
         if self.watch.observe(clock::reading()) {
             self.spoilt = SPOILT;
             self.waiting.clear();
         }
+        let step_count = self.wall_step_count();
         while let Ok(Some(stamp)) = stamping::sent(socket) {
             match self.matching(stamp) {
-                Some((flow, earlier)) if self.spoilt == 0 => take(flow, earlier),
+                Some((flow, earlier)) if self.spoilt == 0 => take(flow, earlier, step_count),
                 _ => {}
             }
             // Usually the stamp is there when the call that sends returns, and is the only one.

@@ -109,7 +109,7 @@ impl Stamps {
         let Some(stamper) = &mut self.stamper else { return };
         self.written = self.written.wrapping_add(length as u32);
         stamper.answered(self.written.wrapping_sub(1), Answered { flow: (), sequence, received });
-        stamper.collect(stream.as_fd(), |(), earlier| self.earlier = Some(earlier));
+        stamper.collect(stream.as_fd(), |(), earlier, _| self.earlier = Some(earlier));
     }
 }
 

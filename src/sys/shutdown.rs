@@ -3,10 +3,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+
+/// A signal that has come is heard within this, once the event loop turns.
+const HEARD_WITHIN: Duration = Duration::from_millis(20);
 
 /// Whether SIGINT or SIGTERM came. Looking is a load of a flag; only a task of its own listens to the signals.
 #[derive(Debug)]
@@ -62,6 +66,11 @@ impl Shutdown {
     /// Returns when one of the signals came, at once if one came before.
     pub async fn requested(&self) {
         self.wish.made().await;
+    }
+
+    /// Whether it has been asked for, also while this thread was busy with something that does not turn the event loop.
+    pub async fn was_requested(&self) -> bool {
+        tokio::time::timeout(HEARD_WITHIN, self.requested()).await.is_ok()
     }
 
     /// Whether one of the signals came.

@@ -40,7 +40,9 @@ impl Reading {
 /// Follows the wall clock from reading to reading.
 #[derive(Clone, Debug)]
 pub struct WallWatch {
-    last: Reading,
+    /// Within what the distance of the clocks is: all readings since the last step agree on it.
+    low: i128,
+    high: i128,
     /// The reading that showed the latest step.
     stepped_at: Option<Stamp>,
     step_count: u64,
@@ -49,19 +51,22 @@ pub struct WallWatch {
 impl WallWatch {
     /// Begins with a first reading.
     #[must_use]
-    pub const fn new(first: Reading) -> Self {
-        Self { last: first, stepped_at: None, step_count: 0 }
+    pub fn new(first: Reading) -> Self {
+        let (low, high) = first.distance();
+        Self { low, high, stepped_at: None, step_count: 0 }
     }
 
     /// Takes the next reading; true if the wall clock was stepped since the one before.
     pub fn observe(&mut self, reading: Reading) -> bool {
-        let ((low, high), (new_low, new_high)) = (self.last.distance(), reading.distance());
-        let is_stepped = new_low > high || new_high < low;
+        let (low, high) = reading.distance();
+        let is_stepped = low > self.high || high < self.low;
         if is_stepped {
+            (self.low, self.high) = (low, high);
             self.stepped_at = Some(reading.after);
             self.step_count += 1;
+        } else {
+            (self.low, self.high) = (self.low.max(low), self.high.min(high));
         }
-        self.last = reading;
         is_stepped
     }
 
@@ -100,6 +105,14 @@ mod tests {
             assert!(watch.is_steady_since(Stamp::from_nanos(20_200)), "it began after the step");
             assert_eq!(watch.step_count(), 1);
         }
+    }
+
+    #[test]
+    fn a_wide_reading_does_not_hide_a_step() {
+        let mut watch = WallWatch::new(reading(0, 5_000_000));
+        let wide = Reading { after: Stamp::from_nanos(3_000_000), ..reading(10_000, 5_000_000) };
+        assert!(!watch.observe(wide));
+        assert!(watch.observe(reading(4_000_000, 5_100_000)));
     }
 
     #[test]

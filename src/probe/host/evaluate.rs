@@ -377,10 +377,10 @@ fn processor(facts: &Facts) -> Check {
 }
 
 fn files(facts: &Facts) -> Check {
-    let Some((now, most)) = facts.file_limit else {
+    let Some((_, most)) = facts.file_limit else {
         return Check::yes("open_files", "unknown").limited("the kernel does not say");
     };
-    let check = Check::yes("open_files", format!("{} at most, {} until raised", count(most), count(now)));
+    let check = Check::yes("open_files", format!("{} at most", count(most)));
     let remedy = "raise it: `ulimit -Hn 65536`, or LimitNOFILE= of the service";
     match most {
         most if most < LEAST_FILES => {

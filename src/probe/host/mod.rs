@@ -111,7 +111,8 @@ pub async fn examine(
     facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
     step();
     let series = std::iter::once(wakeup).chain(measured.series).collect();
-    Ok(Examined { facts, series, interrupted: shutdown.is_requested() })
+    let interrupted = shutdown.was_requested().await;
+    Ok(Examined { facts, series, interrupted })
 }
 
 fn settings(runs: Result<&Path, String>) -> Facts {

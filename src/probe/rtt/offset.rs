@@ -22,6 +22,10 @@ const DETOUR_LEAST_NS: f64 = 20_000.0;
 const DETOUR_POINTS: usize = 3;
 const ONE_SIDED: f64 = 0.35;
 
+/// Until a drift is fitted, a clock is taken to run off by at most this: RFC 5905 allows for 15 ppm (its PHI), crystals of
+/// cheap hosts and virtual machines have been seen several times as far off.
+const UNKNOWN_DRIFT: f64 = 100e-6;
+
 /// The four stamps of an exchange: ours of sending and receiving, the far end's of receiving and sending.
 #[derive(Clone, Copy, Debug)]
 pub struct FourStamps {
@@ -110,8 +114,9 @@ pub struct OffsetTrack {
 
 impl OffsetTrack {
     /// Takes an exchange; `vary` gets each direction's delay above its least of the window, forward first, when that is known.
-    pub fn push(&mut self, stamps: FourStamps, epoch: (u64, u8), vary: impl FnMut(u64, u64)) {
+    pub fn push(&mut self, stamps: FourStamps, epoch: (u64, u8), mut vary: impl FnMut(u64, u64)) {
         if epoch != self.epoch {
+            self.flush(&mut vary);
             *self = Self { epoch, ..Self::default() };
         }
         let origin = *self.origin.get_or_insert(stamps.sent);
@@ -122,21 +127,30 @@ impl OffsetTrack {
     }
 
     /// What is known at the end.
-    pub fn finish(&mut self, vary: impl FnMut(u64, u64)) -> Option<FarClock> {
-        self.close(vary);
+    pub fn finish(&mut self, mut vary: impl FnMut(u64, u64)) -> Option<FarClock> {
+        self.flush(&mut vary);
         self.points.extend(self.growing.take().map(|(point, _)| point));
         let (best, last) = (fastest(&self.points)?, self.last?);
         let fast: Vec<Point> = self.points.iter().filter(|point| !point.is_slower(best)).copied().collect();
         let drift = fit(&fast);
         let slope = drift.map_or(0.0, |drift| drift.ppm * 1e-6);
         let line = Line { at_ns: best.at_ns, offset_ns: best.offset_ns, slope };
-        let uncertain = drift.map_or(0.0, |drift| (drift.high_ppm - drift.low_ppm) / 2.0 * 1e-6);
+        let uncertain = drift.map_or(UNKNOWN_DRIFT, |drift| (drift.high_ppm - drift.low_ppm) / 2.0 * 1e-6);
         Some(FarClock {
             offset_ns: line.at(last.at_ns),
             bound_ns: best.network_ns / 2.0 + uncertain * (last.at_ns - best.at_ns).abs(),
             drift,
             detour: detour(&self.points, best, line),
         })
+    }
+
+    /// Tells the variation of every exchange that waits for a later one.
+    fn flush(&mut self, mut vary: impl FnMut(u64, u64)) {
+        self.close(&mut vary);
+        if let Some(last) = self.last {
+            let line = Line { at_ns: last.at_ns, offset_ns: last.offset_ns, slope: 0.0 };
+            vary_above_least(&mut self.held, line, &mut vary);
+        }
     }
 
     fn close(&mut self, mut vary: impl FnMut(u64, u64)) {
@@ -332,6 +346,34 @@ mod tests {
             let detour = track.finish(|_, _| ()).unwrap().detour;
             assert_eq!(detour.map(|detour| detour.is_forward), expected, "{detour:?}");
             assert!(detour.is_none_or(|detour| (detour.extra_ns - 200_000.0).abs() < 40_000.0), "{detour:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_too_short_for_a_drift_allows_for_one() {
+        let mut track = OffsetTrack::default();
+        for number in 0..100 {
+            // The fastest exchange is the first.
+            track.push(exchange(number, 40_000 + number * 10, 40_000, 20.0), (0, 0), |_, _| ());
+        }
+        let clock = track.finish(|_, _| ()).unwrap();
+        let truth = 5_000_000.0 + (99 * STEP_NS) as f64 * 20e-6;
+        assert!(
+            clock.drift.is_none() && (clock.offset_ns - truth).abs() <= clock.bound_ns,
+            "{clock:?}, in truth {truth}"
+        );
+    }
+
+    #[test]
+    fn every_exchange_has_its_variation_also_those_of_a_single_window_and_before_a_step() {
+        for (count, step_at) in [(32, 1_000), (31, 1_000), (100, 40), (64, 32)] {
+            let (mut track, mut told) = (OffsetTrack::default(), 0);
+            for number in 0..count {
+                let epoch = (u64::from(number >= step_at), 0);
+                track.push(exchange(number, 40_000, 40_000, 0.0), epoch, |_, _| told += 1);
+            }
+            track.finish(|_, _| told += 1);
+            assert_eq!(told, count, "of {count} with a step at {step_at}");
         }
     }
 

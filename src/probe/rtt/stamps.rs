@@ -31,6 +31,8 @@ pub struct Tracks {
     backward: Track,
     one_way: OneWay,
     offset: OffsetTrack,
+    /// How often there was another socket: behind it may be another far end, so offsets are not compared across it.
+    generation: u64,
     /// Known at the end.
     far_clock: Option<FarClock>,
     /// Whether the far end has ever told its stamps.
@@ -64,7 +66,10 @@ impl Tracks {
         self.one_way.record(ordinal, exchange, network_ns);
         if let (Ok(_), Some(stamps)) = (network_ns, exchange.four_stamps()) {
             let (forward, backward) = (&mut self.forward, &mut self.backward);
-            self.offset.push(stamps, exchange.epoch, |there, back| vary(forward, backward, there, back));
+            let (near_steps, far_steps) = exchange.epoch;
+            // Steps of one clock are far fewer than this.
+            let epoch = ((self.generation << 32) + near_steps, far_steps);
+            self.offset.push(stamps, epoch, |there, back| vary(forward, backward, there, back));
         }
         for (track, span) in
             [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)]
@@ -143,6 +148,7 @@ impl Stamps {
         let mut inner = self.lock();
         let (old, tracks) = &mut *inner;
         old.take_all().iter().for_each(|exchange| tracks.record(exchange.sequence, exchange));
+        tracks.generation += 1;
         *old = book;
     }
 

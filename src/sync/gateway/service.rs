@@ -189,9 +189,7 @@ impl Service {
     /// # Errors
     /// When none of them can be taken.
     pub fn reports(&self, caller: &Caller, reports: Vec<StatusReport>) -> Result<(Vec<Answer>, Place), Refusal> {
-        if let Caller::Node(own) = caller {
-            self.allow(own, Kind::Report, reports.len().max(1) as u64)?;
-        }
+        self.allow(caller.share(), Kind::Report, reports.len().max(1) as u64)?;
         let mut newest = 0;
         let take = |machine: &mut Machine, now: Moment| -> Vec<Answer> {
             let mut answer = |report: StatusReport| {
