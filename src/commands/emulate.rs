@@ -35,9 +35,9 @@ connection; ICMP. A profile's loss holds up a stream for 200 ms, as one retransm
 congestion control hears of it. At its end it says what it carried, and how late it was.
 
 With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with
-netem on both ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both
-namespaces are gone when all of it has ended, and its exit code is passed on. It needs root or
-`unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
+netem in both directions: every packet is delayed, handshakes, acknowledgements and ICMP too. Its
+exit code is passed on; what it has started ends with it, and the namespaces are gone. It needs root
+or `unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
   OFFLOADCTL_FAR        IPv4 address of the far end, where an `offloadctl echo` is on port 7777
   OFFLOADCTL_FAR_V6     the same in IPv6
   OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`";
