@@ -1,7 +1,7 @@
 //! `offloadctl topology emulate`: one emulated link between other programs, in user space or by the kernel.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::error::{Exit, Failure};
 use crate::model::{LinkProfile, Summary};
 use crate::report::{bytes_text, count_text, duration_text};
 use crate::sys::host::raise_file_limit;
+use crate::sys::interface::is_own;
 use crate::sys::resolve::lookup;
 use crate::sys::{clock, shutdown::Shutdown};
 use crate::topo::{Crossing, ProxyLimits, ProxySockets, ProxySpec, Tally, carry};
@@ -112,10 +113,7 @@ pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
     raise_file_limit();
     on_event_loop(async |shutdown| {
         let to = far_end(to).await?;
-        if listen == to {
-            let what = format!("--listen and --to are both {to}: the link would lead to itself");
-            return Err(Failure::plain(Exit::Usage, what));
-        }
+        refuse_circle(listen, to)?;
         let sockets = args.sockets(listen).map_err(|error| {
             Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
                 .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
@@ -184,6 +182,38 @@ impl EmulateArgs {
     }
 }
 
+/// A link whose far end is its own listener would carry everything to itself, over and over.
+fn refuse_circle(listen: SocketAddr, to: SocketAddr) -> Result<(), Failure> {
+    if listen.port() != to.port() || !covers(listen.ip().to_canonical(), to.ip().to_canonical()) {
+        return Ok(());
+    }
+    let what = if listen == to {
+        format!("--listen and --to are both {to}: the link would lead to itself")
+    } else {
+        format!("--listen {listen} takes what is sent to {to}, which is this host: the link would lead to itself")
+    };
+    Err(Failure::plain(Exit::Usage, what).hint("listen on another port; port 0 takes a free one and says which"))
+}
+
+/// Whether a listener at one address takes what is sent to the other. That of all addresses takes what is sent to any of this
+/// host's, and that of all of IPv6 those of IPv4 too.
+fn covers(listen: IpAddr, to: IpAddr) -> bool {
+    match listen {
+        IpAddr::V4(any) if any.is_unspecified() => to.is_ipv4() && is_own(to),
+        IpAddr::V6(any) if any.is_unspecified() => is_own(to),
+        // Sent to no address in particular, it goes to the loopback.
+        one if to.is_unspecified() => one == loopback_of(to),
+        one => one == to,
+    }
+}
+
+const fn loopback_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    }
+}
+
 /// The first address of the far end.
 async fn far_end(text: &str) -> Result<SocketAddr, Failure> {
     if let Ok(address) = text.parse() {
@@ -242,4 +272,37 @@ fn warning(crossing: &Crossing, profile: &LinkProfile) -> Option<String> {
             duration_text(late_ns),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_to_itself_is_refused_however_it_is_written() {
+        let circles = [
+            ("127.0.0.1:17", "127.0.0.1:17"),
+            ("127.0.0.1:17", "[::ffff:127.0.0.1]:17"),
+            ("127.0.0.1:17", "0.0.0.0:17"),
+            ("[::1]:17", "[::]:17"),
+            ("0.0.0.0:17", "127.0.0.1:17"),
+            ("0.0.0.0:17", "127.3.4.5:17"),
+            ("[::]:17", "[::1]:17"),
+            ("[::]:17", "127.0.0.1:17"),
+        ];
+        for (listen, to) in circles {
+            assert!(refuse_circle(listen.parse().unwrap(), to.parse().unwrap()).is_err(), "{listen} to {to}");
+        }
+        let links = [
+            ("127.0.0.1:17", "127.0.0.1:18"),
+            ("127.0.0.1:0", "127.0.0.1:18"),
+            ("127.0.0.1:17", "127.0.0.2:17"),
+            ("0.0.0.0:17", "192.0.2.77:17"),
+            ("0.0.0.0:17", "[::1]:17"),
+            ("[::]:17", "192.0.2.77:17"),
+        ];
+        for (listen, to) in links {
+            assert!(refuse_circle(listen.parse().unwrap(), to.parse().unwrap()).is_ok(), "{listen} to {to}");
+        }
+    }
 }
