@@ -43,9 +43,9 @@ impl Track {
         &self.counts
     }
 
-    /// The distribution as it stands, on the user clock and without a timeout.
+    /// The distribution, on the user clock and without a timeout.
     #[must_use]
-    pub fn series(&self, name: String, labels: Labels) -> Series {
+    pub fn into_series(self, name: String, labels: Labels) -> Series {
         Series {
             name,
             labels,
@@ -53,7 +53,7 @@ impl Track {
             failure_kinds: self.failures.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
             saturated_count: self.histogram.saturated(),
             summary: Summary::of(&self.histogram, &self.moments, &self.counts, &self.variation),
-            histogram: self.histogram.clone(),
+            histogram: self.histogram,
             ..Series::default()
         }
     }

@@ -43,6 +43,14 @@ impl RttOperation {
         }
     }
 
+    /// The same, which is then with the caller alone: at the end nothing is there twice.
+    pub fn take_tracks(&self) -> Option<Tracks> {
+        match self {
+            Self::Icmp(channel) => Some(std::mem::take(&mut *channel.tracks())),
+            _ => self.stamps().map(Stamps::take),
+        }
+    }
+
     /// What is known of the far clock.
     #[must_use]
     pub fn far_clock(&self) -> Option<FarClock> {
@@ -105,7 +113,7 @@ impl Operation for RttOperation {
     }
 }
 
-/// The kernel's stamps of one lane as they stand: a copy, which can be made into series elsewhere.
+/// The kernel's stamps of one lane, which can be made into series elsewhere.
 #[derive(Debug)]
 pub struct Stamped {
     tracks: Tracks,
@@ -115,15 +123,23 @@ pub struct Stamped {
 }
 
 impl Stamped {
-    /// Those of this lane, where its channel has any.
+    /// A copy of those of this lane as they stand, where its channel has any.
     pub fn so_far(lane: &Lane<RttOperation>) -> Option<Self> {
-        let tracks = lane.operation.tracks()?;
-        Some(Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor })
+        Some(Self::of(lane, lane.operation.tracks()?))
+    }
+
+    /// Those of this lane, of which nothing remains there.
+    pub fn take(lane: &Lane<RttOperation>) -> Option<Self> {
+        Some(Self::of(lane, lane.operation.take_tracks()?))
+    }
+
+    fn of(lane: &Lane<RttOperation>, tracks: Tracks) -> Self {
+        Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor }
     }
 
     /// As series beside those of the lane.
-    pub fn series(&self) -> Vec<Series> {
-        self.tracks.series(self.name, &self.labels, self.floor)
+    pub fn into_series(self) -> Vec<Series> {
+        self.tracks.into_series(self.name, &self.labels, self.floor)
     }
 }
 

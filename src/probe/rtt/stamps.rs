@@ -82,23 +82,23 @@ impl Tracks {
     }
 
     /// The series beside the lane of this name. A series without a single value is not there.
-    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+    pub fn into_series(self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
         let (family, channel) = name.rsplit_once('.').unwrap_or(("rtt", name));
         let labels = &labels.clone().with("stamps", "software");
         let by_channel = labels.clone().with("channel", channel);
         let all = [
-            (&self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
-            (&self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
-            (&self.network, format!("{family}.network"), by_channel.clone(), Clock::Kernel),
-            (&self.forward, format!("{family}.network.forward"), by_channel.clone(), Clock::Kernel),
-            (&self.backward, format!("{family}.network.backward"), by_channel.clone(), Clock::Kernel),
+            (self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
+            (self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
+            (self.network, format!("{family}.network"), by_channel.clone(), Clock::Kernel),
+            (self.forward, format!("{family}.network.forward"), by_channel.clone(), Clock::Kernel),
+            (self.backward, format!("{family}.network.backward"), by_channel.clone(), Clock::Kernel),
         ];
-        let one_way = self.one_way.tracks().into_iter().flat_map(|(bound, tracks)| {
+        let one_way = self.one_way.into_tracks().into_iter().flat_map(|(bound, tracks)| {
             let labels = by_channel.clone().with("clock_bound", &bound);
             tracks.map(|(way, track)| (track, format!("{family}.oneway.{way}"), labels.clone(), Clock::Kernel))
         });
         let present = all.into_iter().chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
-        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.series(name, labels) }).collect()
+        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.into_series(name, labels) }).collect()
     }
 
     /// Nothing more will come.
@@ -225,6 +225,11 @@ impl Stamps {
     /// What was recorded so far.
     pub fn tracks(&self) -> Tracks {
         self.lock().1.clone()
+    }
+
+    /// What was recorded, which is then with the caller alone.
+    pub fn take(&self) -> Tracks {
+        std::mem::take(&mut self.lock().1)
     }
 
     /// Why a series is not there: that of the kernel, or else that of the network.
