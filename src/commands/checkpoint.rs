@@ -120,3 +120,60 @@ struct Checkpoint {
     run: Map<String, Value>,
     series: Vec<Box<RawValue>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::context::read_run;
+    use crate::load::{Answer, Beside, Lane, Settled};
+    use crate::model::{Labels, Outcome, Stamp};
+
+    fn record(name: &'static str) -> LaneRecord {
+        let lane = Lane { operation: (), name, labels: Labels::new(), floor: false, reference: None };
+        let mut record = LaneRecord::new(&lane, 1_000_000, Stamp::from_nanos(0), 8);
+        let at = Stamp::from_nanos;
+        let answer = Answer::new(Outcome::Ok);
+        record.settle(0, Settled { ordinal: 0, planned: at(1), started: at(2), ended: at(50), answer });
+        record
+    }
+
+    /// Hands over so many of two lanes and ends.
+    fn taken(lanes: usize) -> Option<crate::model::Run> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::locate(Some(folder.path().to_owned())).unwrap();
+        let header = Header::new("probe rtt", &Value::Null, 7, BTreeMap::new()).unwrap();
+        let mut checkpoints = Checkpoints::new(&header, None, Some(&store));
+        let scalar = Scalar { name: "x".to_owned(), labels: Labels::new(), unit: "ns".to_owned(), value: Some(1.0) };
+        for (lane, name) in ["rtt.echo", "rtt.icmp"].into_iter().enumerate().take(lanes) {
+            let record = record(name);
+            let beside = || {
+                let scalars = vec![scalar.clone()];
+                Box::new(|| Beside { series: Vec::new(), scalars }) as MakeBeside
+            };
+            let elapsed = Duration::from_secs(60);
+            while !checkpoints.take(Part { lane, lane_count: 2, elapsed, record: &record, beside: &beside }) {}
+        }
+        checkpoints.finish();
+        let files = store.files().unwrap();
+        files.first().map(|file| read_run(file).unwrap())
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_run_that_is_not_complete() {
+        let run = taken(2).unwrap();
+        let names: Vec<&str> = run.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["rtt.echo", "rtt.echo.service", "rtt.echo.slip", "rtt.icmp", "rtt.icmp.service", "rtt.icmp.slip"]
+        );
+        assert_eq!((run.series[1].summary.max_ns, run.scalars.len()), (Some(48), 2));
+        assert_eq!((run.complete, run.elapsed_ns), (false, 60_000_000_000));
+    }
+
+    #[test]
+    fn a_checkpoint_without_all_of_its_lanes_is_not_written() {
+        assert!(taken(1).is_none());
+    }
+}

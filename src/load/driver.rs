@@ -175,6 +175,8 @@ struct Plan<'a> {
     /// Planned starts end before this; `None` where the length is a count.
     ends: Option<Stamp>,
     cursors: Vec<Cursor>,
+    /// For how long the earliest of the upcoming starts may wait for others.
+    slack: Duration,
     /// The next planned start of every open lane that has one.
     upcoming: BinaryHeap<Reverse<(Stamp, usize)>>,
     /// Starts that ended attempts of a closed loop have earned.
@@ -210,6 +212,7 @@ impl<'a> Plan<'a> {
                 Length::Count(_) => None,
             },
             cursors: Vec::new(),
+            slack: spec.arrival.slack(),
             upcoming: BinaryHeap::new(),
             earned: Vec::new(),
             records,
@@ -222,7 +225,7 @@ impl<'a> Plan<'a> {
             }
             let earlier = plan.records[lane].earlier();
             let pace = match spec.arrival {
-                Arrival::Open { rate, spacing } => Some(Pace::new(rate, spacing, spec.seed, lane, lanes.len())),
+                Arrival::Open { rate, spacing, .. } => Some(Pace::new(rate, spacing, spec.seed, lane, lanes.len())),
                 Arrival::Closed { concurrency } => {
                     plan.earned.extend(std::iter::repeat_n((began, lane), concurrency));
                     None
@@ -257,6 +260,9 @@ impl<'a> Plan<'a> {
             if self.has_room(lane, planned) {
                 due.push(self.start(lane, planned));
             }
+        }
+        if self.next_start().is_none_or(|start| start > now) {
+            return false;
         }
         for _ in 0..PLANNED_PER_PASS {
             let Some(&Reverse((planned, lane))) = self.upcoming.peek() else { return false };
@@ -326,9 +332,13 @@ impl<'a> Plan<'a> {
             };
     }
 
+    /// When the earliest planned start can wait no longer: all that are due are then made together.
+    fn next_start(&self) -> Option<Stamp> {
+        self.upcoming.peek().map(|Reverse((planned, _))| *planned + self.slack)
+    }
+
     fn next_wake(&self) -> Stamp {
-        let start = self.upcoming.peek().map(|Reverse((planned, _))| *planned);
-        start.map_or(self.next_checkpoint, |start| start.min(self.next_checkpoint))
+        self.next_start().map_or(self.next_checkpoint, |start| start.min(self.next_checkpoint))
     }
 
     fn is_finished(&self) -> bool {
