@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use super::frame::Earlier;
 use crate::model::WallStamp;
-use crate::sys::stamping::{self, SentStamp};
+use crate::sys::stamping::{self, SentAt, SentStamp};
 use crate::sys::{clock, wall::WallWatch};
 
 /// PONGs whose stamp may be under way; where a driver takes longer over them, the oldest are given up.
@@ -100,6 +100,8 @@ impl<F: Copy> Stamper<F> {
         while self.waiting.pop_front_if(is_older).is_some() {}
         let Waiting { flow, sequence, received, .. } =
             self.waiting.pop_front_if(|waiting| waiting.number == stamp.number)?;
-        Some((flow, Earlier { sequence, received, sent: stamp.at }))
+        // The card is not asked here: its clock is none that a far end could compare.
+        let SentAt::Kernel(sent) = stamp.at else { return None };
+        Some((flow, Earlier { sequence, received, sent }))
     }
 }

@@ -14,6 +14,7 @@ use super::server::{EchoLimits, EchoStatistics};
 use super::stamper::{Answered, Stamper};
 use crate::model::{Stamp, WallStamp};
 use crate::sys::host::same_kernel;
+use crate::sys::stamping::Stampers;
 use crate::sys::{clock, stamping};
 
 /// Bytes read from a connection at once; also all that is kept of it.
@@ -81,7 +82,10 @@ impl Stamps {
     fn read(&self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<WallStamp>)> {
         let filled = BUFFER - buffer.len();
         match self.stamper {
-            Some(_) => stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled]),
+            Some(_) => {
+                let (read, stamps) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
+                Ok((read, stamps.kernel))
+            }
             None => stream.read(buffer).map(|read| (read, None)),
         }
     }
@@ -93,7 +97,7 @@ impl Stamps {
 
     fn pong(&mut self, stream: &TcpStream, ping: Frame, received: Stamp) -> Frame {
         if ping.wants_stamps && self.stamper.is_none() && !self.is_refused {
-            match stamping::stamp_stream(stream) {
+            match stamping::stamp_stream(stream, Stampers::Kernel) {
                 Ok(()) => self.stamper = Some(Stamper::new()),
                 Err(_) => self.is_refused = true,
             }

@@ -22,11 +22,13 @@
 //! unlike other traffic. Jitter is that of round trips.
 
 mod book;
+mod card;
 mod connect;
 mod echo;
 mod far;
 mod icmp;
 mod ledger;
+mod missing;
 mod offset;
 mod one_way;
 mod operation;
@@ -206,6 +208,7 @@ mod tests {
     use crate::load::Operation as _;
     use crate::model::Labels;
     use crate::sys::clock;
+    use crate::sys::stamping::Stampers;
 
     /// Keeps what stands beside the driver's lanes.
     struct Kept(Vec<Series>);
@@ -219,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_checkpoint_has_the_stamped_series_of_what_was_measured_so_far() {
         let far = Embedded::start().unwrap();
-        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5));
+        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5), Stampers::Kernel);
         channel.settled().await;
         let (operation, labels) = (RttOperation::Echo(channel), Labels::new().with("target", "far"));
         let lanes = [Lane { operation, name: "rtt.echo", labels, floor: false, reference: None }];

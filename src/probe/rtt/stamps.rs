@@ -1,4 +1,4 @@
-//! What a channel's exchanges look like in the kernel's stamps: the series beside what this process saw, or why there are
+//! What a channel's exchanges look like in the stamps of kernel and card: the series beside what this process saw, or why there are
 //! none.
 //!
 //! Separate from the driver's record of the same attempts because an attempt has ended before all of its stamps are there:
@@ -16,6 +16,7 @@ use super::one_way::OneWay;
 use crate::echo::{Earlier, Frame};
 use crate::load::Track;
 use crate::model::{Clock, Labels, Outcome, Series, Stamp};
+use crate::sys::stamping::Stampers;
 
 /// The stamped exchanges of one channel, while they grow.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub struct Tracks {
     network: Track,
     forward: Track,
     backward: Track,
+    /// What the card stamped, where it was asked: few hosts have one that does, and a thousand targets have a track each.
+    card: Option<Box<Track>>,
     one_way: OneWay,
     offset: OffsetTrack,
     /// How often there was another socket: behind it may be another far end, so offsets are not compared across it.
@@ -51,6 +54,12 @@ pub enum Absence {
 }
 
 impl Tracks {
+    /// Empty ones, of exchanges that these stamp.
+    pub fn new(stampers: Stampers) -> Self {
+        let card = (stampers == Stampers::KernelAndCard).then(Box::default);
+        Self { card, ..Self::default() }
+    }
+
     /// Records the exchanges that set out from now on.
     pub const fn record_from(&mut self, from: Stamp) {
         self.from = Some(from);
@@ -61,7 +70,7 @@ impl Tracks {
         let is_recorded = self.from.is_some_and(|from| exchange.started >= from)
             && self.until.is_none_or(|until| exchange.started < until);
         let Some(spans) = exchange.spans().filter(|_| is_recorded) else { return };
-        let Spans { kernel_ns, wakeup_ns, network_ns } = spans;
+        let Spans { kernel_ns, wakeup_ns, network_ns, card_ns } = spans;
         self.is_told |= exchange.far.is_some();
         self.one_way.record(ordinal, exchange, network_ns);
         if let (Ok(_), Some(stamps)) = (network_ns, exchange.four_stamps()) {
@@ -71,9 +80,8 @@ impl Tracks {
             let epoch = ((self.generation << 32) + near_steps, far_steps);
             self.offset.push(stamps, epoch, |there, back| vary(forward, backward, there, back));
         }
-        for (track, span) in
-            [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)]
-        {
+        let software = [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)];
+        for (track, span) in software.into_iter().chain(self.card.as_deref_mut().map(|track| (track, card_ns))) {
             match span {
                 Ok(span_ns) => track.record(ordinal, Outcome::Ok, span_ns),
                 Err(kind) => track.record(ordinal, Outcome::Failed(kind), 0),
@@ -84,6 +92,7 @@ impl Tracks {
     /// The series beside the lane of this name. A series without a single value is not there.
     pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
         let (family, channel) = name.rsplit_once('.').unwrap_or(("rtt", name));
+        let by_card = labels.clone().with("stamps", "hardware");
         let labels = &labels.clone().with("stamps", "software");
         let by_channel = labels.clone().with("channel", channel);
         let all = [
@@ -97,7 +106,8 @@ impl Tracks {
             let labels = by_channel.clone().with("clock_bound", &bound);
             tracks.map(|(way, track)| (track, format!("{family}.oneway.{way}"), labels.clone(), Clock::Kernel))
         });
-        let present = all.into_iter().chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
+        let card = self.card.iter().map(|track| (&**track, format!("{name}.kernel"), by_card.clone(), Clock::Kernel));
+        let present = all.into_iter().chain(card).chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
         present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.series(name, labels) }).collect()
     }
 
@@ -107,10 +117,14 @@ impl Tracks {
         self.far_clock = self.offset.finish(|there, back| vary(forward, backward, there, back)).or(self.far_clock);
     }
 
-    /// Answered exchanges, and those of them without all stamps that their far end gives.
-    pub fn missing(&self) -> (u64, u64) {
-        let counts = if self.is_told { self.network.counts() } else { self.kernel.counts() };
-        (counts.attempt_count, counts.failed_count)
+    /// The answered exchanges with all stamps that both kernels give: those without one are its failures.
+    pub const fn complete(&self) -> &Track {
+        if self.is_told { &self.network } else { &self.kernel }
+    }
+
+    /// The same of the card, where it was asked.
+    pub fn by_card(&self) -> Option<&Track> {
+        self.card.as_deref()
     }
 
     /// The bound on the clocks that the user stated, where nothing better is known.
@@ -140,7 +154,8 @@ pub struct Stamps(Mutex<(Book, Tracks)>);
 impl Stamps {
     /// Begins with this book.
     pub fn new(book: Book) -> Self {
-        Self(Mutex::new((book, Tracks::default())))
+        let tracks = Tracks::new(book.stampers());
+        Self(Mutex::new((book, tracks)))
     }
 
     /// Goes on with another book, because there is another socket.
