@@ -254,3 +254,53 @@ impl Stamps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::CardStamps;
+    use super::*;
+    use crate::model::{CardStamp, WallStamp};
+
+    /// An exchange of 60 ns by the kernel, and 50 by the card if it stamped both ways.
+    fn exchange(sequence: u64, received: Option<u64>) -> Exchange {
+        let at = |nanos| Some(WallStamp::from_nanos(nanos));
+        let card = |nanos| CardStamp::from_nanos(nanos);
+        Exchange {
+            sequence,
+            started: Stamp::from_nanos(1_000),
+            ended: Some(Stamp::from_nanos(1_100)),
+            sent: at(5_010),
+            far: None,
+            received: at(5_070),
+            card: CardStamps { sent: card(7), received: received.and_then(card), is_sent_again: false },
+            is_steady: true,
+            epoch: (0, 0),
+        }
+    }
+
+    /// Name, stamps, answered, failed and median of the series of the kernel and the card.
+    fn kernel_series(tracks: &Tracks) -> Vec<(Option<String>, u64, u64, Option<u64>)> {
+        let all = tracks.series("rtt.echo", &Labels::new(), false);
+        let kernel = all.into_iter().filter(|series| series.name == "rtt.echo.kernel");
+        let stamps = |series: &Series| series.labels.value("stamps").map(str::to_owned);
+        kernel.map(|s| (stamps(&s), s.counts.ok_count, s.counts.failed_count, s.summary.max_ns)).collect()
+    }
+
+    #[test]
+    fn the_card_has_a_series_of_its_own_where_it_was_asked_and_stamped() {
+        let software = |count| (Some("software".to_owned()), count, 0, Some(60));
+        let mut unasked = Tracks::new(Stampers::Kernel);
+        let mut asked = Tracks::new(Stampers::KernelAndCard);
+        for tracks in [&mut unasked, &mut asked] {
+            tracks.record_from(Stamp::from_nanos(0));
+            tracks.record(0, &exchange(0, None));
+        }
+        assert_eq!(kernel_series(&asked), [software(1)], "never filled in from the kernel's");
+        assert_eq!(asked.by_card().and_then(Track::main_failure), Some("no_receive_stamp"));
+        for tracks in [&mut unasked, &mut asked] {
+            tracks.record(1, &exchange(1, Some(57)));
+        }
+        assert_eq!(kernel_series(&unasked), [software(2)]);
+        assert_eq!(kernel_series(&asked), [software(2), (Some("hardware".to_owned()), 1, 1, Some(50))]);
+    }
+}
