@@ -97,6 +97,21 @@ impl CardStamp {
     }
 }
 
+/// Whether the stamps of a network card can be had of every message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardState {
+    /// There is none that stamps.
+    Absent,
+    /// It can, and has not been told to.
+    Off,
+    /// It stamps both ways.
+    On,
+    /// It can stamp what is sent, or what is received, and not both.
+    OneWay,
+    /// It can stamp what is sent, and of what is received only packets of a time protocol.
+    TimeProtocolOnly,
+}
+
 /// A time of day, for display and for pairing hosts; serialised as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

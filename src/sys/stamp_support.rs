@@ -11,6 +11,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use nix::sys::socket::TimestampingFlag;
 
+use crate::model::CardState;
+
 /// `ETHTOOL_GET_TS_INFO`, of linux/ethtool.h.
 const GET_TS_INFO: u32 = 0x41;
 
@@ -35,21 +37,6 @@ pub struct StampSupport {
     pub is_hardware_on: bool,
     /// The card can stamp something of what is received, be it of a time protocol alone.
     pub some_received: bool,
-}
-
-/// Whether a card's stamps can be had of every message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CardState {
-    /// There is none that stamps.
-    Absent,
-    /// It can, and has not been told to.
-    Off,
-    /// It stamps both ways.
-    On,
-    /// It can stamp what is sent, or what is received, and not both.
-    OneWay,
-    /// It can stamp what is sent, and of what is received only packets of a time protocol.
-    TimeProtocolOnly,
 }
 
 impl StampSupport {

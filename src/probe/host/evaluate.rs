@@ -3,8 +3,7 @@
 
 use super::fact::{Adapter, AdapterStamps, Facts, Ways};
 use super::text::{count, duration, number, ratio};
-use crate::model::{Advice, Finding, Labels, Scalar, Severity};
-use crate::sys::stamp_support::CardState;
+use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 
 /// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
 pub const ABLE: &str = "doctor.able";

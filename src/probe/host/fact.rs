@@ -1,8 +1,7 @@
 //! What is known of a host, before anything is concluded from it: plain data, so that conclusions can be tried on hosts
 //! that nobody has.
 
-use crate::model::{Series, Summary};
-use crate::sys::stamp_support::CardState;
+use crate::model::{CardState, Series, Summary};
 
 /// Everything; what could not be found out is absent, or an error in its own words.
 #[derive(Debug)]

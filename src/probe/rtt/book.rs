@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::ledger::{Exchange, Ledger};
-use crate::echo::Earlier;
+use crate::echo::{Earlier, Epoch};
 use crate::model::Stamp;
 use crate::sys::stamping::{Reception, SentAt, Stampers};
 use crate::sys::wall::WallWatch;
@@ -107,8 +107,8 @@ impl Book {
     }
 
     /// Takes the far end's stamps of an exchange, which is complete with them and leaves.
-    pub fn completed(&mut self, earlier: Earlier, far_steps: u8) -> Option<Exchange> {
-        self.ledger.completed(earlier, far_steps)
+    pub fn completed(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
+        self.ledger.completed(earlier, epoch)
     }
 
     /// Takes out an exchange as it is.

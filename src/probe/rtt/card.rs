@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Finding, Severity};
+use crate::model::{CardState, Finding, Severity};
 use crate::sys::route::{interface_name, interface_toward};
-use crate::sys::stamp_support::{CardState, stamp_support};
+use crate::sys::stamp_support::stamp_support;
 use crate::sys::stamping::Stampers;
 
 /// The cards that lead to the targets, by the number of their interface.

@@ -4,7 +4,7 @@
 //! nothing is put in its place.
 
 use super::offset::FourStamps;
-use crate::echo::Earlier;
+use crate::echo::{Earlier, Epoch};
 use crate::model::{CardStamp, Stamp, WallStamp};
 
 /// Exchanges kept at first, and at most: room for twice what is in flight.
@@ -35,8 +35,8 @@ pub struct Exchange {
     pub card: CardStamps,
     /// Whether the wall clock was not stepped meanwhile.
     pub is_steady: bool,
-    /// Steps of our wall clock and of the far one before it: offsets across a step are not compared.
-    pub epoch: (u64, u8),
+    /// Steps of our wall clock before it, and the epoch of the far one: offsets across a step are not compared.
+    pub epoch: (u64, Epoch),
 }
 
 /// When the card sent a message and received its answer, by its own clock.
@@ -136,7 +136,7 @@ impl Ledger {
             self.grow();
         }
         let (ended, sent, far, received) = (None, None, None, None);
-        let (card, is_steady, epoch) = (CardStamps::default(), true, (0, 0));
+        let (card, is_steady, epoch) = (CardStamps::default(), true, (0, Epoch::default()));
         let fresh = Exchange { sequence, started, ended, sent, far, received, card, is_steady, epoch };
         let at = self.place(sequence);
         self.exchanges[at].replace(fresh)
@@ -175,11 +175,11 @@ impl Ledger {
         self.exchanges[at].as_mut().filter(|exchange| exchange.sequence == sequence)
     }
 
-    /// The far end's stamps of an exchange, and how often its clock was stepped: the exchange is complete and leaves.
-    pub fn completed(&mut self, earlier: Earlier, far_steps: u8) -> Option<Exchange> {
+    /// The far end's stamps of an exchange, and of which epoch of its clock they are: the exchange is complete and leaves.
+    pub fn completed(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
         let exchange = self.of(earlier.sequence).filter(|exchange| exchange.ended.is_some())?;
         exchange.far = Some((earlier.received, earlier.sent));
-        exchange.epoch.1 = far_steps;
+        exchange.epoch.1 = epoch;
         self.take(earlier.sequence)
     }
 
@@ -248,7 +248,7 @@ mod tests {
             received: Some(at(5_070)),
             card: CardStamps { sent: card(915), received: card(965), is_sent_again: false },
             is_steady: true,
-            epoch: (0, 0),
+            epoch: (0, Epoch::default()),
         }
     }
 
@@ -315,11 +315,11 @@ mod tests {
         }
         assert!((8..40).all(|sequence| ledger.of(sequence).unwrap().sent == Some(at(100 + sequence))));
         let far = |sequence| Earlier { sequence, received: at(1), sent: at(2) };
-        assert_eq!(ledger.completed(far(20), 3), None, "it has not been answered");
+        assert_eq!(ledger.completed(far(20), Epoch::from_number(3)), None, "it has not been answered");
         ledger.of(20).unwrap().ended = Some(Stamp::from_nanos(50));
-        let complete = ledger.completed(far(20), 3).unwrap();
+        let complete = ledger.completed(far(20), Epoch::from_number(3)).unwrap();
         assert_eq!((complete.sent, complete.far), (Some(at(120)), Some((at(1), at(2)))));
-        assert_eq!(ledger.completed(far(20), 3), None, "only once");
+        assert_eq!(ledger.completed(far(20), Epoch::from_number(3)), None, "only once");
         assert_eq!(ledger.take_all().len(), 39);
     }
 

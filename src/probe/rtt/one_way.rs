@@ -78,6 +78,7 @@ fn span(sent: WallStamp, received: WallStamp) -> Result<u64, &'static str> {
 mod tests {
     use super::super::ledger::CardStamps;
     use super::*;
+    use crate::echo::Epoch;
     use crate::model::Stamp;
 
     /// An exchange of 30 there and 10 back, with a far clock that is `ahead`.
@@ -92,7 +93,7 @@ mod tests {
             received: Some(at(1_060)),
             card: CardStamps::default(),
             is_steady: true,
-            epoch: (0, 0),
+            epoch: (0, Epoch::default()),
         }
     }
 

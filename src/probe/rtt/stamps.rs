@@ -75,9 +75,9 @@ impl Tracks {
         self.one_way.record(ordinal, exchange, network_ns);
         if let (Ok(_), Some(stamps)) = (network_ns, exchange.four_stamps()) {
             let (forward, backward) = (&mut self.forward, &mut self.backward);
-            let (near_steps, far_steps) = exchange.epoch;
+            let (near_steps, far_epoch) = exchange.epoch;
             // Steps of one clock are far fewer than this.
-            let epoch = ((self.generation << 32) + near_steps, far_steps);
+            let epoch = ((self.generation << 32) + near_steps, far_epoch);
             self.offset.push(stamps, epoch, |there, back| vary(forward, backward, there, back));
         }
         let software = [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)];
@@ -200,7 +200,7 @@ impl Stamps {
     pub fn told(&self, earlier: Earlier, pong: &Frame) {
         let mut inner = self.lock();
         let (book, tracks) = &mut *inner;
-        if let Some(complete) = book.completed(earlier, pong.wall_step_count) {
+        if let Some(complete) = book.completed(earlier, pong.epoch) {
             tracks.one_way.hear(pong.is_same_host);
             tracks.record(complete.sequence, &complete);
         }
@@ -259,6 +259,7 @@ impl Stamps {
 mod tests {
     use super::super::ledger::CardStamps;
     use super::*;
+    use crate::echo::Epoch;
     use crate::model::{CardStamp, WallStamp};
 
     /// An exchange of 60 ns by the kernel, and 50 by the card if it stamped both ways.
@@ -274,7 +275,7 @@ mod tests {
             received: at(5_070),
             card: CardStamps { sent: card(7), received: received.and_then(card), is_sent_again: false },
             is_steady: true,
-            epoch: (0, 0),
+            epoch: (0, Epoch::default()),
         }
     }
 
