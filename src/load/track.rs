@@ -49,9 +49,9 @@ impl Track {
         self.failures.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind)
     }
 
-    /// The distribution as it stands, on the user clock and without a timeout.
+    /// The distribution, on the user clock and without a timeout.
     #[must_use]
-    pub fn series(&self, name: String, labels: Labels) -> Series {
+    pub fn into_series(self, name: String, labels: Labels) -> Series {
         Series {
             name,
             labels,
@@ -59,7 +59,7 @@ impl Track {
             failure_kinds: self.failures.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
             saturated_count: self.histogram.saturated(),
             summary: Summary::of(&self.histogram, &self.moments, &self.counts, &self.variation),
-            histogram: self.histogram.clone(),
+            histogram: self.histogram,
             ..Series::default()
         }
     }

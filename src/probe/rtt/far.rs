@@ -15,26 +15,26 @@ pub const SCALARS: [&str; 5] =
 /// The far clocks, of each channel that has them.
 pub fn scalars(lanes: &[Lane<RttOperation>]) -> Vec<Scalar> {
     let known = lanes.iter().filter_map(|lane| Some((lane, lane.operation.far_clock()?)));
-    known
-        .flat_map(|(lane, clock)| {
-            let labels = labels(lane);
-            let FarClock { offset_ns, bound_ns, drift, .. } = clock;
-            let drift = [drift.map(|d| d.ppm), drift.map(|d| d.low_ppm), drift.map(|d| d.high_ppm)];
-            let values = [Some(offset_ns.round()), Some(bound_ns.round())].into_iter().chain(drift);
-            SCALARS.into_iter().zip(["ns", "ns", "ppm", "ppm", "ppm"]).zip(values).map(move |((name, unit), value)| {
-                Scalar { name: name.to_owned(), labels: labels.clone(), unit: unit.to_owned(), value }
-            })
-        })
-        .collect()
+    known.flat_map(|(lane, clock)| of_clock(lane.name, &lane.labels, clock)).collect()
+}
+
+/// What is known of a far clock, by the lane of this name.
+pub fn of_clock(name: &str, labels: &Labels, clock: FarClock) -> impl Iterator<Item = Scalar> {
+    let labels = labels.clone().with("channel", name.rsplit('.').next().unwrap_or(name));
+    let FarClock { offset_ns, bound_ns, drift, .. } = clock;
+    let drift = [drift.map(|d| d.ppm), drift.map(|d| d.low_ppm), drift.map(|d| d.high_ppm)];
+    let values = [Some(offset_ns.round()), Some(bound_ns.round())].into_iter().chain(drift);
+    SCALARS.into_iter().zip(["ns", "ns", "ppm", "ppm", "ppm"]).zip(values).map(move |((name, unit), value)| Scalar {
+        name: name.to_owned(),
+        labels: labels.clone(),
+        unit: unit.to_owned(),
+        value,
+    })
 }
 
 /// Which paths changed in one direction, and which clocks are not what was said of them.
 pub fn findings(lanes: &[Lane<RttOperation>]) -> impl Iterator<Item = Finding> {
     lanes.iter().filter_map(detour).chain(lanes.iter().filter_map(contradiction))
-}
-
-fn labels(lane: &Lane<RttOperation>) -> Labels {
-    lane.labels.clone().with("channel", lane.name.rsplit('.').next().unwrap_or(lane.name))
 }
 
 fn detour(lane: &Lane<RttOperation>) -> Option<Finding> {

@@ -192,9 +192,9 @@ impl Prepared {
         self.programmed.iter().map(|(name, labels, applied)| applied.series(name, labels.clone())).collect()
     }
 
-    /// The series of the kernel's stamps.
-    pub fn stamped(&self) -> Vec<Series> {
-        self.lanes.iter().filter_map(Stamped::so_far).flat_map(|stamped| stamped.series()).collect()
+    /// The series of the kernel's stamps, which are then with the caller alone.
+    pub fn take_stamped(&self) -> impl Iterator<Item = Series> {
+        self.lanes.iter().filter_map(Stamped::take).flat_map(Stamped::into_series)
     }
 
     /// What is known of the far ends' clocks.

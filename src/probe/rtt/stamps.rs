@@ -90,25 +90,25 @@ impl Tracks {
     }
 
     /// The series beside the lane of this name. A series without a single value is not there.
-    pub fn series(&self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
+    pub fn into_series(self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
         let (family, channel) = name.rsplit_once('.').unwrap_or(("rtt", name));
         let by_card = labels.clone().with("stamps", "hardware");
         let labels = &labels.clone().with("stamps", "software");
         let by_channel = labels.clone().with("channel", channel);
         let all = [
-            (&self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
-            (&self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
-            (&self.network, format!("{family}.network"), by_channel.clone(), Clock::Kernel),
-            (&self.forward, format!("{family}.network.forward"), by_channel.clone(), Clock::Kernel),
-            (&self.backward, format!("{family}.network.backward"), by_channel.clone(), Clock::Kernel),
+            (self.kernel, format!("{name}.kernel"), labels.clone(), Clock::Kernel),
+            (self.wakeup, format!("{family}.wakeup"), by_channel.clone(), Clock::User),
+            (self.network, format!("{family}.network"), by_channel.clone(), Clock::Kernel),
+            (self.forward, format!("{family}.network.forward"), by_channel.clone(), Clock::Kernel),
+            (self.backward, format!("{family}.network.backward"), by_channel.clone(), Clock::Kernel),
         ];
-        let one_way = self.one_way.tracks().into_iter().flat_map(|(bound, tracks)| {
+        let one_way = self.one_way.into_tracks().into_iter().flat_map(|(bound, tracks)| {
             let labels = by_channel.clone().with("clock_bound", &bound);
             tracks.map(|(way, track)| (track, format!("{family}.oneway.{way}"), labels.clone(), Clock::Kernel))
         });
-        let card = self.card.iter().map(|track| (&**track, format!("{name}.kernel"), by_card.clone(), Clock::Kernel));
+        let card = self.card.map(|track| (*track, format!("{name}.kernel"), by_card, Clock::Kernel));
         let present = all.into_iter().chain(card).chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
-        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.series(name, labels) }).collect()
+        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.into_series(name, labels) }).collect()
     }
 
     /// Nothing more will come.
@@ -125,6 +125,11 @@ impl Tracks {
     /// The same of the card, where it was asked.
     pub fn by_card(&self) -> Option<&Track> {
         self.card.as_deref()
+    }
+
+    /// What is known of the far clock, once they are closed.
+    pub const fn far_clock(&self) -> Option<FarClock> {
+        self.far_clock
     }
 
     /// The bound on the clocks that the user stated, where nothing better is known.
@@ -234,12 +239,17 @@ impl Stamps {
 
     /// What is known of the far clock.
     pub fn far_clock(&self) -> Option<FarClock> {
-        self.lock().1.far_clock
+        self.lock().1.far_clock()
     }
 
     /// What was recorded so far.
     pub fn tracks(&self) -> Tracks {
         self.lock().1.clone()
+    }
+
+    /// What was recorded, which is then with the caller alone.
+    pub fn take(&self) -> Tracks {
+        std::mem::take(&mut self.lock().1)
     }
 
     /// Why a series is not there: that of the kernel, or else that of the network.
@@ -281,7 +291,7 @@ mod tests {
 
     /// Name, stamps, answered, failed and median of the series of the kernel and the card.
     fn kernel_series(tracks: &Tracks) -> Vec<(Option<String>, u64, u64, Option<u64>)> {
-        let all = tracks.series("rtt.echo", &Labels::new(), false);
+        let all = tracks.clone().into_series("rtt.echo", &Labels::new(), false);
         let kernel = all.into_iter().filter(|series| series.name == "rtt.echo.kernel");
         let stamps = |series: &Series| series.labels.value("stamps").map(str::to_owned);
         kernel.map(|s| (stamps(&s), s.counts.ok_count, s.counts.failed_count, s.summary.max_ns)).collect()
