@@ -43,6 +43,12 @@ impl Track {
         &self.counts
     }
 
+    /// The kind of failure that most of the failed attempts share.
+    #[must_use]
+    pub fn main_failure(&self) -> Option<&'static str> {
+        self.failures.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind)
+    }
+
     /// The distribution, on the user clock and without a timeout.
     #[must_use]
     pub fn into_series(self, name: String, labels: Labels) -> Series {

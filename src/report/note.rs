@@ -40,8 +40,8 @@ pub fn notes(run: &Run) -> Vec<Note> {
 /// All notes of a run of which these series are shown.
 pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
     let mut notes = legend(run, shown);
-    if split::split(run).is_some() {
-        notes.extend(split::LEGEND.map(|(label, text)| note(label, text)));
+    if let Some(split) = split::split(run) {
+        notes.extend(split.legend().map(|(label, text)| note(label, text)));
     }
     notes.extend(addresses(shown));
     notes.extend(floors(run));

@@ -22,11 +22,13 @@
 //! unlike other traffic. Jitter is that of round trips.
 
 mod book;
+mod card;
 mod connect;
 mod echo;
 mod far;
 mod icmp;
 mod ledger;
+mod missing;
 mod offset;
 mod one_way;
 mod operation;
@@ -44,7 +46,7 @@ pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
 use crate::load::{
-    Arrival, Beside, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
+    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
 };
 use crate::model::{Finding, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
@@ -198,8 +200,7 @@ impl<W: Observer> Observer for Watch<'_, W> {
         let lane = &self.lanes[part.lane];
         let beside = || {
             let stamped = Stamped::so_far(lane);
-            Box::new(|| Beside { series: stamped.map(Stamped::into_series).unwrap_or_default(), ..Beside::default() })
-                as MakeBeside
+            Box::new(|| stamped.map(Stamped::into_beside).unwrap_or_default()) as MakeBeside
         };
         self.observer.checkpoint(Part { beside: &beside, ..part })
     }
@@ -210,24 +211,25 @@ mod tests {
     use super::echo::EchoChannel;
     use super::*;
     use crate::echo::Embedded;
-    use crate::load::Operation as _;
+    use crate::load::{Beside, Operation as _};
     use crate::model::Labels;
     use crate::sys::clock;
+    use crate::sys::stamping::Stampers;
 
     /// Keeps what stands beside the driver's lanes.
-    struct Kept(Vec<Series>);
+    struct Kept(Beside);
 
     impl Observer for Kept {
         fn checkpoint(&mut self, part: Part<'_>) -> bool {
-            self.0 = (part.beside)()().series;
+            self.0 = (part.beside)()();
             true
         }
     }
 
     #[tokio::test]
-    async fn a_checkpoint_has_the_stamped_series_of_what_was_measured_so_far() {
+    async fn a_checkpoint_has_the_stamped_series_and_the_far_clock_of_what_was_measured_so_far() {
         let far = Embedded::start().unwrap();
-        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5));
+        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5), Stampers::Kernel);
         channel.settled().await;
         let (operation, labels) = (RttOperation::Echo(channel), Labels::new().with("target", "far"));
         let lanes = [Lane { operation, name: "rtt.echo", labels, floor: false, reference: None }];
@@ -240,16 +242,20 @@ mod tests {
         {
             assert_eq!(lanes[0].operation.attempt().await.outcome, crate::model::Outcome::Ok);
         }
-        let mut kept = Kept(Vec::new());
+        let mut kept = Kept(Beside::default());
         let (applied, target_count) = (Vec::new(), 1);
         let mut watch = Watch { observer: &mut kept, applied, lanes: &lanes, target_count };
         let record = LaneRecord::new(&lanes[0], 0, clock::now(), 8);
         let nothing = || Box::new(Beside::default) as MakeBeside;
         let part = Part { lane: 0, lane_count: 1, elapsed: Duration::ZERO, record: &record, beside: &nothing };
         assert!(watch.checkpoint(part));
-        let names: Vec<&str> = kept.0.iter().map(|series| series.name.as_str()).collect();
+        let names: Vec<&str> = kept.0.series.iter().map(|series| series.name.as_str()).collect();
         for name in ["rtt.echo.kernel", "rtt.wakeup", "rtt.network", "rtt.oneway.forward", "rtt.oneway.backward"] {
             assert!(names.contains(&name), "{name}: {names:?}");
         }
+        let known: Vec<&str> = kept.0.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
+        assert_eq!(known, SCALARS, "and of the far clock as much as at the end");
+        assert_eq!(kept.0.scalars[0].labels.value("channel"), Some("echo"));
+        assert!(lanes[0].operation.far_clock().is_none(), "a copy was closed, and the measurement goes on");
     }
 }

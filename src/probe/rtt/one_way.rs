@@ -76,7 +76,9 @@ fn span(sent: WallStamp, received: WallStamp) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::CardStamps;
     use super::*;
+    use crate::echo::Epoch;
     use crate::model::Stamp;
 
     /// An exchange of 30 there and 10 back, with a far clock that is `ahead`.
@@ -89,8 +91,9 @@ mod tests {
             sent: Some(at(1_000)),
             far: Some((at(1_030 + ahead), at(1_050 + ahead))),
             received: Some(at(1_060)),
+            card: CardStamps::default(),
             is_steady: true,
-            epoch: (0, 0),
+            epoch: (0, Epoch::default()),
         }
     }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
+use super::far::of_clock;
 use super::icmp::IcmpChannel;
 use super::offset::FarClock;
 use super::spec::Channel;
 use super::stamps::{Absence, Stamps, Tracks};
 use super::udp::UdpChannel;
-use crate::load::{Answer, Lane, Operation};
+use crate::load::{Answer, Beside, Lane, Operation};
 use crate::model::{Labels, Series, Stamp};
 use crate::sys::clock;
 
@@ -75,6 +76,9 @@ impl RttOperation {
 
     /// Makes one more exchange, which is not counted: only with its answer the far end tells the stamps of the last one.
     pub async fn flush(&self, patience: Duration) {
+        if let Self::Icmp(channel) = self {
+            channel.finish();
+        }
         let Some(stamps) = self.stamps() else { return };
         if stamps.close(clock::now()) {
             // Without an answer the last exchange is counted as one that the far end did not tell.
@@ -135,6 +139,15 @@ impl Stamped {
 
     fn of(lane: &Lane<RttOperation>, tracks: Tracks) -> Self {
         Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor }
+    }
+
+    /// As they stand, with what they say of the far clock.
+    pub fn into_beside(mut self) -> Beside {
+        self.tracks.close();
+        // The loopback of the floor has no clock of its own.
+        let clock = self.tracks.far_clock().filter(|_| !self.floor);
+        let scalars = clock.into_iter().flat_map(|clock| of_clock(self.name, &self.labels, clock)).collect();
+        Beside { series: self.into_series(), scalars }
     }
 
     /// As series beside those of the lane.
