@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -141,14 +141,19 @@ impl Store {
         })
     }
 
-    /// Writes a run, replacing its earlier checkpoint.
+    /// Writes the document of the run of this name, replacing its earlier checkpoint.
     ///
     /// # Errors
     /// When the disk is full or the folder is gone; the earlier checkpoint is then still there.
-    pub fn save(&self, run: &Run) -> Result<PathBuf, Failure> {
-        let path = self.folder.join(format!("{}.json", run.id));
-        let text = serde_json::to_vec(run).map_err(Failure::unable)?;
-        replace(&path, &text).map_err(|error| Failure::file("cannot write the run", &path, &error))?;
+    pub fn save(&self, id: &str, document: &impl Serialize) -> Result<PathBuf, Failure> {
+        let path = self.folder.join(format!("{id}.json"));
+        // Never whole in memory: that of a thousand targets is longer than everything else that a run holds.
+        let written = replace(&path, |file| {
+            let mut buffered = BufWriter::new(file);
+            serde_json::to_writer(&mut buffered, document)?;
+            buffered.flush()
+        });
+        written.map_err(|error| Failure::file("cannot write the run", &path, &error))?;
         Ok(path)
     }
 
@@ -239,16 +244,16 @@ impl OutputFile {
     pub fn write(self, text: &str) -> Result<(), Failure> {
         let written = match self.direct {
             Some(mut file) => file.write_all(text.as_bytes()),
-            None => replace(&self.path, text.as_bytes()),
+            None => replace(&self.path, |file| file.write_all(text.as_bytes())),
         };
         written.map_err(|error| Failure::file("cannot write", &self.path, &error))
     }
 }
 
 /// Writes a file whole beside its place and renames it.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut temporary = beside(path)?;
-    temporary.write_all(bytes)?;
+    write(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map(drop).map_err(|error| error.error)
 }

@@ -26,6 +26,10 @@ pub struct LoadArgs {
     /// How planned starts are spaced: evenly, or as independent clients arrive
     #[arg(long, value_enum, default_value_t = SpacingArg::Constant, conflicts_with = "concurrency")]
     spacing: SpacingArg,
+    /// Let a start wait up to so long for others to be made with it: many targets then take less processor time, and
+    /// the wait is in the slip
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = value::parse, conflicts_with = "concurrency")]
+    timer_slack: Duration,
     #[command(flatten)]
     span: SpanArgs,
 }
@@ -68,7 +72,12 @@ impl LoadArgs {
     pub fn spec(&self) -> Result<LoadSpec, String> {
         self.span.spec(match self.concurrency {
             Some(concurrency) => Arrival::Closed { concurrency: usize::from(concurrency) },
-            None => Arrival::Open { rate: self.rate, spacing: self.spacing.into() },
+            None if self.timer_slack > self.span.timeout / 2 => {
+                return Err(
+                    "--timer-slack can be at most half of --timeout: a start later than that is skipped".to_owned()
+                );
+            }
+            None => Arrival::Open { rate: self.rate, spacing: self.spacing.into(), slack: self.timer_slack },
         })
     }
 }

@@ -1,14 +1,12 @@
 //! The frame around every measurement: outputs first, checkpoints meanwhile, one verdict at the end.
 
-use std::thread::JoinHandle;
-use std::time::Duration;
-
+use super::checkpoint::Checkpoints;
 use super::load_args::planned_span;
 use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
 use crate::context::{Header, OutputFile, Parts, Store};
 use crate::error::{Exit, Failure};
-use crate::load::{Beside, LaneRecord, LoadSpec, Observer, Settled, judge};
+use crate::load::{LoadSpec, Observer, Part, Settled, judge};
 use crate::model::{GateDecision, GateReport, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats::{self, Gate};
@@ -44,10 +42,7 @@ impl<'a> Measuring<'a> {
         let planned = self.load.as_ref().and_then(|load| Some(planned_span(load)? * times + load.warmup * (times - 1)));
         Watcher {
             progress: Progress::start(command, planned, self.args.quiet),
-            load: self.load.clone(),
-            header: self.header.clone(),
-            store: self.store.clone(),
-            writing: None,
+            checkpoints: Checkpoints::new(&self.header, self.load.as_ref(), self.store.as_ref()),
         }
     }
 
@@ -62,7 +57,7 @@ impl<'a> Measuring<'a> {
     /// # Errors
     /// When it could not be kept, written or judged; it has been printed even so.
     pub fn conclude(self, run: Run, bad: &[String]) -> Result<Exit, Failure> {
-        let kept = self.store.as_ref().map(|store| store.save(&run)).transpose();
+        let kept = self.store.as_ref().map(|store| store.save(&run.id, &run)).transpose();
         let runs = std::slice::from_ref(&run);
         let gate = match self.args.show.fail_if.as_slice() {
             [] => Ok(None),
@@ -96,7 +91,7 @@ impl<'a> Measuring<'a> {
 }
 
 /// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
-fn document(header: &Header, load: Option<&LoadSpec>, parts: Parts) -> Run {
+pub(super) fn document(header: &Header, load: Option<&LoadSpec>, parts: Parts) -> Run {
     let mut run = header.run(parts);
     let Some(load) = load else { return run };
     let verdict = judge(&run, load);
@@ -186,26 +181,16 @@ fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
     }
 }
 
-/// Shows progress, and writes checkpoints on a thread so that the driver never waits for the disk.
+/// Shows progress, and has checkpoints written.
 pub struct Watcher {
     progress: Progress,
-    load: Option<LoadSpec>,
-    header: Header,
-    store: Option<Store>,
-    writing: Option<JoinHandle<()>>,
+    checkpoints: Checkpoints,
 }
 
 impl Watcher {
     /// Ends the progress line and waits for a checkpoint that is being written.
-    pub fn finish(mut self) {
-        self.join();
-    }
-
-    fn join(&mut self) {
-        if let Some(thread) = self.writing.take() {
-            // A panic there has been printed by the panic hook; the final write follows anyway.
-            let _ = thread.join();
-        }
+    pub fn finish(self) {
+        self.checkpoints.finish();
     }
 }
 
@@ -218,20 +203,7 @@ impl Observer for Watcher {
         self.progress.settled(lane, settled);
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
-        let Some(store) = self.store.clone() else { return };
-        if self.writing.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            // The disk is slower than a minute: this checkpoint is left out, the driver waits for nobody.
-            return;
-        }
-        self.join();
-        let (header, load, lanes) = (self.header.clone(), self.load.clone(), lanes.to_vec());
-        self.writing = Some(std::thread::spawn(move || {
-            let series = lanes.iter().flat_map(LaneRecord::series).chain(beside()).collect();
-            let run = document(&header, load.as_ref(), Parts { series, elapsed, ..Parts::default() });
-            if let Err(failure) = store.save(&run) {
-                console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
-            }
-        }));
+    fn checkpoint(&mut self, part: Part<'_>) -> bool {
+        self.checkpoints.take(part)
     }
 }

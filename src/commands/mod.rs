@@ -9,6 +9,8 @@ mod address_args;
 #[cfg(feature = "toolkit")]
 mod bench;
 #[cfg(feature = "toolkit")]
+mod checkpoint;
+#[cfg(feature = "toolkit")]
 mod completions;
 #[cfg(feature = "toolkit")]
 mod doctor;

@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 
-use super::frame::Earlier;
+use super::frame::{Earlier, Epoch};
 use crate::sys::host::same_kernel;
 
 /// Places in a corner of the table; one lookup compares so many. With few of them some corners would be full before the
@@ -23,8 +23,8 @@ struct Flow {
     session: u64,
     /// When it was last heard of, in datagrams.
     heard: u64,
-    /// Stamps, and the count of steps of the clock that they are of.
-    earlier: Option<(Earlier, u8)>,
+    /// Stamps, and the epoch of the clock that they are of.
+    earlier: Option<(Earlier, Epoch)>,
     /// Whether it is of this host, once it was looked at.
     is_same_host: Option<bool>,
 }
@@ -44,7 +44,7 @@ impl Flows {
     }
 
     /// The place of this peer's session, which may be one that somebody else had to leave, and the stamps that wait there.
-    pub fn hear(&mut self, peer: SocketAddr, session: u64) -> (usize, Option<(Earlier, u8)>) {
+    pub fn hear(&mut self, peer: SocketAddr, session: u64) -> (usize, Option<(Earlier, Epoch)>) {
         self.heard += 1;
         let first = (self.hasher.hash_one((peer, session)) as usize % SETS) * WAYS;
         let corner = first..first + WAYS;
@@ -65,11 +65,11 @@ impl Flows {
     }
 
     /// Keeps the stamps of an exchange of this session for its next PONG, unless it had to leave its place.
-    pub fn keep(&mut self, at: usize, session: u64, earlier: Earlier, step_count: u8) {
+    pub fn keep(&mut self, at: usize, session: u64, earlier: Earlier, epoch: Epoch) {
         if let Some(flow) = &mut self.places[at]
             && flow.session == session
         {
-            flow.earlier = Some((earlier, step_count));
+            flow.earlier = Some((earlier, epoch));
         }
     }
 }
@@ -83,6 +83,10 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
+    fn epoch(number: u64) -> Epoch {
+        Epoch::from_number(number)
+    }
+
     fn earlier(sequence: u64) -> Earlier {
         Earlier { sequence, received: WallStamp::from_nanos(1), sent: WallStamp::from_nanos(2) }
     }
@@ -93,11 +97,11 @@ mod tests {
         let (first, none) = flows.hear(peer(1), 1);
         let (second, _) = flows.hear(peer(1), 2);
         assert_eq!(none, None);
-        flows.keep(first, 1, earlier(7), 3);
-        flows.keep(second, 2, earlier(8), 4);
-        assert_eq!(flows.hear(peer(1), 1), (first, Some((earlier(7), 3))));
+        flows.keep(first, 1, earlier(7), epoch(3));
+        flows.keep(second, 2, earlier(8), epoch(4));
+        assert_eq!(flows.hear(peer(1), 1), (first, Some((earlier(7), epoch(3)))));
         assert_eq!(flows.hear(peer(1), 1), (first, None));
-        assert_eq!(flows.hear(peer(1), 2), (second, Some((earlier(8), 4))));
+        assert_eq!(flows.hear(peer(1), 2), (second, Some((earlier(8), epoch(4)))));
     }
 
     #[test]
@@ -107,7 +111,7 @@ mod tests {
             for session in 0..500 {
                 let (at, waiting) = flows.hear(peer(session as u16), session);
                 assert_eq!(waiting.is_some(), round > 0);
-                flows.keep(at, session, earlier(session), 0);
+                flows.keep(at, session, earlier(session), epoch(0));
             }
         }
     }
@@ -118,10 +122,10 @@ mod tests {
         for session in 0..50_000 {
             let (at, waiting) = flows.hear(peer((session % 60_000) as u16), session);
             assert_eq!(waiting, None);
-            flows.keep(at, session, earlier(session), 0);
-            flows.keep(at, session + 1, earlier(session + 1), 0);
+            flows.keep(at, session, earlier(session), epoch(0));
+            flows.keep(at, session + 1, earlier(session + 1), epoch(0));
         }
         assert_eq!(flows.places.len(), SETS * WAYS);
-        assert!(flows.places.iter().flatten().all(|flow| flow.earlier == Some((earlier(flow.session), 0))));
+        assert!(flows.places.iter().flatten().all(|flow| flow.earlier == Some((earlier(flow.session), epoch(0)))));
     }
 }

@@ -30,6 +30,10 @@ const HAS_HOST: u8 = 2;
 const HAS_STAMPS: u8 = 1;
 const IS_SAME_HOST: u8 = 2;
 
+/// The bits of that byte in which a PONG has the upper part of its clock's epoch.
+const EPOCH_BITS: u32 = 6;
+const EPOCH_SHIFT: u32 = 8 - EPOCH_BITS;
+
 /// One frame. What an older end does not know is zero in its frames, and ignored by it in ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -51,8 +55,8 @@ pub struct Frame {
     pub host: Option<u64>,
     /// In a PONG, whether both ends run on one kernel, and so on one clock.
     pub is_same_host: bool,
-    /// In a PONG, how often the far end's wall clock was stepped, modulo 256: offsets across a step are not compared.
-    pub wall_step_count: u8,
+    /// In a PONG, which time of the far end's wall clock its stamps are of: offsets are not compared across two.
+    pub epoch: Epoch,
     /// In a PONG, the far kernel's stamps of an exchange before: those of its own are taken too late to be in it.
     pub earlier: Option<Earlier>,
 }
@@ -66,6 +70,21 @@ pub struct Earlier {
     pub received: WallStamp,
     /// When its PONG was sent.
     pub sent: WallStamp,
+}
+
+/// A time of a wall clock between two steps of it, as far as 14 bits tell it from others.
+///
+/// It begins with a random number: an end that was started anew, maybe on another host behind the same address, counts from
+/// elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(u16);
+
+impl Epoch {
+    /// The epoch of this number, of which there are 2^14.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self((number % (1 << (8 + EPOCH_BITS))) as u16)
+    }
 }
 
 impl Frame {
@@ -83,7 +102,7 @@ impl Frame {
             wants_stamps: false,
             host: None,
             is_same_host: false,
-            wall_step_count: 0,
+            epoch: Epoch::from_number(0),
             earlier: None,
         }
     }
@@ -112,7 +131,9 @@ impl Frame {
             Kind::Ping => (1, flag(self.wants_stamps, WANTS_STAMPS) | flag(self.host.is_some(), HAS_HOST)),
             Kind::Pong => (2, flag(self.earlier.is_some(), HAS_STAMPS) | flag(self.is_same_host, IS_SAME_HOST)),
         };
-        bytes[7] = self.wall_step_count;
+        let [upper, lower] = self.epoch.0.to_be_bytes();
+        bytes[6] |= upper << EPOCH_SHIFT;
+        bytes[7] = lower;
         let fields =
             [self.session, self.sequence, self.sent.as_nanos(), self.received.as_nanos(), self.replied.as_nanos()];
         for (place, field) in bytes[8..48].chunks_exact_mut(8).zip(fields) {
@@ -152,7 +173,10 @@ impl Frame {
             wants_stamps: kind == Kind::Ping && bytes[6] & WANTS_STAMPS != 0,
             host: (kind == Kind::Ping && bytes[6] & HAS_HOST != 0).then(|| field(48)),
             is_same_host: kind == Kind::Pong && bytes[6] & IS_SAME_HOST != 0,
-            wall_step_count: bytes[7],
+            epoch: match kind {
+                Kind::Ping => Epoch::default(),
+                Kind::Pong => Epoch(u16::from_be_bytes([bytes[6] >> EPOCH_SHIFT, bytes[7]])),
+            },
             earlier: (kind == Kind::Pong && bytes[6] & HAS_STAMPS != 0).then(|| Earlier {
                 sequence: field(48),
                 received: WallStamp::from_nanos(field(56)),
@@ -197,6 +221,9 @@ mod tests {
         assert_eq!(ours, plain, "two bits and a word, in bytes that were zero and not read");
         let pong = Frame::decode(&answer(&ping.encode(), at, at).unwrap()).unwrap();
         assert_eq!((pong.earlier, pong.is_same_host), (None, false));
+        let epoch = Epoch::from_number(0x2a07);
+        let told = Frame { epoch, ..pong }.encode();
+        assert_eq!((told[6], told[7]), (0x2a << 2, 7), "who knows of one byte alone sees its steps there");
     }
 
     proptest! {
@@ -206,7 +233,8 @@ mod tests {
             prop_assert_eq!(Frame::decode(&frame.encode()), Some(frame));
             let (received, sent) = (WallStamp::from_nanos(sent), WallStamp::from_nanos(sent ^ session));
             let earlier = Some(Earlier { sequence: session, received, sent });
-            let pong = Frame { earlier, wall_step_count: 3, is_same_host: true, ..frame.pong(frame.sent, frame.sent) };
+            let epoch = Epoch::from_number(sequence);
+            let pong = Frame { earlier, epoch, is_same_host: true, ..frame.pong(frame.sent, frame.sent) };
             prop_assert_eq!(Frame::decode(&pong.encode()), Some(pong));
             for wanting in [frame.wanting_stamps(None), frame.wanting_stamps(Some(session))] {
                 prop_assert_eq!(Frame::decode(&wanting.encode()), Some(wanting));

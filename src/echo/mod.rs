@@ -11,5 +11,5 @@ mod stamper;
 mod stream;
 
 pub use embedded::{Embedded, bind_pair};
-pub use frame::{Earlier, FRAME_LENGTH, Frame, Kind, answer};
+pub use frame::{Earlier, Epoch, FRAME_LENGTH, Frame, Kind, answer};
 pub use server::{EchoLimits, EchoServer, EchoStatistics};

@@ -19,6 +19,7 @@ use super::flow::Flows;
 use super::frame::{FRAME_LENGTH, Frame, Kind};
 use super::stamper::{Answered, Stamper};
 use super::stream::answer_stream;
+use crate::sys::stamping::Stampers;
 use crate::sys::{clock, datagram, stamping};
 
 /// Stack of a connection's thread: its buffer and a few calls.
@@ -194,6 +195,7 @@ fn answer_datagrams(shared: &Shared) {
     let mut buffer = [0; FRAME_LENGTH + 1];
     let mut stamps = Stamps::ask(&shared.udp);
     while !shared.is_stopping() {
+        stamps.before_reading(&shared.udp);
         // Errors here report what became of an earlier answer; the socket itself stays usable.
         let Ok((length, origin)) = datagram::receive(&shared.udp, &mut buffer) else { continue };
         let received = clock::now();
@@ -224,8 +226,14 @@ struct Stamps {
 
 impl Stamps {
     fn ask(socket: &UdpSocket) -> Self {
-        let kept = stamping::stamp_datagrams(socket).is_ok().then(|| (Stamper::new(), Flows::new()));
+        let kept = stamping::stamp_datagrams(socket, Stampers::Kernel).is_ok().then(|| (Stamper::new(), Flows::new()));
         Self { kept, sent: 0 }
+    }
+
+    fn before_reading(&mut self, socket: &UdpSocket) {
+        if let Some((stamper, _)) = &mut self.kept {
+            stamper.before_reading(socket.as_fd());
+        }
     }
 
     /// The PONG to a PING, with the stamps that wait for this peer, and the exchange if this one is to be stamped.
@@ -236,11 +244,11 @@ impl Stamps {
                 let (place, earlier) = flows.hear(peer, ping.session);
                 let flow = (place, ping.session);
                 let answered = Answered { flow, sequence: ping.sequence, received: origin.received_at };
-                // Stamps go with the count that they are of: another peer's exchange may have shown a step since.
-                let wall_step_count = earlier.map_or(stamper.wall_step_count(), |(_, step_count)| step_count);
+                // Stamps go with the epoch that they are of: another peer's exchange may have shown a step since.
+                let epoch = earlier.map_or(stamper.epoch(), |(_, epoch)| epoch);
                 let earlier = earlier.map(|(earlier, _)| earlier);
                 let is_same_host = flows.is_same_host(place, ping.host);
-                (Frame { earlier, wall_step_count, is_same_host, ..pong }, Some(answered))
+                (Frame { earlier, epoch, is_same_host, ..pong }, Some(answered))
             }
             _ => (pong, None),
         }
@@ -252,15 +260,18 @@ impl Stamps {
         if !is_sent {
             // Whether the kernel has counted it is not known; asking again begins the numbers again.
             stamper.restart(socket.as_fd());
-            *self = Self { kept: self.kept.take().filter(|_| stamping::stamp_datagrams(socket).is_ok()), sent: 0 };
+            *self = Self {
+                kept: self.kept.take().filter(|_| stamping::stamp_datagrams(socket, Stampers::Kernel).is_ok()),
+                sent: 0,
+            };
             return;
         }
         if let Some(answered) = exchange {
             stamper.answered(self.sent, answered);
         }
         self.sent = self.sent.wrapping_add(1);
-        stamper.collect(socket.as_fd(), |(place, session), earlier, step_count| {
-            flows.keep(place, session, earlier, step_count);
+        stamper.collect(socket.as_fd(), |(place, session), earlier, epoch| {
+            flows.keep(place, session, earlier, epoch);
         });
     }
 }

@@ -14,6 +14,7 @@ use super::server::{EchoLimits, EchoStatistics};
 use super::stamper::{Answered, Stamper};
 use crate::model::{Stamp, WallStamp};
 use crate::sys::host::same_kernel;
+use crate::sys::stamping::Stampers;
 use crate::sys::{clock, stamping};
 
 /// Bytes read from a connection at once; also all that is kept of it.
@@ -78,10 +79,14 @@ struct Stamps {
 impl Stamps {
     /// Reads what there is. Where stamps are wanted it is the rest of one frame, though more may wait: each is then stamped
     /// for itself, and answered for itself.
-    fn read(&self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<WallStamp>)> {
+    fn read(&mut self, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Option<WallStamp>)> {
         let filled = BUFFER - buffer.len();
-        match self.stamper {
-            Some(_) => stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled]),
+        match &mut self.stamper {
+            Some(stamper) => {
+                stamper.before_reading(stream.as_fd());
+                let (read, stamps) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
+                Ok((read, stamps.kernel))
+            }
             None => stream.read(buffer).map(|read| (read, None)),
         }
     }
@@ -93,15 +98,15 @@ impl Stamps {
 
     fn pong(&mut self, stream: &TcpStream, ping: Frame, received: Stamp) -> Frame {
         if ping.wants_stamps && self.stamper.is_none() && !self.is_refused {
-            match stamping::stamp_stream(stream) {
+            match stamping::stamp_stream(stream, Stampers::Kernel) {
                 Ok(()) => self.stamper = Some(Stamper::new()),
                 Err(_) => self.is_refused = true,
             }
         }
-        let wall_step_count = self.stamper.as_ref().map_or(0, Stamper::wall_step_count);
+        let epoch = self.stamper.as_ref().map(Stamper::epoch).unwrap_or_default();
         let earlier = self.earlier.take();
         let is_same_host = *self.is_same_host.get_or_insert_with(|| same_kernel(ping.session, ping.host));
-        Frame { earlier, wall_step_count, is_same_host, ..ping.pong(received, clock::now()) }
+        Frame { earlier, epoch, is_same_host, ..ping.pong(received, clock::now()) }
     }
 
     /// Takes note of a write, and of whatever stamps there are by now.

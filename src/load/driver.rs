@@ -16,7 +16,9 @@ use futures_util::stream::FuturesUnordered;
 
 use super::deadline::{Deadlines, Limit};
 use super::recorder::Earlier;
-use super::{Answer, Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, Operation, Pace, Settled};
+use super::{
+    Answer, Arrival, Beside, Lane, LaneRecord, Length, LoadSpec, MakeBeside, Observer, Operation, Pace, Part, Settled,
+};
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
@@ -39,6 +41,10 @@ const TURNS_AFTER_STANDSTILL: usize = 3;
 
 /// How often the observer may write down what was recorded.
 const CHECKPOINT: Duration = Duration::from_secs(60);
+
+/// From one lane of a checkpoint to the next, and until one that was not taken is offered again.
+const CHECKPOINT_STEP: Duration = Duration::from_millis(2);
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(20);
 
 /// How long a closed loop holds back after an attempt that ended unanswered at once.
 const CLOSED_PAUSE: Duration = Duration::from_millis(1);
@@ -169,12 +175,16 @@ struct Plan<'a> {
     /// Planned starts end before this; `None` where the length is a count.
     ends: Option<Stamp>,
     cursors: Vec<Cursor>,
+    /// For how long the earliest of the upcoming starts may wait for others.
+    slack: Duration,
     /// The next planned start of every open lane that has one.
     upcoming: BinaryHeap<Reverse<(Stamp, usize)>>,
     /// Starts that ended attempts of a closed loop have earned.
     earned: Vec<(Stamp, usize)>,
     records: Vec<LaneRecord>,
+    /// When the next lane of a checkpoint is to be written down, and which.
     next_checkpoint: Stamp,
+    checkpoint_lane: usize,
 }
 
 struct Cursor {
@@ -202,10 +212,12 @@ impl<'a> Plan<'a> {
                 Length::Count(_) => None,
             },
             cursors: Vec::new(),
+            slack: spec.arrival.slack(),
             upcoming: BinaryHeap::new(),
             earned: Vec::new(),
             records,
             next_checkpoint: began + CHECKPOINT,
+            checkpoint_lane: 0,
         };
         for (lane, of) in lanes.iter().enumerate() {
             if plan.records.len() == lane {
@@ -213,7 +225,7 @@ impl<'a> Plan<'a> {
             }
             let earlier = plan.records[lane].earlier();
             let pace = match spec.arrival {
-                Arrival::Open { rate, spacing } => Some(Pace::new(rate, spacing, spec.seed, lane, lanes.len())),
+                Arrival::Open { rate, spacing, .. } => Some(Pace::new(rate, spacing, spec.seed, lane, lanes.len())),
                 Arrival::Closed { concurrency } => {
                     plan.earned.extend(std::iter::repeat_n((began, lane), concurrency));
                     None
@@ -248,6 +260,9 @@ impl<'a> Plan<'a> {
             if self.has_room(lane, planned) {
                 due.push(self.start(lane, planned));
             }
+        }
+        if self.next_start().is_none_or(|start| start > now) {
+            return false;
         }
         for _ in 0..PLANNED_PER_PASS {
             let Some(&Reverse((planned, lane))) = self.upcoming.peek() else { return false };
@@ -303,15 +318,27 @@ impl<'a> Plan<'a> {
     }
 
     fn checkpoint<W: Observer>(&mut self, now: Stamp, observer: &mut W) {
-        if now >= self.next_checkpoint {
-            observer.checkpoint(&self.records, now.since(self.began), Box::new(Vec::new));
-            self.next_checkpoint = now + CHECKPOINT;
-        }
+        let (lane, lane_count) = (self.checkpoint_lane, self.records.len());
+        let Some(record) = self.records.get(lane).filter(|_| now >= self.next_checkpoint) else { return };
+        let nothing = || Box::new(Beside::default) as MakeBeside;
+        let elapsed = now.since(self.began);
+        let is_taken = observer.checkpoint(Part { lane, lane_count, elapsed, record, beside: &nothing });
+        self.checkpoint_lane = (lane + usize::from(is_taken)) % lane_count;
+        self.next_checkpoint = now
+            + match (is_taken, self.checkpoint_lane) {
+                (false, _) => CHECKPOINT_PATIENCE,
+                (true, 0) => CHECKPOINT,
+                (true, _) => CHECKPOINT_STEP,
+            };
+    }
+
+    /// When the earliest planned start can wait no longer: all that are due are then made together.
+    fn next_start(&self) -> Option<Stamp> {
+        self.upcoming.peek().map(|Reverse((planned, _))| *planned + self.slack)
     }
 
     fn next_wake(&self) -> Stamp {
-        let start = self.upcoming.peek().map(|Reverse((planned, _))| *planned);
-        start.map_or(self.next_checkpoint, |start| start.min(self.next_checkpoint))
+        self.next_start().map_or(self.next_checkpoint, |start| start.min(self.next_checkpoint))
     }
 
     fn is_finished(&self) -> bool {

@@ -16,7 +16,7 @@ mod validity;
 
 pub use driver::{DriverError, Load, drive, drive_on};
 pub use loss::lost_targets;
-pub use operation::{Answer, Beside, Detail, Lane, Observer, Operation};
+pub use operation::{Answer, Beside, Detail, Lane, MakeBeside, Observer, Operation, Part};
 pub use pace::Pace;
 pub use recorder::{LaneRecord, Settled};
 pub use spec::{Arrival, Length, LoadSpec, Rate, RateError, Spacing};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{LaneRecord, Settled};
-use crate::model::{Clock, Labels, Outcome, Reference, Series, Stamp};
+use crate::model::{Clock, Labels, Outcome, Reference, Scalar, Series, Stamp};
 
 /// One attempt of something measurable. It knows neither rate nor clock policy, repetition nor output.
 ///
@@ -60,8 +60,32 @@ pub struct Lane<O> {
     pub reference: Option<Reference>,
 }
 
-/// Makes the series of a checkpoint that the driver does not know of, away from its loop.
-pub type Beside = Box<dyn FnOnce() -> Vec<Series> + Send>;
+/// What one lane has recorded by the time of a checkpoint.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    /// Which lane.
+    pub lane: usize,
+    /// Of how many.
+    pub lane_count: usize,
+    /// Since the beginning of the run.
+    pub elapsed: Duration,
+    /// What the driver recorded of it.
+    pub record: &'a LaneRecord,
+    /// Copies what stands beside it and the driver does not know of; for those who really write it down.
+    pub beside: &'a dyn Fn() -> MakeBeside,
+}
+
+/// Makes a copy into figures, away from the driver's loop.
+pub type MakeBeside = Box<dyn FnOnce() -> Beside + Send>;
+
+/// Figures beside those of the driver.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Distributions.
+    pub series: Vec<Series>,
+    /// Single numbers.
+    pub scalars: Vec<Scalar>,
+}
 
 /// Somebody who watches a run while it is driven. Called inside the loop: it must return at once.
 pub trait Observer {
@@ -75,9 +99,11 @@ pub trait Observer {
         let _ = (lane, settled);
     }
 
-    /// A minute has passed: what was recorded so far may be written down, and `beside` it what the driver does not know of.
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
-        let _ = (lanes, elapsed, beside);
+    /// A minute has passed: what was recorded so far may be written down. The lanes come one by one, between starts, so that
+    /// copying many makes no start late. False asks for the same lane again, a moment later.
+    fn checkpoint(&mut self, part: Part<'_>) -> bool {
+        let _ = part;
+        true
     }
 }
 

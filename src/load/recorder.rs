@@ -156,30 +156,26 @@ impl LaneRecord {
         self.response.counts()
     }
 
-    /// The series of this lane as they stand.
+    /// The series of this lane.
     #[must_use]
-    pub fn series(&self) -> Vec<Series> {
-        let (outages, outage_count) = self.timeline.outages();
-        let response = self.series_of(self.name.to_owned(), Clock::User, &self.response);
-        let mut all = vec![Series { timeline: self.timeline.intervals(), outages, outage_count, ..response }];
-        all.push(self.series_of(format!("{}.service", self.name), Clock::User, &self.service));
-        let slip = self.series_of(format!("{}.slip", self.name), Clock::User, &self.slip);
-        all.push(Series { timeout_ns: None, ..slip });
-        all.extend(self.details.iter().map(|(name, clock, track)| Series {
-            timeout_ns: None,
-            ..self.series_of((*name).to_owned(), *clock, track)
-        }));
-        all
-    }
-
-    fn series_of(&self, name: String, clock: Clock, track: &Track) -> Series {
-        Series {
+    pub fn into_series(self) -> Vec<Series> {
+        let Self { name, labels, floor, reference, timeout_ns, .. } = self;
+        let series = |name: String, clock, timeout_ns, track: Track| Series {
             clock,
-            timeout_ns: Some(self.timeout_ns),
-            floor: self.floor,
-            reference: self.reference.clone(),
-            ..track.series(name, self.labels.clone())
-        }
+            timeout_ns,
+            floor,
+            reference: reference.clone(),
+            ..track.into_series(name, labels.clone())
+        };
+        let response = series(name.to_owned(), Clock::User, Some(timeout_ns), self.response);
+        let (timeline, outages, outage_count) = self.timeline.into_parts();
+        let own = [
+            Series { timeline, outages, outage_count, ..response },
+            series(format!("{name}.service"), Clock::User, Some(timeout_ns), self.service),
+            series(format!("{name}.slip"), Clock::User, None, self.slip),
+        ];
+        let details = self.details.into_iter().map(|(name, clock, track)| series(name.to_owned(), clock, None, track));
+        own.into_iter().chain(details).collect()
     }
 
     fn record(&mut self, settled: &Settled) {
@@ -223,7 +219,7 @@ mod tests {
     fn response_is_slip_plus_service() {
         let mut lane = record();
         lane.settle(0, settled(100, 7, 50, Outcome::Ok));
-        let minimum: Vec<_> = lane.series().iter().map(|s| s.summary.min_ns).collect();
+        let minimum: Vec<_> = lane.clone().into_series().iter().map(|s| s.summary.min_ns).collect();
         assert_eq!(minimum, [Some(57), Some(50), Some(7)]);
     }
 
@@ -235,7 +231,7 @@ mod tests {
         assert_eq!(lane.counts().ok_count, 1);
         lane.settle(1, settled(200, 0, 25, Outcome::Ok));
         // |25 - 10| and |30 - 25|
-        assert_eq!(lane.series()[0].summary.ipdv_mean_ns, Some(10));
+        assert_eq!(lane.clone().into_series()[0].summary.ipdv_mean_ns, Some(10));
     }
 
     #[test]
@@ -246,7 +242,7 @@ mod tests {
             lane.settle(number as u64, settled(number as u64, 0, 1, outcome));
         }
         lane.skip(Stamp::from_nanos(5));
-        let response = &lane.series()[0];
+        let response = &lane.clone().into_series()[0];
         let counts = Counts {
             attempt_count: 5,
             ok_count: 1,
@@ -268,7 +264,7 @@ mod tests {
         let earlier = lane.earlier();
         assert_eq!(earlier, Earlier { number: 2, ordinal: 4 });
         lane.settle(earlier.number, Settled { ordinal: earlier.ordinal, ..settled(9_000, 0, 999, Outcome::Ok) });
-        let response = &lane.series()[0];
+        let response = &lane.clone().into_series()[0];
         assert_eq!((response.counts.ok_count, response.summary.ipdv_mean_ns), (3, Some(4)));
     }
 

@@ -106,12 +106,26 @@ pub enum Arrival {
         rate: Rate,
         /// Their spacing.
         spacing: Spacing,
+        /// For how long a start may wait for others to be made together with it: one waking then serves many.
+        #[serde(rename = "slack_ns", serialize_with = "as_nanos", skip_serializing_if = "Duration::is_zero")]
+        slack: Duration,
     },
     /// The answer to the attempt before.
     Closed {
         /// Attempts kept in flight per target and channel.
         concurrency: usize,
     },
+}
+
+impl Arrival {
+    /// For how long a planned start may wait for others.
+    #[must_use]
+    pub const fn slack(self) -> Duration {
+        match self {
+            Self::Open { slack, .. } => slack,
+            Self::Closed { .. } => Duration::ZERO,
+        }
+    }
 }
 
 /// When a run is over.

@@ -43,9 +43,15 @@ impl Track {
         &self.counts
     }
 
-    /// The distribution as it stands, on the user clock and without a timeout.
+    /// The kind of failure that most of the failed attempts share.
     #[must_use]
-    pub fn series(&self, name: String, labels: Labels) -> Series {
+    pub fn main_failure(&self) -> Option<&'static str> {
+        self.failures.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind)
+    }
+
+    /// The distribution, on the user clock and without a timeout.
+    #[must_use]
+    pub fn into_series(self, name: String, labels: Labels) -> Series {
         Series {
             name,
             labels,
@@ -53,7 +59,7 @@ impl Track {
             failure_kinds: self.failures.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
             saturated_count: self.histogram.saturated(),
             summary: Summary::of(&self.histogram, &self.moments, &self.counts, &self.variation),
-            histogram: self.histogram.clone(),
+            histogram: self.histogram,
             ..Series::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Whether the generator did what was asked: a run that it spoilt itself is not judged.
 
-use super::{Arrival, LoadSpec};
+use super::{Arrival, LoadSpec, Rate};
 use crate::model::{Role, Run, Series, Validity, Warning};
 
 /// Share of the planned attempts that must have started (architecture contract).
@@ -29,21 +29,27 @@ struct Fault {
 #[must_use]
 pub fn judge(run: &Run, spec: &LoadSpec) -> Verdict {
     let mut verdict = Verdict::default();
-    let Arrival::Open { rate, .. } = spec.arrival else { return verdict };
-    let gap_ns = u64::try_from(rate.gap().as_nanos()).unwrap_or(u64::MAX);
+    let Arrival::Open { rate, slack, .. } = spec.arrival else { return verdict };
+    let allowed_ns = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX).saturating_add(slip_allowed(rate));
     let (mut few, mut late) = (Vec::new(), Vec::new());
     let mut shares: Vec<(f64, &Series)> = Vec::new();
-    for response in run.responses() {
-        let slip = run.beside(response, "slip").and_then(slip_ns);
-        few.extend(too_few_started(response));
-        late.extend(slip.and_then(|slip| too_much_slip(response, slip, gap_ns)));
-        shares.extend(slip.and_then(|slip| slip_against_median(response, slip)));
+    few.extend(run.responses().filter_map(too_few_started));
+    for (response, slip) in run.beside("slip") {
+        let Some(slip) = slip_ns(slip) else { continue };
+        late.extend(too_much_slip(response, slip, allowed_ns));
+        shares.extend(slip_against_median(response, slip));
     }
     let all = run.responses().count();
     verdict.validity.reasons.extend([few, late].into_iter().filter_map(|faults| worst_of(faults, all)));
     verdict.warnings.extend(slip_warning(&shares));
     verdict.validity.valid = verdict.validity.reasons.is_empty();
     verdict
+}
+
+/// How much slip is allowed that nobody asked for.
+fn slip_allowed(rate: Rate) -> u64 {
+    let gap_ns = u64::try_from(rate.gap().as_nanos()).unwrap_or(u64::MAX);
+    SLIP_ALLOWED_NS.max(gap_ns / 10)
 }
 
 /// The slip's 95th percentile, or its maximum where the sample is too small for one.
@@ -73,15 +79,14 @@ fn too_few_started(response: &Series) -> Option<Fault> {
     })
 }
 
-fn too_much_slip(response: &Series, slip_ns: u64, gap_ns: u64) -> Option<Fault> {
-    let allowed = SLIP_ALLOWED_NS.max(gap_ns / 10);
-    (slip_ns > allowed).then(|| Fault {
+fn too_much_slip(response: &Series, slip_ns: u64, allowed_ns: u64) -> Option<Fault> {
+    (slip_ns > allowed_ns).then(|| Fault {
         badness: slip_ns as f64,
         text: format!(
             "{}: starts slipped by {:.2} ms (p95, or the maximum below 200 starts), {:.2} ms are allowed; this machine is too busy or --rate too high",
             response.full_name(),
             slip_ns as f64 / 1e6,
-            allowed as f64 / 1e6
+            allowed_ns as f64 / 1e6
         ),
     })
 }
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn the_latest_start_is_the_worst() {
         let lane = started("a", 100);
-        let faults = [1_500_000, 9_000_000, 500_000].iter().filter_map(|slip| too_much_slip(&lane, *slip, 1_000));
+        let faults = [1_500_000, 9_000_000, 500_000].iter().filter_map(|slip| too_much_slip(&lane, *slip, 1_000_000));
         let text = worst_of(faults.collect(), 3).unwrap();
         assert!(text.starts_with("on 2 of 3 series, worst on rtt.echo{target=a}: starts slipped by 9.00 ms"), "{text}");
     }

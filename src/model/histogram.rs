@@ -1,8 +1,10 @@
-//! The histogram of every series: HdrHistogram's buckets with 3 digits from 1 ns to 1 h, sparse at first.
+//! The histogram of every series: HdrHistogram's buckets with 3 digits from 1 ns to 1 h.
 //!
 //! Our own storage, because a thousand series at ten values a second must stay small and recording lies on the
 //! measuring path; the bucket geometry is HdrHistogram's, and the files hold its V2 + deflate encoding, written and
 //! read by the `hdrhistogram` crate. A property test holds the two together.
+
+mod cells;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,12 +12,11 @@ use hdrhistogram::Histogram as Hdr;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use serde::{Deserialize, Deserializer as SerdeDeserializer, Serialize, Serializer as SerdeSerializer};
 
+use cells::Cells;
+
 /// Bits of a sub-bucket half: 2^10 = 1024 buckets per octave give 3 significant digits.
 const HALF_BITS: u32 = 10;
 const HALF: u64 = 1 << HALF_BITS;
-
-/// Distinct buckets up to which the sparse form is kept: 8 KiB, and an insertion moves less than a microsecond's worth.
-const SPARSE_LIMIT: usize = 1024;
 
 /// Largest text of an encoded histogram that is accepted from a file; a full one is under 300 KB.
 const ENCODED_LIMIT: usize = 4 << 20;
@@ -43,28 +44,6 @@ pub struct Histogram {
     total: u64,
     saturated: u64,
 }
-
-#[derive(Clone, Debug)]
-enum Cells {
-    /// Sorted by bucket; each bucket at most once. Counts that need more are of a histogram that is worth the dense form.
-    Sparse(Vec<(u32, u32)>),
-    /// A window of buckets that begins at `base`.
-    Dense { base: u32, counts: Vec<u64> },
-}
-
-impl Default for Cells {
-    fn default() -> Self {
-        Self::Sparse(Vec::new())
-    }
-}
-
-impl PartialEq for Cells {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Cells {}
 
 impl Histogram {
     /// The largest value that is told apart: one hour. Larger ones are counted as saturated.
@@ -172,77 +151,25 @@ impl Histogram {
     }
 }
 
-impl Cells {
-    fn iter(&self) -> Box<dyn Iterator<Item = (u32, u64)> + '_> {
-        match self {
-            Self::Sparse(pairs) => Box::new(pairs.iter().map(|(bucket, n)| (*bucket, u64::from(*n)))),
-            Self::Dense { base, counts } => {
-                Box::new((*base..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0))
-            }
-        }
-    }
-
-    fn add(&mut self, bucket: u32, n: u64) {
-        if let Self::Sparse(pairs) = self {
-            let place = pairs.binary_search_by_key(&bucket, |pair| pair.0);
-            let known = place.map_or(0, |at| u64::from(pairs[at].1));
-            match (place, u32::try_from(known.saturating_add(n))) {
-                (Ok(at), Ok(sum)) => return pairs[at].1 = sum,
-                (Err(at), Ok(n)) if pairs.len() < SPARSE_LIMIT => return pairs.insert(at, (bucket, n)),
-                _ => self.densify(),
-            }
-        }
-        if let Self::Dense { base, counts } = self {
-            widen(base, counts, bucket);
-            let count = &mut counts[(bucket - *base) as usize];
-            *count = count.saturating_add(n);
-        }
-    }
-
-    fn densify(&mut self) {
-        let Self::Sparse(pairs) = self else { return };
-        let pairs = std::mem::take(pairs);
-        let base = pairs.first().map_or(0, |pair| pair.0);
-        *self = Self::Dense { base, counts: Vec::new() };
-        for (bucket, n) in pairs {
-            self.add(bucket, u64::from(n));
-        }
-    }
-}
-
-/// Makes room for `bucket` in the window, by whole octaves so that it happens rarely.
-fn widen(base: &mut u32, counts: &mut Vec<u64>, bucket: u32) {
-    let octave = HALF as u32;
-    if bucket < *base {
-        let start = bucket - bucket % octave;
-        counts.splice(0..0, std::iter::repeat_n(0, (*base - start) as usize));
-        *base = start;
-    }
-    let needed = (bucket - *base) as usize + 1;
-    if needed > counts.len() {
-        counts.resize(needed.next_multiple_of(octave as usize), 0);
-    }
-}
-
 /// HdrHistogram's index: values below 2048 have their own bucket, then 1024 buckets an octave.
-const fn bucket_of(value: u64) -> u32 {
+const fn bucket_of(value: u64) -> u16 {
     if value < 2 * HALF {
-        return value as u32;
+        return value as u16;
     }
     let shift = value.ilog2() - HALF_BITS;
-    shift * HALF as u32 + (value >> shift) as u32
+    (shift as u64 * HALF + (value >> shift)) as u16
 }
 
-const fn shift_of(bucket: u32) -> u32 {
-    (bucket >> HALF_BITS).saturating_sub(1)
+const fn shift_of(bucket: u16) -> u32 {
+    (bucket as u32 >> HALF_BITS).saturating_sub(1)
 }
 
-const fn lowest_of(bucket: u32) -> u64 {
+const fn lowest_of(bucket: u16) -> u64 {
     let shift = shift_of(bucket);
     (bucket as u64 - shift as u64 * HALF) << shift
 }
 
-const fn highest_of(bucket: u32) -> u64 {
+const fn highest_of(bucket: u16) -> u64 {
     lowest_of(bucket) + (1 << shift_of(bucket)) - 1
 }
 
@@ -295,21 +222,6 @@ mod tests {
     #[test]
     fn an_empty_histogram_survives_the_file() {
         assert_eq!(Histogram::decode(&Histogram::new().encode()).unwrap(), Histogram::new());
-    }
-
-    #[test]
-    fn a_spread_series_stays_small_until_it_needs_more() {
-        let histogram = of(&(0..600).map(|i| 30_000 + i * 17).collect::<Vec<_>>());
-        assert!(matches!(histogram.cells, Cells::Sparse(_)));
-    }
-
-    #[test]
-    fn a_count_that_the_sparse_form_cannot_hold_is_kept() {
-        let mut histogram = of(&[7, 9]);
-        for _ in 0..2 {
-            histogram.record_n(7, u64::from(u32::MAX) - 1);
-        }
-        assert_eq!(histogram.buckets().collect::<Vec<_>>(), [(7, 7, 2 * u64::from(u32::MAX) - 1), (9, 9, 1)]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use link::{LinkProfile, Reference};
 pub use outcome::{Counts, Outcome};
 pub use run::{RUN_SCHEMA, Run, RunError, Scalar, Validity};
 pub use series::{Clock, Role, Series, Unit};
-pub use stamp::{Stamp, WallStamp, WallTime};
+pub use stamp::{CardStamp, CardState, Stamp, WallStamp, WallTime};
 pub use summary::{Moments, Quantile, Summary, rank_of};
 pub use timeline::{Interval, Outage, Timeline};
 pub use variation::Variation;

@@ -119,15 +119,6 @@ impl Series {
         }
     }
 
-    /// The name of the measurement this series belongs to: its own without the suffix of its role.
-    #[must_use]
-    pub fn stem(&self) -> &str {
-        match (self.role(), self.name.rsplit_once('.')) {
-            (Role::Response, _) | (_, None) => &self.name,
-            (_, Some((stem, _))) => stem,
-        }
-    }
-
     /// The name of the target, or nothing.
     #[must_use]
     pub fn target(&self) -> &str {

@@ -93,20 +93,11 @@ impl Timeline {
         self.end_silence_at_last();
     }
 
-    /// The intervals that hold anything.
-    pub fn intervals(&self) -> Vec<Interval> {
-        self.intervals.iter().filter(|i| i.counts != Counts::default()).cloned().collect()
-    }
-
-    /// The outages so far, one that is still going on included, and how many there were.
-    pub fn outages(&self) -> (Vec<Outage>, u64) {
-        let mut all = self.clone_outages();
-        all.end_silence_at_last();
-        (all.outages, all.outage_count)
-    }
-
-    fn clone_outages(&self) -> Self {
-        Self { intervals: Vec::new(), ..self.clone() }
+    /// The intervals that hold anything; the outages so far, one that is still going on included, and how many there were.
+    pub fn into_parts(mut self) -> (Vec<Interval>, Vec<Outage>, u64) {
+        self.end_silence_at_last();
+        self.intervals.retain(|interval| interval.counts != Counts::default());
+        (self.intervals, self.outages, self.outage_count)
     }
 
     fn end_silence_at_last(&mut self) {
@@ -188,7 +179,7 @@ mod tests {
         for n in 0..1000 {
             timeline.push(second(n), Outcome::Ok, Some(n));
         }
-        let intervals = timeline.intervals();
+        let (intervals, ..) = timeline.into_parts();
         assert!(intervals.len() <= 8);
         assert_eq!(intervals.iter().map(|i| i.counts.ok_count).sum::<u64>(), 1000);
         assert_eq!(intervals.iter().map(|i| i.histogram.len()).sum::<u64>(), 1000);
@@ -203,7 +194,7 @@ mod tests {
             let outcome = if dead { Outcome::Lost } else { Outcome::Ok };
             timeline.push(second(n), outcome, (!dead).then_some(1));
         }
-        let (outages, count) = timeline.outages();
+        let (_, outages, count) = timeline.into_parts();
         let first = Outage { start_ns: 5_000_000_000, length_ns: 4_000_000_000, unanswered_count: 4 };
         let last = Outage { start_ns: 17_000_000_000, length_ns: 2_000_000_000, unanswered_count: 3 };
         assert_eq!((outages, count), (vec![first, last], 2));

@@ -40,8 +40,8 @@ pub fn notes(run: &Run) -> Vec<Note> {
 /// All notes of a run of which these series are shown.
 pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
     let mut notes = legend(run, shown);
-    if split::split(run).is_some() {
-        notes.extend(split::LEGEND.map(|(label, text)| note(label, text)));
+    if let Some(split) = split::split(run) {
+        notes.extend(split.legend().map(|(label, text)| note(label, text)));
     }
     notes.extend(addresses(shown));
     notes.extend(floors(run));
@@ -56,8 +56,8 @@ pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
 
 /// How to read the signs and columns that occur.
 fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
-    let programmed = shown.iter().filter_map(|series| run.beside(series, PROGRAMMED));
-    let rows: Vec<&Series> = shown.iter().copied().chain(programmed.clone()).collect();
+    let programmed: Vec<&Series> = run.beside(PROGRAMMED).into_iter().map(|(_, programmed)| programmed).collect();
+    let rows: Vec<&Series> = shown.iter().chain(&programmed).copied().collect();
     let quantile_is = |name: &str, wanted| {
         let answered = rows.iter().filter(|series| series.counts.ok_count > 0);
         answered.clone().any(|series| series.summary.quantile(name) == wanted)
@@ -97,7 +97,7 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
         shown.iter().any(|series| series.reference.is_some()).then(|| {
             note("reference", "mean / p95 / jitter as published for a target of this name; context, not a limit")
         }),
-        (programmed.count() > 0).then(|| {
+        (!programmed.is_empty()).then(|| {
             note(PROGRAMMED, "what the emulated link was told to add in this very run; the rest is path and tool")
         }),
     ]
@@ -138,16 +138,10 @@ fn floors(run: &Run) -> Option<Note> {
 
 /// The generator's own delay, of the series where it was worst.
 fn slip(run: &Run) -> Option<Note> {
-    let slips = run.series.iter().filter(|series| series.role() == Role::Slip && !series.floor);
-    let (response, worst) = slips
-        .filter_map(|slip| run.responses().find(|series| is_beside(series, slip)).map(|series| (series, slip)))
-        .max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
+    let slips = run.beside("slip").into_iter();
+    let (response, worst) = slips.max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
     let text = format!("{}; the generator's own delay, worst on {}", three(worst, "p95"), name(response));
     worst.summary.max_ns.map(|_| note("slip", text))
-}
-
-fn is_beside(response: &Series, part: &Series) -> bool {
-    response.name == part.stem() && response.labels == part.labels
 }
 
 /// `p50 38.1 µs, p99 64.0 µs, max 71.2 µs`.

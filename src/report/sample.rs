@@ -114,6 +114,7 @@ pub fn stamped() -> Run {
         one("rtt.echo", "near", &[], 75_000),
         one("rtt.echo.service", "near", &[], 70_000),
         one("rtt.echo.kernel", "near", &kernel, 33_000),
+        one("rtt.echo.kernel", "near", &[("stamps", "hardware")], 29_000),
         one("rtt.wakeup", "near", &echo, 37_000),
         one("rtt.network", "near", &echo, 3_000),
         one("rtt.oneway.forward", "near", &near, 1_600),

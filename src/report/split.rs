@@ -11,7 +11,7 @@ const LISTED: usize = 40;
 
 /// Above the table, and how to read it.
 pub const CAPTION: &str = "where the round trip goes (p50)";
-pub const LEGEND: [(&str, &str); 3] = [
+const LEGEND: [(&str, &str); 3] = [
     (
         "user, kernel",
         "from sending to reading by this program, which of ICMP is no figure of its own; between the kernel's stamps of the two",
@@ -22,6 +22,12 @@ pub const LEGEND: [(&str, &str); 3] = [
         "the kernel's part without the time that the far end had it; there and back: its directions, known only of one clock",
     ),
 ];
+
+/// Where a card stamped too.
+const CARD_LEGEND: (&str, &str) = (
+    "card",
+    "between the network card's own stamps of the two, on its clock: the kernel's part without driver and queues here",
+);
 
 /// The scalars that stand in this table.
 const CLOCKS: &str = "rtt.clock_";
@@ -50,6 +56,7 @@ pub fn split(run: &Run) -> Option<Split> {
         ("user", of(Part::User)),
         ("wake-up", of(Part::Wakeup)),
         ("kernel", of(Part::Kernel)),
+        (CARD_LEGEND.0, of(Part::Card)),
         ("network", of(Part::Network)),
         ("there", of(Part::Forward)),
         ("back", of(Part::Backward)),
@@ -71,6 +78,12 @@ impl Split {
         let is_clock = |head: &str| matches!(head, "far clock ahead by" | "drift");
         let parts = [self.table(|head| !is_clock(head)), self.table(is_clock)];
         parts.into_iter().filter(|(heads, _)| heads.len() > NAMES).collect()
+    }
+
+    /// How to read it.
+    pub fn legend(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let has_card = self.columns.iter().any(|(head, _)| *head == CARD_LEGEND.0);
+        LEGEND.into_iter().chain(has_card.then_some(CARD_LEGEND))
     }
 
     /// What is said of the rows that are not listed.
@@ -98,6 +111,7 @@ enum Part {
     User,
     Wakeup,
     Kernel,
+    Card,
     Network,
     Forward,
     Backward,
@@ -112,7 +126,8 @@ fn part<'a>(run: &'a Run, response: &Series, part: Part) -> Option<&'a Series> {
         Part::User if way == "icmp" => return None,
         Part::User => (format!("{}.service", response.name), &response.labels),
         // A handshake has an estimate of the kernel's own and no stamps.
-        Part::Kernel => (format!("{}.kernel", response.name), &response.labels.clone().with("stamps", "")),
+        Part::Kernel => (format!("{}.kernel", response.name), &response.labels.clone().with("stamps", "software")),
+        Part::Card => (format!("{}.kernel", response.name), &response.labels.clone().with("stamps", "hardware")),
         Part::Wakeup => (format!("{family}.wakeup"), &by_channel),
         Part::Network => (format!("{family}.network"), &by_channel),
         Part::Forward => (format!("{family}.oneway.forward"), &by_channel),
@@ -121,9 +136,9 @@ fn part<'a>(run: &'a Run, response: &Series, part: Part) -> Option<&'a Series> {
     run.series.iter().find(|series| series.name == name && is_within(labels, &series.labels))
 }
 
-/// Whether all of these labels are there, with these values; one without a value may have any.
+/// Whether all of these labels are there, with these values.
 fn is_within(wanted: &Labels, all: &Labels) -> bool {
-    wanted.iter().all(|(name, value)| all.value(name).is_some_and(|has| value.is_empty() || has == value))
+    wanted.iter().all(|(name, value)| all.value(name) == Some(value))
 }
 
 fn p50(series: Option<&Series>) -> String {

@@ -19,6 +19,7 @@ pub mod plugin;
 pub mod privilege;
 pub mod procfs;
 pub mod resolve;
+pub mod route;
 pub mod shutdown;
 pub mod socket;
 pub mod socket_table;

@@ -11,6 +11,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use nix::sys::socket::TimestampingFlag;
 
+use crate::model::CardState;
+
 /// `ETHTOOL_GET_TS_INFO`, of linux/ethtool.h.
 const GET_TS_INFO: u32 = 0x41;
 
@@ -33,6 +35,23 @@ pub struct StampSupport {
     pub hardware_clock: Option<u32>,
     /// The card has been told to stamp everything, both ways; who has not been told does not, though he can.
     pub is_hardware_on: bool,
+    /// The card can stamp something of what is received, be it of a time protocol alone.
+    pub some_received: bool,
+}
+
+impl StampSupport {
+    /// Whether a card's stamps can be had of every message.
+    #[must_use]
+    pub const fn card(&self) -> CardState {
+        match (self.hardware_sent, self.hardware_received) {
+            // What it was told tells more than what it says that it can.
+            _ if self.is_hardware_on => CardState::On,
+            (true, true) => CardState::Off,
+            (true, false) if self.some_received => CardState::TimeProtocolOnly,
+            (false, false) => CardState::Absent,
+            (true, false) | (false, true) => CardState::OneWay,
+        }
+    }
 }
 
 /// As in linux/ethtool.h.
@@ -90,6 +109,7 @@ impl TsInfo {
                 && self.rx_filters & (1 << EVERY_PACKET) != 0,
             hardware_clock: u32::try_from(self.phc_index).ok(),
             is_hardware_on: false,
+            some_received: raw && self.rx_filters & !(1 << OFF) != 0,
         }
     }
 }
@@ -135,9 +155,20 @@ mod tests {
             let so_timestamping = 0b101_1111;
             let support =
                 TsInfo { so_timestamping, phc_index, tx_types: 0b11, rx_filters, ..TsInfo::default() }.support();
-            (support.hardware_sent, support.hardware_received, support.hardware_clock)
+            (support.hardware_sent, support.hardware_received, support.hardware_clock, support.card())
         };
-        assert_eq!(can(2, 0b11), (true, true, Some(2)));
-        assert_eq!(can(-1, 0b1_0000_0001), (true, false, None), "of packets of a time protocol alone");
+        assert_eq!(can(2, 0b11), (true, true, Some(2), CardState::Off));
+        let protocol = CardState::TimeProtocolOnly;
+        assert_eq!(can(-1, 0b1_0000_0001), (true, false, None, protocol), "of packets of a time protocol alone");
+        assert_eq!(can(2, 0b1), (true, false, Some(2), CardState::OneWay));
+    }
+
+    #[test]
+    fn a_card_is_on_once_it_was_told_to_and_absent_without_stamps() {
+        assert_eq!(StampSupport::default().card(), CardState::Absent);
+        let off = StampSupport { hardware_sent: true, hardware_received: true, ..StampSupport::default() };
+        assert_eq!(off.card(), CardState::Off);
+        assert_eq!(StampSupport { is_hardware_on: true, ..off }.card(), CardState::On);
+        assert_eq!(StampSupport { hardware_sent: false, ..off }.card(), CardState::OneWay);
     }
 }

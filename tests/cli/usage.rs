@@ -94,6 +94,8 @@ const CASES: [(&str, &str); 88] = [
     ("usage-rate-zero", "probe rtt --emulate hybrid --rate 0/s"),
     ("usage-report-files-and-last", "report a.json --last 2"),
     ("usage-same-name", "probe rtt a=127.0.0.1:1 a=127.0.0.1:2"),
+    ("usage-slack-and-concurrency", "probe rtt --emulate hybrid --concurrency 2 --timer-slack 4ms"),
+    ("usage-slack-and-timeout", "probe rtt --emulate hybrid --timeout 100ms --timer-slack 60ms"),
     ("usage-suffix", "probe rtt --emulate hybrid --output run.docx"),
     ("usage-topology-key", "probe rtt --topology key.toml"),
     ("usage-topology-value", "probe rtt --topology value.toml"),

@@ -159,7 +159,7 @@ fn series(name: &str, attempts: u64, outcome: impl Fn(u64) -> Outcome, saved_ns:
         }
         planned = planned + GAP;
     }
-    (series.outages, series.outage_count) = timeline.outages();
     series.summary = Summary::of(&histogram, &moments, &counts, &variation);
-    Series { counts, histogram, timeline: timeline.intervals(), ..series }
+    (series.timeline, series.outages, series.outage_count) = timeline.into_parts();
+    Series { counts, histogram, ..series }
 }

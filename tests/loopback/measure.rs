@@ -1,6 +1,8 @@
 //! One measurement as the tests ask for it, through the program or the library; every run is held to the rules that all
 //! runs obey.
 
+use std::time::Duration;
+
 use offloadctl::load::{Arrival, Length, LoadSpec, Spacing};
 use offloadctl::model::{Counts, Run, Series};
 use offloadctl::probe::rtt::{Channel, Measured, RttSpec, measure};
@@ -40,10 +42,14 @@ pub fn library(target: &str, channels: &[Channel], rate: u32, count: u64) -> Mea
         reach: Reach::default(),
         clock_bound: None,
         load: LoadSpec {
-            arrival: Arrival::Open { rate: format!("{rate}/s").parse().unwrap(), spacing: Spacing::Constant },
+            arrival: Arrival::Open {
+                rate: format!("{rate}/s").parse().unwrap(),
+                spacing: Spacing::Constant,
+                slack: Duration::ZERO,
+            },
             length: Length::Count(count),
-            warmup: std::time::Duration::ZERO,
-            timeout: std::time::Duration::from_secs(5),
+            warmup: Duration::ZERO,
+            timeout: Duration::from_secs(5),
             max_in_flight: 1024,
             seed: 7,
         },

@@ -48,3 +48,15 @@ fn random_spacing_repeats_with_its_seed() {
     // 400 are expected with a standard deviation of 20; five of them either way.
     assert!(first.iter().all(|planned| (300..=500).contains(planned)), "{first:?}");
 }
+
+#[test]
+fn starts_that_may_wait_are_made_together_and_the_wait_is_slip() {
+    let far = prompt();
+    let run = probe(&format!("far={} --channel echo --rate 200/s --count 200 --timer-slack 50ms", far.address()));
+    let slip = &series(&run.series, "rtt.echo.slip");
+    assert_eq!((slip.counts.attempt_count, run.validity.valid), (200, true));
+    // Eleven starts are planned within 50 ms. A start alone would wait for nobody, and of eleven together one waits least.
+    let prompt: u64 = slip.histogram.buckets().filter(|(low, ..)| *low < 4_000_000).map(|(.., count)| count).sum();
+    assert!(prompt <= 40, "{prompt} of 200 starts waited less than 4 ms");
+    assert!(slip.summary.max_ns.unwrap() >= 49_000_000, "{:?}", slip.summary);
+}

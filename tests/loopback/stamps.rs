@@ -1,11 +1,10 @@
 //! The kernel's stamps: what they leave out of a round trip, what they cannot leave out, and what is said without them.
 
-use std::net::UdpSocket;
-use std::sync::Arc;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use offloadctl::echo::Embedded;
-use offloadctl::model::{Clock, Scalar, Series};
+use offloadctl::echo::{Earlier, Embedded, FRAME_LENGTH, Frame};
+use offloadctl::model::{Clock, Scalar, Series, WallStamp};
 use offloadctl::probe::rtt::{Channel, Measured};
 
 use crate::far_end::{FarEnd, Manner};
@@ -98,29 +97,48 @@ fn one_host_knows_each_direction_and_a_far_end_that_does_not_say_so_is_not_taken
     assert_eq!(one_way(&library(&format!("far={}", far.address()), &BOTH, 50, 20)), []);
 }
 
-/// A process that forwards each datagram half of the delay later, in both directions.
-fn relay(to: std::net::SocketAddr, delay: Duration) -> std::net::SocketAddr {
-    let (near, far) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-    far.connect(to).unwrap();
+/// A process that forwards each datagram to the far end that `to` names for it by its number, half of the delay later, and
+/// its answer back likewise, as `change` leaves it.
+fn relay_as(
+    to: impl Fn(u64) -> SocketAddr + Send + 'static,
+    delay: Duration,
+    change: impl Fn(u64, Frame) -> Frame + Send + 'static,
+) -> SocketAddr {
+    let [near, far] = [0; 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
     let address = near.local_addr().unwrap();
-    let near = Arc::new(near);
     std::thread::spawn(move || {
-        let mut frame = [0; 256];
-        while let Ok((length, peer)) = near.recv_from(&mut frame) {
+        let mut frame = [0; FRAME_LENGTH];
+        for number in 0.. {
+            let (length, peer) = near.recv_from(&mut frame).unwrap();
             std::thread::sleep(delay / 2);
-            far.send(&frame[..length]).unwrap();
+            far.send_to(&frame[..length], to(number)).unwrap();
             let length = far.recv(&mut frame).unwrap();
+            let answer = change(number, Frame::decode(&frame[..length]).unwrap());
             std::thread::sleep(delay / 2);
-            near.send_to(&frame[..length], peer).unwrap();
+            near.send_to(&answer.encode(), peer).unwrap();
         }
     });
     address
 }
 
+/// The answer of a host whose clock is so far ahead of ours.
+fn of_clock_ahead(pong: Frame, ahead: Duration) -> Frame {
+    let ahead_ns = u64::try_from(ahead.as_nanos()).unwrap();
+    let at = |stamp: WallStamp| WallStamp::from_nanos(stamp.as_nanos() + ahead_ns);
+    let told = |known: Earlier| Earlier { received: at(known.received), sent: at(known.sent), ..known };
+    Frame { earlier: pong.earlier.map(told), is_same_host: false, ..pong }
+}
+
+fn scalar(all: &[Scalar], name: &str, channel: &str) -> f64 {
+    let ours = |scalar: &&Scalar| scalar.name == name && scalar.labels.value("channel") == Some(channel);
+    all.iter().find(ours).unwrap_or_else(|| panic!("there is no {name}")).value.unwrap()
+}
+
 #[test]
 fn the_delay_of_a_link_is_in_network_and_in_kernel() {
     let (echo, delay) = (Embedded::start().unwrap(), Duration::from_millis(6));
-    let target = format!("far={}", relay(echo.address(), delay));
+    let far = echo.address();
+    let target = format!("far={}", relay_as(move |_| far, delay, |_, pong| pong));
     let measured = library(&target, &[Channel::Udp], 50, 50);
     let network = part(&measured.series, "rtt.network", "echo_udp");
     nearly_all(network, 50);
@@ -160,10 +178,7 @@ fn both_ends_of_one_host_have_one_clock() {
     let echo = Embedded::start().unwrap();
     let measured = library(&format!("far={}", echo.address()), &BOTH, 500, 500);
     for channel in ["echo", "echo_udp"] {
-        let scalar = |name: &str| {
-            let ours = |scalar: &&Scalar| scalar.name == name && scalar.labels.value("channel") == Some(channel);
-            measured.scalars.iter().find(ours).unwrap_or_else(|| panic!("there is no {name}")).value.unwrap()
-        };
+        let scalar = |name: &str| scalar(&measured.scalars, name, channel);
         let (offset, bound) = (scalar("rtt.clock_offset"), scalar("rtt.clock_offset_bound"));
         assert!(offset.abs() <= bound, "{channel}: {offset} ns, at most {bound} ns");
         assert!(bound < 1e6, "{channel}: {bound} ns");
@@ -173,5 +188,54 @@ fn both_ends_of_one_host_have_one_clock() {
         for direction in ["rtt.network.forward", "rtt.network.backward"] {
             assert_eq!(part(&measured.series, direction, channel).counts.ok_count, network.counts.ok_count);
         }
+    }
+}
+
+#[test]
+fn a_clock_bound_that_the_stamps_contradict_is_told_and_one_that_holds_is_not() {
+    let (echo, ahead) = (Embedded::start().unwrap(), Duration::from_millis(80));
+    let far = echo.address();
+    let address = relay_as(move |_| far, Duration::ZERO, move |_, pong| of_clock_ahead(pong, ahead));
+    for (bound, is_contradicted) in [("1ms", true), ("1s", false)] {
+        let load = "--rate 100/s --count 60 --warmup 200ms";
+        let run = probe(&format!("far={address} --channel udp --clock-bound {bound} {load}"));
+        let (offset, wrong_by) = ("rtt.clock_offset", "rtt.clock_offset_bound");
+        let [offset, wrong_by] = [offset, wrong_by].map(|name| scalar(&run.scalars, name, "echo_udp"));
+        assert!((offset - 80e6).abs() <= wrong_by, "{offset} ns, at most {wrong_by} ns wrong");
+        assert_eq!(part(&run.series, "rtt.oneway.forward", "echo_udp").labels.value("clock_bound"), Some(bound));
+        let said: Vec<_> = run.findings.iter().filter(|finding| finding.id == "clock_bound_contradicted").collect();
+        let least_ms = (offset - wrong_by) / 1e6;
+        let text = format!("far rtt.echo_udp: the far clock is at least {least_ms:.3} ms from ours, more than the 1ms");
+        match said[..] {
+            [finding] => assert!(is_contradicted && finding.text.starts_with(&text), "{}", finding.text),
+            _ => assert!(!is_contradicted && said.is_empty(), "of {bound}: {said:?}"),
+        }
+    }
+}
+
+#[test]
+fn another_far_end_behind_the_same_address_has_another_clock() {
+    // As an echo that dies and is replaced by one on another host: by datagrams nothing else is seen of it.
+    let (old, new) = (Embedded::start().unwrap(), Embedded::start().unwrap());
+    let (at, ahead) = ([old.address(), new.address()], Duration::from_millis(80));
+    // The new one is slower, so that the fastest exchange of all is the old one's.
+    let address = relay_as(
+        move |number| at[usize::from(number >= 50)],
+        Duration::ZERO,
+        move |number, pong| match number {
+            0..50 => of_clock_ahead(pong, Duration::ZERO),
+            _ => {
+                std::thread::sleep(Duration::from_millis(1));
+                of_clock_ahead(pong, ahead)
+            }
+        },
+    );
+    let measured = library(&format!("far={address}"), &[Channel::Udp], 200, 100);
+    let [offset, bound] =
+        ["rtt.clock_offset", "rtt.clock_offset_bound"].map(|name| scalar(&measured.scalars, name, "echo_udp"));
+    assert!((offset - 80e6).abs() <= bound, "{offset} ns, at most {bound} ns wrong");
+    for direction in ["rtt.network.forward", "rtt.network.backward"] {
+        let most = part(&measured.series, direction, "echo_udp").summary.max_ns.unwrap();
+        assert!(most < 60_000_000, "{direction} has the difference of the two clocks in it: {most} ns");
     }
 }

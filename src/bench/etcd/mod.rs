@@ -51,7 +51,7 @@ pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
 pub use transport::DialError;
 
-use crate::load::{Beside, DriverError, LaneRecord, Observer, Settled};
+use crate::load::{DriverError, LaneRecord, Observer, Part, Settled};
 use crate::model::{Finding, Labels, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsError, Url};
@@ -244,13 +244,15 @@ async fn measure_all<W: Observer>(
 struct Through<'a, W> {
     observer: &'a mut W,
     finished: Vec<LaneRecord>,
+    /// How many of them the checkpoint that is being written has.
+    noted: usize,
     began: Option<Stamp>,
     elapsed: Duration,
 }
 
 impl<'a, W> Through<'a, W> {
     fn new(observer: &'a mut W) -> Self {
-        Self { observer, finished: Vec::new(), began: None, elapsed: Duration::ZERO }
+        Self { observer, finished: Vec::new(), noted: 0, began: None, elapsed: Duration::ZERO }
     }
 }
 
@@ -266,8 +268,19 @@ impl<W: Observer> Observer for Through<'_, W> {
         self.observer.settled(lane, settled);
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
-        let all: Vec<LaneRecord> = self.finished.iter().chain(lanes).cloned().collect();
-        self.observer.checkpoint(&all, self.elapsed + elapsed, beside);
+    fn checkpoint(&mut self, part: Part<'_>) -> bool {
+        let (before, elapsed) = (self.finished.len(), self.elapsed + part.elapsed);
+        let lane_count = before + part.lane_count;
+        // Those that were finished before go first, in the place of this cell's first lane.
+        if let Some(record) = self.finished.get(self.noted) {
+            let taken = self.observer.checkpoint(Part { lane: self.noted, lane_count, elapsed, record, ..part });
+            self.noted += usize::from(taken);
+            return false;
+        }
+        let taken = self.observer.checkpoint(Part { lane: before + part.lane, lane_count, elapsed, ..part });
+        if taken && part.lane + 1 == part.lane_count {
+            self.noted = 0;
+        }
+        taken
     }
 }

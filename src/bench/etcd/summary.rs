@@ -19,7 +19,7 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     let mut figures: Vec<Figures> = Vec::new();
     for measurement in measurements {
         measured.elapsed += measurement.elapsed;
-        let series: Vec<Series> = measurement.lanes.iter().flat_map(LaneRecord::series).collect();
+        let series: Vec<Series> = measurement.lanes.iter().cloned().flat_map(LaneRecord::into_series).collect();
         measured.scalars.extend(throughput(measurement));
         if measurement.cell.workload == Workload::Put {
             let one = figures_of(bed, measurement, &series);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -286,7 +287,7 @@ impl EtcdArgs {
             (None, clients) => unique(clients.iter().map(|n| usize::from(*n))),
         };
         let arrival = match self.rate {
-            Some(rate) => Arrival::Open { rate, spacing: self.spacing.into() },
+            Some(rate) => Arrival::Open { rate, spacing: self.spacing.into(), slack: Duration::ZERO },
             None => Arrival::Closed { concurrency: clients[0] },
         };
         let access = &self.access;

@@ -51,7 +51,7 @@ use self::notes::{Facts, finding};
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
 use self::server::Kind;
-use crate::load::{Beside, DriverError, Lane, LaneRecord, Load, Observer, Settled, drive};
+use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, drive};
 use crate::model::{Finding, Outcome, Scalar, Series, Severity, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 
@@ -104,13 +104,12 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
     let mut watch = Watch { observer, lanes: &prepared.lanes, statuses: vec![BTreeMap::new(); prepared.lanes.len()] };
     let load = drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?;
     let statuses = watch.statuses;
-    let series: Vec<Series> = load.lanes.iter().flat_map(LaneRecord::series).collect();
     let facts = facts(&prepared, &load, statuses);
     let mut measured = Measured {
         warnings: prepared.warnings.clone(),
         scalars: load.lanes.iter().map(throughput).chain(facts.iter().flat_map(notes::status_scalars)).collect(),
         findings: prepared.findings(),
-        series,
+        series: load.lanes.into_iter().flat_map(LaneRecord::into_series).collect(),
         elapsed: load.elapsed,
         interrupted: load.interrupted,
     };
@@ -252,7 +251,7 @@ impl<W: Observer> Observer for Watch<'_, W> {
         self.observer.settled(lane, settled);
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, beside: Beside) {
-        self.observer.checkpoint(lanes, elapsed, beside);
+    fn checkpoint(&mut self, part: Part<'_>) -> bool {
+        self.observer.checkpoint(part)
     }
 }

@@ -1,9 +1,9 @@
 //! Conclusions from the facts: for each thing that matters to a measurement whether it works here, how well, and what
 //! would help. A pure function, tried on hosts that nobody has.
 
-use super::fact::{Adapter, Facts, Ways};
+use super::fact::{Adapter, AdapterStamps, Facts, Ways};
 use super::text::{count, duration, number, ratio};
-use crate::model::{Advice, Finding, Labels, Scalar, Severity};
+use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 
 /// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
 pub const ABLE: &str = "doctor.able";
@@ -267,7 +267,7 @@ fn adapters(facts: &Facts) -> Vec<Check> {
 
 fn adapter(adapter: &Adapter) -> Check {
     let what = format!("stamps_{}", adapter.name);
-    let (software, hardware) = match &adapter.stamps {
+    let AdapterStamps { software, hardware, card } = match &adapter.stamps {
         Ok(stamps) => *stamps,
         Err(error) => return Check::yes(&what, "unknown").limited(error.as_str()),
     };
@@ -277,15 +277,34 @@ fn adapter(adapter: &Adapter) -> Check {
         (false, true) => "received only",
         (false, false) => "none",
     };
-    let check = Check::yes(&what, format!("software {}, hardware {}", ways(software), ways(hardware)));
+    let told = match card {
+        CardState::On => ", switched on",
+        CardState::Off => ", not switched on",
+        CardState::TimeProtocolOnly => ", and received of a time protocol",
+        CardState::Absent | CardState::OneWay => "",
+    };
+    let check = Check::yes(&what, format!("software {}, hardware {}{told}", ways(software), ways(hardware)));
     let remedy = "another driver or, in a virtual machine, another kind of network card stamps both";
     let verify = format!("ethtool -T {}", adapter.name);
     match (software.send, software.receive) {
+        (true, true) if card == CardState::Off => return idle_card(check, &adapter.name),
         (true, true) => check,
         (false, false) => check.no("its driver stamps nothing, so figures over it are this process's own"),
         _ => check.limited("its driver stamps one way, so there are no .kernel figures over it"),
     }
     .remedy_unless_fine(remedy, &verify)
+}
+
+/// A card that could stamp. We never tell it to: a program that steers its clock would be disturbed.
+fn idle_card(check: Check, interface: &str) -> Check {
+    check
+        .limited("its card could stamp every message and has not been told to, so .kernel is measured at the driver only")
+        .remedy(
+            &format!(
+                "run `hwstamp_ctl -i {interface} -t 1 -r 1` (of linuxptp), unless a program such as ptp4l keeps that clock and decides on it"
+            ),
+            Some(&format!("ethtool -T {interface}; offloadctl doctor")),
+        )
 }
 
 fn icmp(facts: &Facts) -> Check {

@@ -1,7 +1,7 @@
 //! What is known of a host, before anything is concluded from it: plain data, so that conclusions can be tried on hosts
 //! that nobody has.
 
-use crate::model::{Series, Summary};
+use crate::model::{CardState, Series, Summary};
 
 /// Everything; what could not be found out is absent, or an error in its own words.
 #[derive(Debug)]
@@ -100,8 +100,19 @@ pub struct ClockFigures {
 pub struct Adapter {
     /// Its name.
     pub name: String,
-    /// What it stamps in software and in hardware, or why it does not say.
-    pub stamps: Result<(Ways, Ways), String>,
+    /// What is stamped on its way, or why it does not say.
+    pub stamps: Result<AdapterStamps, String>,
+}
+
+/// What is stamped on the way through a network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdapterStamps {
+    /// By its driver.
+    pub software: Ways,
+    /// What its card could stamp of every message.
+    pub hardware: Ways,
+    /// Whether the card's stamps can be had.
+    pub card: CardState,
 }
 
 /// Which ways are stamped.

@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
-pub use fact::{Adapter, ClockFigures, Facts, Floor, Ways};
+pub use fact::{Adapter, AdapterStamps, ClockFigures, Facts, Floor, Ways};
 
 use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
@@ -152,7 +152,8 @@ fn adapters() -> Result<Vec<Adapter>, String> {
     let adapter = |interface: Interface| {
         let stamps = interface.stamps.map(|stamps| {
             let software = Ways { send: stamps.software_sent, receive: stamps.software_received };
-            (software, Ways { send: stamps.hardware_sent, receive: stamps.hardware_received })
+            let hardware = Ways { send: stamps.hardware_sent, receive: stamps.hardware_received };
+            AdapterStamps { software, hardware, card: stamps.card() }
         });
         Adapter { name: interface.name, stamps: stamps.map_err(|error| error.to_string()) }
     };

@@ -28,5 +28,5 @@ pub async fn measure(count: u64, shutdown: &Shutdown) -> io::Result<Series> {
         track.record(number, Outcome::Ok, woken.nanos_since(deadline));
         deadline = woken + GAP;
     }
-    Ok(track.series("timer.wakeup".to_owned(), Labels::new()))
+    Ok(track.into_series("timer.wakeup".to_owned(), Labels::new()))
 }

@@ -8,18 +8,20 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinSet;
 
 use super::book::{Book, Read};
+use super::ledger::Exchange;
 use super::pending::Pending;
 use super::stamps::{Absence, Tracks};
 use crate::load::Answer;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket, Received};
+use crate::sys::stamping::Stampers;
 use crate::wire::dial::outcome_of;
 
 /// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
@@ -43,6 +45,8 @@ struct Shared {
     book: Mutex<Book>,
     /// Messages sent, as the kernel numbers them.
     sent: AtomicU32,
+    /// Channels that share it.
+    channel_count: AtomicUsize,
 }
 
 /// The message types of a family.
@@ -64,6 +68,8 @@ pub struct IcmpChannel {
     hub: Arc<IcmpHub>,
     address: IcmpAddress,
     tracks: Box<Mutex<Tracks>>,
+    /// The last answered exchange, whose card has not told of its sending yet.
+    unstamped: Mutex<Option<(u64, Exchange)>>,
     /// Requests so far: the keys of the hub are shared by all targets, and neighbours must be known.
     ordinal: AtomicU64,
 }
@@ -77,8 +83,9 @@ impl IcmpHub {
         let token = clock::entropy();
         let socket = IcmpSocket::open(like, bind)?;
         let shared = Arc::new(Shared {
-            book: Mutex::new(Book::new(1, socket.want_stamps())),
+            book: Mutex::new(Book::new(1, Stampers::Kernel, socket.want_stamps(Stampers::Kernel))),
             sent: AtomicU32::new(0),
+            channel_count: AtomicUsize::new(0),
             socket,
             types: if like.is_ipv4() { V4 } else { V6 },
             identifier: token as u16,
@@ -98,10 +105,16 @@ impl IcmpHub {
 }
 
 impl IcmpChannel {
-    /// Requests to this address through the socket of its family.
+    /// Requests to this address through the socket of its family, which these are to stamp. Made before the first attempt.
     #[must_use]
-    pub fn new(hub: Arc<IcmpHub>, address: IcmpAddress) -> Self {
-        Self { hub, address, tracks: Box::default(), ordinal: AtomicU64::new(0) }
+    pub fn new(hub: Arc<IcmpHub>, address: IcmpAddress, stampers: Stampers) -> Self {
+        hub.shared.channel_count.fetch_add(1, Ordering::Relaxed);
+        if stampers == Stampers::KernelAndCard && hub.shared.book().stampers() != stampers {
+            hub.shared.book().expect(stampers);
+            hub.shared.renumber();
+        }
+        let tracks = Box::new(Mutex::new(Tracks::new(stampers)));
+        Self { hub, address, tracks, unstamped: Mutex::default(), ordinal: AtomicU64::new(0) }
     }
 
     /// Sends one echo request and waits for its reply.
@@ -118,12 +131,41 @@ impl IcmpChannel {
         // On a local path the reply is in the socket before `send` returns: taking it now saves the wake-up.
         shared.take_one();
         let answer = expected.answer(started).await;
-        if answer.outcome == Outcome::Ok
-            && let Some(exchange) = shared.book().take(key)
-        {
-            self.tracks().record(ordinal, &exchange);
+        if answer.outcome == Outcome::Ok {
+            self.conclude(ordinal, key);
         }
         answer
+    }
+
+    /// Records the exchange of this key, or if its card has not told of the sending yet, keeps it and records the one before.
+    fn conclude(&self, ordinal: u64, key: u64) {
+        let shared = &self.hub.shared;
+        let exchange = shared.book().collect_late(key, shared.socket.descriptor());
+        let answered = exchange.map(|exchange| (ordinal, exchange));
+        let is_early = |exchange: &Exchange| exchange.card.sent.is_none() && self.tracks().by_card().is_some();
+        match exchange.filter(is_early) {
+            Some(_) => self.record(std::mem::replace(&mut *self.unstamped(), answered)),
+            None => self.record(answered),
+        }
+    }
+
+    /// Takes the last exchange as it is.
+    pub fn finish(&self) {
+        if let Some((_, exchange)) = &*self.unstamped() {
+            self.hub.shared.book().collect_late(exchange.sequence, self.hub.shared.socket.descriptor());
+        }
+        self.record(self.unstamped().take());
+    }
+
+    /// Where it had to make room for others meanwhile, what was known of it when it was answered is all.
+    fn record(&self, answered: Option<(u64, Exchange)>) {
+        let Some((ordinal, exchange)) = answered else { return };
+        let latest = self.hub.shared.book().take(exchange.sequence).unwrap_or(exchange);
+        self.tracks().record(ordinal, &latest);
+    }
+
+    fn unstamped(&self) -> MutexGuard<'_, Option<(u64, Exchange)>> {
+        self.unstamped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the exchanges that set out from now on.
@@ -145,16 +187,30 @@ impl IcmpChannel {
 impl Shared {
     fn send(&self, key: u64, started: Stamp, packet: &[u8], to: &IcmpAddress) -> io::Result<()> {
         // Whoever has to make room was not answered, or his attempt has taken him out.
-        self.book().begin(key, started, self.pending.count());
+        let mut book = self.book();
+        let kept = match book.stampers() {
+            Stampers::Kernel => 0,
+            // One of each channel waits until its next answer, for which all others send in turn.
+            Stampers::KernelAndCard => 2 * self.channel_count.load(Ordering::Relaxed),
+        };
+        book.begin(key, started, self.pending.count() + kept);
+        drop(book);
         if let Err(error) = self.socket.send(packet, to) {
-            // Whether the kernel has counted it is not known; asking again begins the numbers again.
-            self.sent.store(0, Ordering::Relaxed);
-            self.book().renumber(self.socket.want_stamps(), self.socket.descriptor());
+            // Whether the kernel has counted it is not known.
+            self.renumber();
             return Err(error);
         }
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         self.book().written(number, key, self.socket.descriptor());
         Ok(())
+    }
+
+    /// Asking again begins the numbers again.
+    fn renumber(&self) {
+        self.sent.store(0, Ordering::Relaxed);
+        let mut book = self.book();
+        let asked = self.socket.want_stamps(book.stampers());
+        book.renumber(asked, self.socket.descriptor());
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -189,7 +245,7 @@ impl Shared {
             if word(&message[8..]) == self.token {
                 let (sequence, ended) = (word(&message[16..]), clock::now());
                 if self.pending.settle(sequence, Outcome::Ok, received.at) {
-                    let read = Read { sequence, ended, received: received.stamp };
+                    let read = Read { sequence, ended, received: received.stamps };
                     self.book().read(read, self.socket.descriptor());
                 }
             }

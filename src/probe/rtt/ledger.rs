@@ -4,12 +4,17 @@
 //! nothing is put in its place.
 
 use super::offset::FourStamps;
-use crate::echo::Earlier;
-use crate::model::{Stamp, WallStamp};
+use crate::echo::{Earlier, Epoch};
+use crate::model::{CardStamp, Stamp, WallStamp};
 
 /// Exchanges kept at first, and at most: room for twice what is in flight.
 const LEAST_ROOM: usize = 16;
 const MOST_ROOM: usize = 1 << 16;
+
+/// A card's clock runs for itself or is steered to a time from the network, by less than this share of a span; its stamps
+/// are some tens of nanoseconds apart at least.
+const CARD_RATE: u64 = 1000;
+const CARD_GRAIN_NS: u64 = 100;
 
 /// What is known of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +31,23 @@ pub struct Exchange {
     pub far: Option<(WallStamp, WallStamp)>,
     /// When the kernel received the answer (t4).
     pub received: Option<WallStamp>,
+    /// The same two by the network card, where it was asked.
+    pub card: CardStamps,
     /// Whether the wall clock was not stepped meanwhile.
     pub is_steady: bool,
-    /// Steps of our wall clock and of the far one before it: offsets across a step are not compared.
-    pub epoch: (u64, u8),
+    /// Steps of our wall clock before it, and the epoch of the far one: offsets across a step are not compared.
+    pub epoch: (u64, Epoch),
+}
+
+/// When the card sent a message and received its answer, by its own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CardStamps {
+    /// When it left.
+    pub sent: Option<CardStamp>,
+    /// When its answer came in.
+    pub received: Option<CardStamp>,
+    /// Whether it was sent again before its first sending was stamped: then nobody knows which one a stamp is of.
+    pub is_sent_again: bool,
 }
 
 /// What follows from the stamps of one exchange; each is a span or the kind of failure.
@@ -41,6 +59,8 @@ pub struct Spans {
     pub wakeup_ns: Result<u64, &'static str>,
     /// What neither process was concerned in: (t4 - t1) - (t3 - t2).
     pub network_ns: Result<u64, &'static str>,
+    /// From the card's sending to its reception.
+    pub card_ns: Result<u64, &'static str>,
 }
 
 impl Exchange {
@@ -57,7 +77,16 @@ impl Exchange {
             kernel_ns,
             wakeup_ns: kernel_ns.map(|kernel| user_ns - kernel),
             network_ns: kernel_ns.and_then(|kernel| self.network_ns(kernel)),
+            card_ns: self.card_ns(kernel_ns.unwrap_or(user_ns)),
         })
+    }
+
+    /// The card's part lies within the kernel's: more than that is a clock that was set meanwhile, or another card's.
+    fn card_ns(&self, within_ns: u64) -> Result<u64, &'static str> {
+        let sent = self.card.sent.ok_or("no_send_stamp")?;
+        let received = self.card.received.ok_or("no_receive_stamp")?;
+        let most_ns = within_ns + within_ns / CARD_RATE + CARD_GRAIN_NS;
+        received.nanos_since(sent).filter(|card| *card <= most_ns).ok_or("implausible")
     }
 
     /// The stamps of both ends, if all four are there.
@@ -107,7 +136,8 @@ impl Ledger {
             self.grow();
         }
         let (ended, sent, far, received) = (None, None, None, None);
-        let fresh = Exchange { sequence, started, ended, sent, far, received, is_steady: true, epoch: (0, 0) };
+        let (card, is_steady, epoch) = (CardStamps::default(), true, (0, Epoch::default()));
+        let fresh = Exchange { sequence, started, ended, sent, far, received, card, is_steady, epoch };
         let at = self.place(sequence);
         self.exchanges[at].replace(fresh)
     }
@@ -118,13 +148,25 @@ impl Ledger {
         self.numbers[at] = Some((number, sequence));
     }
 
-    /// The kernel sent the message of this number. Returns the exchange.
-    pub fn sent(&mut self, number: u32, stamp: WallStamp) -> Option<u64> {
-        let (_, sequence) = self.numbers[self.place_of_number(number)].filter(|known| known.0 == number)?;
-        let exchange = self.of(sequence)?;
+    /// The kernel sent the message of this number.
+    pub fn sent(&mut self, number: u32, stamp: WallStamp) {
+        let Some(exchange) = self.of_number(number) else { return };
         // A repeated message is stamped again; the first sending is the beginning.
+        exchange.card.is_sent_again |= exchange.sent.is_some();
         exchange.sent = exchange.sent.or(Some(stamp));
-        Some(sequence)
+    }
+
+    /// The card sent the message of this number; it tells so after the kernel has.
+    pub fn sent_by_card(&mut self, number: u32, stamp: CardStamp) {
+        let Some(exchange) = self.of_number(number) else { return };
+        if !exchange.card.is_sent_again {
+            exchange.card.sent = exchange.card.sent.or(Some(stamp));
+        }
+    }
+
+    fn of_number(&mut self, number: u32) -> Option<&mut Exchange> {
+        let (_, sequence) = self.numbers[self.place_of_number(number)].filter(|known| known.0 == number)?;
+        self.of(sequence)
     }
 
     /// The exchange of this sequence, if it is still here.
@@ -133,11 +175,11 @@ impl Ledger {
         self.exchanges[at].as_mut().filter(|exchange| exchange.sequence == sequence)
     }
 
-    /// The far end's stamps of an exchange, and how often its clock was stepped: the exchange is complete and leaves.
-    pub fn completed(&mut self, earlier: Earlier, far_steps: u8) -> Option<Exchange> {
+    /// The far end's stamps of an exchange, and of which epoch of its clock they are: the exchange is complete and leaves.
+    pub fn completed(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
         let exchange = self.of(earlier.sequence).filter(|exchange| exchange.ended.is_some())?;
         exchange.far = Some((earlier.received, earlier.sent));
-        exchange.epoch.1 = far_steps;
+        exchange.epoch.1 = epoch;
         self.take(earlier.sequence)
     }
 
@@ -190,8 +232,12 @@ mod tests {
         WallStamp::from_nanos(nanos)
     }
 
-    /// An exchange that this process saw as 100 ns and the kernel as 60, of which 20 were spent at the far end, whose
-    /// clock is elsewhere.
+    fn card(nanos: u64) -> Option<CardStamp> {
+        CardStamp::from_nanos(nanos)
+    }
+
+    /// An exchange that this process saw as 100 ns, the kernel as 60 and the card as 50, of which 20 were spent at the far
+    /// end, whose clock is elsewhere, as that of the card is.
     fn whole() -> Exchange {
         Exchange {
             sequence: 3,
@@ -200,19 +246,39 @@ mod tests {
             sent: Some(at(5_010)),
             far: Some((at(77), at(97))),
             received: Some(at(5_070)),
+            card: CardStamps { sent: card(915), received: card(965), is_sent_again: false },
             is_steady: true,
-            epoch: (0, 0),
+            epoch: (0, Epoch::default()),
         }
     }
 
     fn kinds(exchange: &Exchange) -> [Result<u64, &'static str>; 3] {
-        let Spans { kernel_ns, wakeup_ns, network_ns } = exchange.spans().unwrap();
+        let Spans { kernel_ns, wakeup_ns, network_ns, .. } = exchange.spans().unwrap();
         [kernel_ns, wakeup_ns, network_ns]
     }
 
     #[test]
     fn the_spans_are_differences_on_one_clock_each() {
         assert_eq!(kinds(&whole()), [Ok(60), Ok(40), Ok(40)]);
+        assert_eq!(whole().spans().unwrap().card_ns, Ok(50));
+    }
+
+    #[test]
+    fn the_span_of_the_card_is_its_own_and_lies_within_that_of_the_kernel() {
+        let of = |sent, received, exchange: Exchange| {
+            let card = CardStamps { sent, received, is_sent_again: false };
+            Exchange { card, ..exchange }.spans().unwrap().card_ns
+        };
+        assert_eq!(of(None, card(965), whole()), Err("no_send_stamp"));
+        assert_eq!(of(card(915), None, whole()), Err("no_receive_stamp"), "never filled in from the kernel's");
+        assert_eq!(of(card(965), card(915), whole()), Err("implausible"), "set back meanwhile");
+        assert_eq!(of(card(915), card(915 + 160), whole()), Ok(160), "the grain of its clock");
+        assert_eq!(of(card(915), card(915 + 161), whole()), Err("implausible"), "longer than the kernel's 60");
+        let stepped = Exchange { is_steady: false, ..whole() };
+        assert_eq!(of(card(915), card(965), stepped), Ok(50), "the wall clock is none of the card's");
+        assert_eq!(of(card(915), card(915 + 201), stepped), Err("implausible"), "longer than this process's 100");
+        let long = Exchange { ended: Some(Stamp::from_nanos(2_001_000)), received: Some(at(2_005_000)), ..whole() };
+        assert_eq!(of(card(1), card(2_001_001), long), Ok(2_001_000), "a clock that runs 500 ppm fast");
     }
 
     #[test]
@@ -240,18 +306,39 @@ mod tests {
             ledger.begin(sequence, Stamp::from_nanos(sequence), sequence as usize);
             ledger.numbered(sequence as u32 * 72 + 71, sequence);
         }
-        assert_eq!(ledger.sent(0, at(1)), None, "the end of no message");
+        // The end of no message.
+        ledger.sent(0, at(1));
         for sequence in (8..40).rev() {
-            assert_eq!(ledger.sent(sequence as u32 * 72 + 71, at(100 + sequence)), Some(sequence));
-            assert_eq!(ledger.sent(sequence as u32 * 72 + 71, at(999)), Some(sequence), "a repetition");
+            ledger.sent(sequence as u32 * 72 + 71, at(100 + sequence));
+            // A repetition.
+            ledger.sent(sequence as u32 * 72 + 71, at(999));
         }
+        assert!((8..40).all(|sequence| ledger.of(sequence).unwrap().sent == Some(at(100 + sequence))));
         let far = |sequence| Earlier { sequence, received: at(1), sent: at(2) };
-        assert_eq!(ledger.completed(far(20), 3), None, "it has not been answered");
+        assert_eq!(ledger.completed(far(20), Epoch::from_number(3)), None, "it has not been answered");
         ledger.of(20).unwrap().ended = Some(Stamp::from_nanos(50));
-        let complete = ledger.completed(far(20), 3).unwrap();
+        let complete = ledger.completed(far(20), Epoch::from_number(3)).unwrap();
         assert_eq!((complete.sent, complete.far), (Some(at(120)), Some((at(1), at(2)))));
-        assert_eq!(ledger.completed(far(20), 3), None, "only once");
+        assert_eq!(ledger.completed(far(20), Epoch::from_number(3)), None, "only once");
         assert_eq!(ledger.take_all().len(), 39);
+    }
+
+    #[test]
+    fn a_stamp_of_the_card_that_may_be_of_a_repetition_is_not_taken() {
+        let mut ledger = Ledger::new(1);
+        for sequence in 0..3 {
+            ledger.begin(sequence, Stamp::from_nanos(0), 1);
+            ledger.numbered(sequence as u32, sequence);
+            ledger.sent(sequence as u32, at(1));
+        }
+        ledger.sent_by_card(0, card(7).unwrap());
+        ledger.sent(0, at(2));
+        ledger.sent_by_card(0, card(8).unwrap());
+        ledger.sent(1, at(2));
+        ledger.sent_by_card(1, card(8).unwrap());
+        ledger.sent_by_card(9, card(8).unwrap());
+        let sent: Vec<_> = ledger.take_all().iter().map(|exchange| exchange.card.sent).collect();
+        assert_eq!(sent, [card(7), None, None]);
     }
 
     #[test]

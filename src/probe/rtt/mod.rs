@@ -22,11 +22,13 @@
 //! unlike other traffic. Jitter is that of round trips.
 
 mod book;
+mod card;
 mod connect;
 mod echo;
 mod far;
 mod icmp;
 mod ledger;
+mod missing;
 mod offset;
 mod one_way;
 mod operation;
@@ -43,7 +45,9 @@ pub use far::SCALARS;
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
-use crate::load::{Arrival, Beside, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, Observer, Settled, drive};
+use crate::load::{
+    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
+};
 use crate::model::{Finding, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::Applied;
@@ -105,23 +109,24 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
         Arrival::Open { .. } => drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?,
         Arrival::Closed { .. } => {
             let before = drive(floor, &floor_spec(&spec.load), &mut Begin(floor), shutdown).await?;
-            series.extend(before.lanes.iter().flat_map(LaneRecord::series));
+            series.extend(before.lanes.into_iter().flat_map(LaneRecord::into_series));
             watch.lanes = targets;
             drive(targets, &spec.load, &mut watch, shutdown).await?
         }
     };
-    series.extend(load.lanes.iter().flat_map(LaneRecord::series));
-    series.extend(prepared.programmed());
     prepared.flush(spec.load.timeout.min(LONGEST_FLUSH)).await;
-    series.extend(prepared.stamped());
-    Ok(Measured {
+    let mut measured = Measured {
         series,
         scalars: prepared.scalars(),
         findings: prepared.findings(),
         warnings: warnings(&prepared, &load),
         elapsed: load.elapsed,
         interrupted: load.interrupted,
-    })
+    };
+    measured.series.extend(load.lanes.into_iter().flat_map(LaneRecord::into_series));
+    measured.series.extend(prepared.programmed());
+    measured.series.extend(prepared.take_stamped());
+    Ok(measured)
 }
 
 impl Measured {
@@ -191,10 +196,13 @@ impl<W: Observer> Observer for Watch<'_, W> {
         }
     }
 
-    fn checkpoint(&mut self, lanes: &[LaneRecord], elapsed: Duration, _: Beside) {
-        let stamped: Vec<_> = self.lanes.iter().filter_map(Stamped::so_far).collect();
-        let series = move || stamped.iter().flat_map(Stamped::series).collect();
-        self.observer.checkpoint(lanes, elapsed, Box::new(series));
+    fn checkpoint(&mut self, part: Part<'_>) -> bool {
+        let lane = &self.lanes[part.lane];
+        let beside = || {
+            let stamped = Stamped::so_far(lane);
+            Box::new(|| stamped.map(Stamped::into_beside).unwrap_or_default()) as MakeBeside
+        };
+        self.observer.checkpoint(Part { beside: &beside, ..part })
     }
 }
 
@@ -203,23 +211,25 @@ mod tests {
     use super::echo::EchoChannel;
     use super::*;
     use crate::echo::Embedded;
-    use crate::load::Operation as _;
+    use crate::load::{Beside, Operation as _};
     use crate::model::Labels;
     use crate::sys::clock;
+    use crate::sys::stamping::Stampers;
 
     /// Keeps what stands beside the driver's lanes.
-    struct Kept(Vec<Series>);
+    struct Kept(Beside);
 
     impl Observer for Kept {
-        fn checkpoint(&mut self, _: &[LaneRecord], _: Duration, beside: Beside) {
-            self.0 = beside();
+        fn checkpoint(&mut self, part: Part<'_>) -> bool {
+            self.0 = (part.beside)()();
+            true
         }
     }
 
     #[tokio::test]
-    async fn a_checkpoint_has_the_stamped_series_of_what_was_measured_so_far() {
+    async fn a_checkpoint_has_the_stamped_series_and_the_far_clock_of_what_was_measured_so_far() {
         let far = Embedded::start().unwrap();
-        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5));
+        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5), Stampers::Kernel);
         channel.settled().await;
         let (operation, labels) = (RttOperation::Echo(channel), Labels::new().with("target", "far"));
         let lanes = [Lane { operation, name: "rtt.echo", labels, floor: false, reference: None }];
@@ -228,17 +238,24 @@ mod tests {
         while lanes[0]
             .operation
             .tracks()
-            .is_none_or(|tracks| tracks.series("rtt.echo", &Labels::new(), false).len() < 5)
+            .is_none_or(|tracks| tracks.into_series("rtt.echo", &Labels::new(), false).len() < 5)
         {
             assert_eq!(lanes[0].operation.attempt().await.outcome, crate::model::Outcome::Ok);
         }
-        let mut kept = Kept(Vec::new());
+        let mut kept = Kept(Beside::default());
         let (applied, target_count) = (Vec::new(), 1);
         let mut watch = Watch { observer: &mut kept, applied, lanes: &lanes, target_count };
-        watch.checkpoint(&[], Duration::ZERO, Box::new(Vec::new));
-        let names: Vec<&str> = kept.0.iter().map(|series| series.name.as_str()).collect();
+        let record = LaneRecord::new(&lanes[0], 0, clock::now(), 8);
+        let nothing = || Box::new(Beside::default) as MakeBeside;
+        let part = Part { lane: 0, lane_count: 1, elapsed: Duration::ZERO, record: &record, beside: &nothing };
+        assert!(watch.checkpoint(part));
+        let names: Vec<&str> = kept.0.series.iter().map(|series| series.name.as_str()).collect();
         for name in ["rtt.echo.kernel", "rtt.wakeup", "rtt.network", "rtt.oneway.forward", "rtt.oneway.backward"] {
             assert!(names.contains(&name), "{name}: {names:?}");
         }
+        let known: Vec<&str> = kept.0.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
+        assert_eq!(known, SCALARS, "and of the far clock as much as at the end");
+        assert_eq!(kept.0.scalars[0].labels.value("channel"), Some("echo"));
+        assert!(lanes[0].operation.far_clock().is_none(), "a copy was closed, and the measurement goes on");
     }
 }

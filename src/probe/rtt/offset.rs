@@ -3,6 +3,7 @@
 //! Pure arithmetic on the four stamps of each exchange (RFC 5905, section 8): the offset is ((t2 - t1) + (t3 - t4)) / 2, and
 //! whatever the path does, it is wrong by at most half of the network's time. So of each window the fastest exchange counts.
 
+use crate::echo::Epoch;
 use crate::model::WallStamp;
 
 /// Exchanges of a window: few enough that the drift within it is a straight line.
@@ -99,8 +100,8 @@ pub struct Detour {
 /// Takes exchanges and keeps what the estimate needs, in constant memory.
 #[derive(Clone, Debug, Default)]
 pub struct OffsetTrack {
-    /// Steps of our clock and of the far one: offsets across a step are not compared.
-    epoch: (u64, u8),
+    /// Steps of our clock, and the epoch of the far one: offsets across a step are not compared.
+    epoch: (u64, Epoch),
     origin: Option<WallStamp>,
     window: Vec<Point>,
     /// The first window, which waits for the second to know the drift.
@@ -114,7 +115,7 @@ pub struct OffsetTrack {
 
 impl OffsetTrack {
     /// Takes an exchange; `vary` gets each direction's delay above its least of the window, forward first, when that is known.
-    pub fn push(&mut self, stamps: FourStamps, epoch: (u64, u8), mut vary: impl FnMut(u64, u64)) {
+    pub fn push(&mut self, stamps: FourStamps, epoch: (u64, Epoch), mut vary: impl FnMut(u64, u64)) {
         if epoch != self.epoch {
             self.flush(&mut vary);
             *self = Self { epoch, ..Self::default() };
@@ -281,6 +282,7 @@ fn detour(points: &[Point], best: Point, line: Line) -> Option<Detour> {
 mod tests {
     use super::*;
 
+    const FIRST: (u64, Epoch) = (0, Epoch::from_number(0));
     const STEP_NS: u64 = 100_000_000;
 
     /// Exchange `number` over a path of these delays, with a far clock that is 5 ms ahead and gains `ppm`.
@@ -312,7 +314,7 @@ mod tests {
             };
             for number in 0..20_000 {
                 let (forward, backward) = queued(number);
-                track.push(exchange(number, forward, backward, ppm), (0, 0), &mut vary);
+                track.push(exchange(number, forward, backward, ppm), FIRST, &mut vary);
             }
             let clock = track.finish(&mut vary).unwrap();
             let truth = 5_000_000.0 + (19_999 * STEP_NS) as f64 * ppm * 1e-6;
@@ -328,7 +330,7 @@ mod tests {
     fn one_direction_that_gets_slower_by_little_is_no_proof_of_a_drift() {
         let mut track = OffsetTrack::default();
         for number in 0..1_000 {
-            track.push(exchange(number, 40_000 + number, 40_000, 0.0), (0, 0), |_, _| ());
+            track.push(exchange(number, 40_000 + number, 40_000, 0.0), FIRST, |_, _| ());
         }
         let drift = track.finish(|_, _| ()).unwrap().drift.unwrap();
         assert!(drift.ppm > 0.0 && drift.low_ppm < 0.0, "{drift:?}");
@@ -341,7 +343,7 @@ mod tests {
             for number in 0..1_000 {
                 let (forward, backward) = queued(number);
                 let (there, back) = if (400..700).contains(&number) { (there, back) } else { (0, 0) };
-                track.push(exchange(number, forward + there, backward + back, 1.0), (0, 0), |_, _| ());
+                track.push(exchange(number, forward + there, backward + back, 1.0), FIRST, |_, _| ());
             }
             let detour = track.finish(|_, _| ()).unwrap().detour;
             assert_eq!(detour.map(|detour| detour.is_forward), expected, "{detour:?}");
@@ -354,7 +356,7 @@ mod tests {
         let mut track = OffsetTrack::default();
         for number in 0..100 {
             // The fastest exchange is the first.
-            track.push(exchange(number, 40_000 + number * 10, 40_000, 20.0), (0, 0), |_, _| ());
+            track.push(exchange(number, 40_000 + number * 10, 40_000, 20.0), FIRST, |_, _| ());
         }
         let clock = track.finish(|_, _| ()).unwrap();
         let truth = 5_000_000.0 + (99 * STEP_NS) as f64 * 20e-6;
@@ -369,7 +371,7 @@ mod tests {
         for (count, step_at) in [(32, 1_000), (31, 1_000), (100, 40), (64, 32)] {
             let (mut track, mut told) = (OffsetTrack::default(), 0);
             for number in 0..count {
-                let epoch = (u64::from(number >= step_at), 0);
+                let epoch = (u64::from(number >= step_at), Epoch::default());
                 track.push(exchange(number, 40_000, 40_000, 0.0), epoch, |_, _| told += 1);
             }
             track.finish(|_, _| told += 1);
@@ -381,7 +383,7 @@ mod tests {
     fn a_step_of_either_clock_begins_the_estimate_again() {
         let mut track = OffsetTrack::default();
         for number in 0..100 {
-            track.push(exchange(number, 40_000, 60_000, 0.0), (0, 0), |_, _| ());
+            track.push(exchange(number, 40_000, 60_000, 0.0), FIRST, |_, _| ());
         }
         let stepped = |stamps: FourStamps| FourStamps {
             far_received: WallStamp::from_nanos(stamps.far_received.as_nanos() + 7_000_000),
@@ -389,7 +391,7 @@ mod tests {
             ..stamps
         };
         for number in 100..110 {
-            track.push(stepped(exchange(number, 40_000, 60_000, 0.0)), (0, 1), |_, _| ());
+            track.push(stepped(exchange(number, 40_000, 60_000, 0.0)), (0, Epoch::from_number(1)), |_, _| ());
         }
         let clock = track.finish(|_, _| ()).unwrap();
         assert_eq!((clock.offset_ns, clock.bound_ns, clock.drift), (12_000_000.0 - 10_000.0, 50_000.0, None));

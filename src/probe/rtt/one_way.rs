@@ -55,12 +55,12 @@ impl OneWay {
     }
 
     /// Both directions, and how far the clocks are apart at most; `None` where nothing is known of them.
-    pub fn tracks(&self) -> Option<(String, [(&'static str, &Track); 2])> {
+    pub fn into_tracks(self) -> Option<(String, [(&'static str, Track); 2])> {
         let bound = match (self.is_same_host, self.stated) {
             (true, _) => ONE_HOST.to_owned(),
             (false, stated) => format!("{:?}", stated?),
         };
-        Some((bound, [("forward", &self.forward), ("backward", &self.backward)]))
+        Some((bound, [("forward", self.forward), ("backward", self.backward)]))
     }
 
     /// The bound that the user stated, where nothing better is known.
@@ -76,7 +76,9 @@ fn span(sent: WallStamp, received: WallStamp) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::CardStamps;
     use super::*;
+    use crate::echo::Epoch;
     use crate::model::Stamp;
 
     /// An exchange of 30 there and 10 back, with a far clock that is `ahead`.
@@ -89,15 +91,16 @@ mod tests {
             sent: Some(at(1_000)),
             far: Some((at(1_030 + ahead), at(1_050 + ahead))),
             received: Some(at(1_060)),
+            card: CardStamps::default(),
             is_steady: true,
-            epoch: (0, 0),
+            epoch: (0, Epoch::default()),
         }
     }
 
     fn figures(one_way: &OneWay) -> Option<(String, [(u64, u64); 2])> {
-        let (bound, ways) = one_way.tracks()?;
-        let of = |track: &Track| {
-            let series = track.series(String::new(), crate::model::Labels::new());
+        let (bound, ways) = one_way.clone().into_tracks()?;
+        let of = |track: Track| {
+            let series = track.into_series(String::new(), crate::model::Labels::new());
             (series.counts.failed_count, series.summary.max_ns.unwrap_or(0))
         };
         Some((bound, ways.map(|(_, track)| of(track))))

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
+use super::far::of_clock;
 use super::icmp::IcmpChannel;
 use super::offset::FarClock;
 use super::spec::Channel;
 use super::stamps::{Absence, Stamps, Tracks};
 use super::udp::UdpChannel;
-use crate::load::{Answer, Lane, Operation};
+use crate::load::{Answer, Beside, Lane, Operation};
 use crate::model::{Labels, Series, Stamp};
 use crate::sys::clock;
 
@@ -43,6 +44,14 @@ impl RttOperation {
         }
     }
 
+    /// The same, which is then with the caller alone: at the end nothing is there twice.
+    pub fn take_tracks(&self) -> Option<Tracks> {
+        match self {
+            Self::Icmp(channel) => Some(std::mem::take(&mut *channel.tracks())),
+            _ => self.stamps().map(Stamps::take),
+        }
+    }
+
     /// What is known of the far clock.
     #[must_use]
     pub fn far_clock(&self) -> Option<FarClock> {
@@ -67,6 +76,9 @@ impl RttOperation {
 
     /// Makes one more exchange, which is not counted: only with its answer the far end tells the stamps of the last one.
     pub async fn flush(&self, patience: Duration) {
+        if let Self::Icmp(channel) = self {
+            channel.finish();
+        }
         let Some(stamps) = self.stamps() else { return };
         if stamps.close(clock::now()) {
             // Without an answer the last exchange is counted as one that the far end did not tell.
@@ -105,7 +117,7 @@ impl Operation for RttOperation {
     }
 }
 
-/// The kernel's stamps of one lane as they stand: a copy, which can be made into series elsewhere.
+/// The kernel's stamps of one lane, which can be made into series elsewhere.
 #[derive(Debug)]
 pub struct Stamped {
     tracks: Tracks,
@@ -115,15 +127,32 @@ pub struct Stamped {
 }
 
 impl Stamped {
-    /// Those of this lane, where its channel has any.
+    /// A copy of those of this lane as they stand, where its channel has any.
     pub fn so_far(lane: &Lane<RttOperation>) -> Option<Self> {
-        let tracks = lane.operation.tracks()?;
-        Some(Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor })
+        Some(Self::of(lane, lane.operation.tracks()?))
+    }
+
+    /// Those of this lane, of which nothing remains there.
+    pub fn take(lane: &Lane<RttOperation>) -> Option<Self> {
+        Some(Self::of(lane, lane.operation.take_tracks()?))
+    }
+
+    fn of(lane: &Lane<RttOperation>, tracks: Tracks) -> Self {
+        Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor }
+    }
+
+    /// As they stand, with what they say of the far clock.
+    pub fn into_beside(mut self) -> Beside {
+        self.tracks.close();
+        // The loopback of the floor has no clock of its own.
+        let clock = self.tracks.far_clock().filter(|_| !self.floor);
+        let scalars = clock.into_iter().flat_map(|clock| of_clock(self.name, &self.labels, clock)).collect();
+        Beside { series: self.into_series(), scalars }
     }
 
     /// As series beside those of the lane.
-    pub fn series(&self) -> Vec<Series> {
-        self.tracks.series(self.name, &self.labels, self.floor)
+    pub fn into_series(self) -> Vec<Series> {
+        self.tracks.into_series(self.name, &self.labels, self.floor)
     }
 }
 

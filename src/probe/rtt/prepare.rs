@@ -11,17 +11,19 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
+use super::card::Cards;
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
-use super::far;
 use super::icmp::{IcmpChannel, IcmpHub};
 use super::operation::{RttOperation, Stamped, kernel_series, series_name};
 use super::spec::{Channel, Place, RttSpec, Target};
 use super::udp::UdpChannel;
+use super::{far, missing};
 use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
 use crate::model::{Finding, Labels, LinkProfile, Scalar, Series, Severity, Stamp, Warning};
 use crate::sys::icmp::IcmpDenied;
+use crate::sys::stamping::Stampers;
 use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
 use crate::wire::locate::{BindError, LocateError, Located, Sought, locate};
 
@@ -82,6 +84,7 @@ struct Site<'a> {
     target: &'a Target,
     address: SocketAddr,
     has_port: bool,
+    stampers: Stampers,
     emulated: Option<EmulatedTarget>,
 }
 
@@ -159,7 +162,7 @@ async fn discover(spec: &RttSpec, site: &Site<'_>) -> Echo {
     if !named && spec.named(Channel::Udp) {
         return Echo::Unasked;
     }
-    let channel = EchoChannel::open(site.address, spec.reach.bind, spec.load.timeout);
+    let channel = EchoChannel::open(site.address, spec.reach.bind, spec.load.timeout, site.stampers);
     channel.settled().await;
     if site.emulated.is_some() {
         // The greeting is back before recording begins, so the link's own count is that of the attempts.
@@ -189,9 +192,9 @@ impl Prepared {
         self.programmed.iter().map(|(name, labels, applied)| applied.series(name, labels.clone())).collect()
     }
 
-    /// The series of the kernel's stamps.
-    pub fn stamped(&self) -> Vec<Series> {
-        self.lanes.iter().filter_map(Stamped::so_far).flat_map(|stamped| stamped.series()).collect()
+    /// The series of the kernel's stamps, which are then with the caller alone.
+    pub fn take_stamped(&self) -> impl Iterator<Item = Series> {
+        self.lanes.iter().filter_map(Stamped::take).flat_map(Stamped::into_series)
     }
 
     /// What is known of the far ends' clocks.
@@ -218,7 +221,8 @@ impl Prepared {
             }
             _ => None,
         };
-        let stamped = far::findings(&self.lanes[..self.target_count]);
+        let targets = &self.lanes[..self.target_count];
+        let stamped = missing::findings(targets).into_iter().chain(far::findings(targets));
         self.notes.iter().cloned().chain(self.lanes.iter().filter_map(foreign)).chain(stamped).collect()
     }
 
@@ -236,22 +240,30 @@ impl Prepared {
                 Place::Emulated { .. } => Ok(None),
             }
         }));
+        let stamped = [Channel::Icmp, Channel::Echo, Channel::Udp].into_iter().any(|channel| spec.wants(channel));
+        let mut cards = Cards::default();
         let mut emulated = emulation.into_iter().flat_map(|emulation| emulation.targets.clone());
         let mut sites = Vec::new();
         for (target, located) in spec.targets.iter().zip(located.await?) {
             let site = match located {
                 Some(located) => {
                     self.note_passed_over(target, &located);
-                    let has_port = located.address.port() != 0;
-                    Site { target, address: located.address, has_port, emulated: None }
+                    let address = located.address;
+                    let stampers = match stamped {
+                        true => cards.toward(address, spec.reach.bind),
+                        false => Stampers::Kernel,
+                    };
+                    Site { target, address, has_port: address.port() != 0, stampers, emulated: None }
                 }
                 None => {
                     let Some(link) = emulated.next() else { continue };
-                    Site { target, address: link.address, has_port: true, emulated: Some(link) }
+                    let stampers = Stampers::Kernel;
+                    Site { target, address: link.address, has_port: true, stampers, emulated: Some(link) }
                 }
             };
             sites.push(site);
         }
+        self.notes.extend(cards.findings());
         Ok(sites)
     }
 
@@ -311,7 +323,7 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let channel = UdpChannel::open(site.address, spec.reach.bind).map_err(PrepareError::Udp)?;
+            let channel = UdpChannel::open(site.address, spec.reach.bind, site.stampers).map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, RttOperation::Udp(channel));
         }
         if self.lanes.len() == before {
@@ -329,7 +341,7 @@ impl Prepared {
         if spec.wants(Channel::Icmp) {
             match self.hubs.of(site.address.ip(), spec.reach.bind) {
                 Some(hub) => {
-                    let channel = IcmpChannel::new(hub, site.address.into());
+                    let channel = IcmpChannel::new(hub, site.address.into(), site.stampers);
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
                 }
                 None if spec.named(Channel::Icmp) => {
@@ -371,15 +383,21 @@ impl Prepared {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
                 Channel::Icmp => match self.hubs.of(loopback, None) {
-                    Some(hub) => RttOperation::Icmp(IcmpChannel::new(hub, SocketAddr::new(loopback, 0).into())),
+                    Some(hub) => {
+                        let address = SocketAddr::new(loopback, 0).into();
+                        RttOperation::Icmp(IcmpChannel::new(hub, address, Stampers::Kernel))
+                    }
                     None => continue,
                 },
                 Channel::Echo => {
-                    let channel = EchoChannel::open(address, None, DISCOVERY_PATIENCE);
+                    let channel = EchoChannel::open(address, None, DISCOVERY_PATIENCE, Stampers::Kernel);
                     channel.settled().await;
                     RttOperation::Echo(channel)
                 }
-                Channel::Udp => RttOperation::Udp(UdpChannel::open(address, None).map_err(PrepareError::Floor)?),
+                Channel::Udp => {
+                    let channel = UdpChannel::open(address, None, Stampers::Kernel).map_err(PrepareError::Floor)?;
+                    RttOperation::Udp(channel)
+                }
             };
             let labels = Labels::new().with("target", "loopback");
             let name = series_name(channel, true);

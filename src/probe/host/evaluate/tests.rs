@@ -4,6 +4,11 @@ use super::*;
 use crate::model::Summary;
 use crate::probe::host::{ClockFigures, Floor};
 
+/// What an interface without a card of its own stamps.
+fn software(ways: Ways) -> AdapterStamps {
+    AdapterStamps { software: ways, hardware: Ways::default(), card: CardState::Absent }
+}
+
 /// A host on which everything works.
 fn good() -> Facts {
     let both = Ways { send: true, receive: true };
@@ -21,7 +26,7 @@ fn good() -> Facts {
         timer_slack_ns: Some(50_000),
         wakeup: summary(60),
         floor: Floor { user_ns: Some(70_000), kernel_ns: Some(33_000), network_ns: Some(7_000) },
-        adapters: Ok(vec![Adapter { name: "eth0".to_owned(), stamps: Ok((both, Ways::default())) }]),
+        adapters: Ok(vec![Adapter { name: "eth0".to_owned(), stamps: Ok(software(both)) }]),
         icmp_datagram: Ok(()),
         icmp_raw: Ok(()),
         capabilities: Some(vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
@@ -100,15 +105,35 @@ fn what_is_only_worse_or_only_missing_is_none() {
 
 #[test]
 fn adapters_are_told_apart_by_their_names() {
-    let one_way = (Ways { send: false, receive: true }, Ways::default());
+    let one_way = software(Ways { send: false, receive: true });
     let adapter = |name: &str, stamps| Adapter { name: name.to_owned(), stamps };
     let adapters = vec![
         adapter("eth0", Ok(one_way)),
-        adapter("wlan0", Ok((Ways::default(), Ways::default()))),
+        adapter("wlan0", Ok(software(Ways::default()))),
         adapter("tun0", Err("not supported".to_owned())),
     ];
     let facts = Facts { adapters: Ok(adapters), ..good() };
     assert_eq!(verdict(&facts, "stamps_eth0"), (Verdict::Limited, false));
     assert_eq!(verdict(&facts, "stamps_wlan0"), (Verdict::No, false));
     assert_eq!(verdict(&facts, "stamps_tun0"), (Verdict::Limited, false));
+}
+
+#[test]
+fn a_card_that_could_stamp_is_told_of_with_the_command_that_tells_it_to() {
+    let both = Ways { send: true, receive: true };
+    let sent = Ways { send: true, receive: false };
+    let of = |hardware, card| {
+        let stamps = AdapterStamps { software: both, hardware, card };
+        let facts = Facts { adapters: Ok(vec![Adapter { name: "eth7".to_owned(), stamps: Ok(stamps) }]), ..good() };
+        evaluate(&facts).into_iter().find(|check| check.what == "stamps_eth7").unwrap()
+    };
+    let off = of(both, CardState::Off);
+    assert_eq!((off.verdict, off.is_needed), (Verdict::Limited, false));
+    assert_eq!(off.figure, "software both ways, hardware both ways, not switched on");
+    assert!(off.remedy.unwrap().0.contains("`hwstamp_ctl -i eth7 -t 1 -r 1`"));
+    let on = of(both, CardState::On);
+    assert_eq!((on.verdict, on.figure.as_str()), (Verdict::Yes, "software both ways, hardware both ways, switched on"));
+    let protocol = of(sent, CardState::TimeProtocolOnly);
+    assert_eq!(protocol.verdict, Verdict::Yes);
+    assert_eq!(protocol.figure, "software both ways, hardware sent only, and received of a time protocol");
 }

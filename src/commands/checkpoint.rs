@@ -1,0 +1,179 @@
+//! Checkpoints: the run as it stands, written down each minute by a thread of its own.
+//!
+//! Separate from the frame around a measurement because it must cost that measurement nothing: lanes are handed over one
+//! by one, the loop never waits, and no more than a few of them are in memory twice.
+
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::measuring::document;
+use crate::console;
+use crate::context::{Header, Parts, Store};
+use crate::error::Failure;
+use crate::load::{LaneRecord, LoadSpec, MakeBeside, Part};
+use crate::model::{Histogram, Scalar, Series};
+
+/// Lanes that are copied and not yet written down.
+const COPIES: usize = 4;
+
+/// Takes what the driver hands over.
+pub struct Checkpoints {
+    place: Option<(Header, Option<LoadSpec>, Store)>,
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    copies: Sender<Copied>,
+    thread: JoinHandle<()>,
+}
+
+/// One lane as it stood.
+struct Copied {
+    record: LaneRecord,
+    beside: MakeBeside,
+    elapsed: Duration,
+}
+
+impl Checkpoints {
+    /// Written into the store; without one there are none.
+    pub fn new(header: &Header, load: Option<&LoadSpec>, store: Option<&Store>) -> Self {
+        Self { place: store.map(|store| (header.clone(), load.cloned(), store.clone())), writing: None }
+    }
+
+    /// Copies this lane for the thread that writes; false if that is still busy.
+    pub fn take(&mut self, part: Part<'_>) -> bool {
+        let Some((header, load, store)) = &self.place else { return true };
+        if part.lane == 0 {
+            if self.writing.as_ref().is_some_and(|writing| !writing.thread.is_finished()) {
+                // The disk is slower than a minute; the driver waits for nobody.
+                return false;
+            }
+            let (copies, receiver) = channel(COPIES);
+            let (header, load, store) = (header.clone(), load.clone(), store.clone());
+            let thread = std::thread::spawn(move || {
+                if let Err(failure) = write_down(receiver, part.lane_count, &header, load.as_ref(), &store) {
+                    console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
+                }
+            });
+            self.writing = Some(Writing { copies, thread });
+        }
+        match self.writing.as_ref().map(|writing| writing.copies.try_reserve()) {
+            Some(Ok(room)) => {
+                let beside = (part.beside)();
+                room.send(Copied { record: part.record.clone(), beside, elapsed: part.elapsed });
+                true
+            }
+            Some(Err(TrySendError::Full(()))) => false,
+            // Its thread has ended early and said why.
+            Some(Err(TrySendError::Closed(()))) | None => true,
+        }
+    }
+
+    /// Waits for a checkpoint that has all it needs; one that has not is given up, for the run itself comes now.
+    pub fn finish(self) {
+        let Some(Writing { copies, thread }) = self.writing else { return };
+        drop(copies);
+        // A panic there has been printed by the panic hook; the final write follows anyway.
+        let _ = thread.join();
+    }
+}
+
+/// Takes the lanes of one checkpoint, and writes it once all are there.
+fn write_down(
+    mut copies: Receiver<Copied>,
+    lane_count: usize,
+    header: &Header,
+    load: Option<&LoadSpec>,
+    store: &Store,
+) -> Result<(), Failure> {
+    let mut parts = Parts::default();
+    let mut series = Vec::new();
+    for _ in 0..lane_count {
+        let Some(Copied { record, beside, elapsed }) = copies.blocking_recv() else { return Ok(()) };
+        let beside = beside();
+        for whole in record.into_series().into_iter().chain(beside.series) {
+            series.push(to_raw_value(&whole).map_err(Failure::unable)?);
+            // What is judged of it; its values are in the text.
+            parts.series.push(Series { histogram: Histogram::new(), timeline: Vec::new(), ..whole });
+        }
+        parts.scalars.extend::<Vec<Scalar>>(beside.scalars);
+        parts.elapsed = elapsed;
+    }
+    let mut run = document(header, load, parts);
+    run.series.clear();
+    let id = run.id.clone();
+    let Ok(Value::Object(mut run)) = serde_json::to_value(run) else { return Ok(()) };
+    run.remove("series");
+    store.save(&id, &Checkpoint { run, series }).map(drop)
+}
+
+/// The run document, its series already as text.
+#[derive(Serialize)]
+struct Checkpoint {
+    #[serde(flatten)]
+    run: Map<String, Value>,
+    series: Vec<Box<RawValue>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::context::read_run;
+    use crate::load::{Answer, Beside, Lane, Settled};
+    use crate::model::{Labels, Outcome, Stamp};
+
+    fn record(name: &'static str) -> LaneRecord {
+        let lane = Lane { operation: (), name, labels: Labels::new(), floor: false, reference: None };
+        let mut record = LaneRecord::new(&lane, 1_000_000, Stamp::from_nanos(0), 8);
+        let at = Stamp::from_nanos;
+        let answer = Answer::new(Outcome::Ok);
+        record.settle(0, Settled { ordinal: 0, planned: at(1), started: at(2), ended: at(50), answer });
+        record
+    }
+
+    /// Hands over so many of two lanes and ends.
+    fn taken(lanes: usize) -> Option<crate::model::Run> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::locate(Some(folder.path().to_owned())).unwrap();
+        let header = Header::new("probe rtt", &Value::Null, 7, BTreeMap::new()).unwrap();
+        let mut checkpoints = Checkpoints::new(&header, None, Some(&store));
+        let scalar = Scalar { name: "x".to_owned(), labels: Labels::new(), unit: "ns".to_owned(), value: Some(1.0) };
+        for (lane, name) in ["rtt.echo", "rtt.icmp"].into_iter().enumerate().take(lanes) {
+            let record = record(name);
+            let beside = || {
+                let scalars = vec![scalar.clone()];
+                Box::new(|| Beside { series: Vec::new(), scalars }) as MakeBeside
+            };
+            let elapsed = Duration::from_secs(60);
+            while !checkpoints.take(Part { lane, lane_count: 2, elapsed, record: &record, beside: &beside }) {}
+        }
+        checkpoints.finish();
+        let files = store.files().unwrap();
+        files.first().map(|file| read_run(file).unwrap())
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_run_that_is_not_complete() {
+        let run = taken(2).unwrap();
+        let names: Vec<&str> = run.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["rtt.echo", "rtt.echo.service", "rtt.echo.slip", "rtt.icmp", "rtt.icmp.service", "rtt.icmp.slip"]
+        );
+        assert_eq!((run.series[1].summary.max_ns, run.scalars.len()), (Some(48), 2));
+        assert_eq!((run.complete, run.elapsed_ns), (false, 60_000_000_000));
+    }
+
+    #[test]
+    fn a_checkpoint_without_all_of_its_lanes_is_not_written() {
+        assert!(taken(1).is_none());
+    }
+}
