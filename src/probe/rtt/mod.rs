@@ -46,7 +46,7 @@ pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
 use crate::load::{
-    Arrival, Beside, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
+    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
 };
 use crate::model::{Finding, Scalar, Series, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
@@ -211,7 +211,7 @@ mod tests {
     use super::echo::EchoChannel;
     use super::*;
     use crate::echo::Embedded;
-    use crate::load::Operation as _;
+    use crate::load::{Beside, Operation as _};
     use crate::model::Labels;
     use crate::sys::clock;
     use crate::sys::stamping::Stampers;
