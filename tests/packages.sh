@@ -7,14 +7,16 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each line: a program that is called by name, and the package that brings it.
 package_of() {
     case "$1" in
+        awk) echo mawk ;;
         busybox) echo busybox-static ;;
         docker | dockerd) echo docker.io ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
         curl) echo curl ;;
         fping) echo fping ;;
-        ip) echo iproute2 ;;
+        ip | tc) echo iproute2 ;;
         jq) echo jq ;;
+        ldd) echo libc-bin ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;
         nsenter) echo util-linux ;;
@@ -25,9 +27,14 @@ package_of() {
         python3) echo python3 ;;
         redis-benchmark) echo redis-tools ;;
         redis-server) echo redis-server ;;
+        qemu-system-aarch64) echo qemu-system-arm ;;
+        qemu-system-x86_64) echo qemu-system-x86 ;;
         setpriv) echo util-linux ;;
         shellcheck) echo shellcheck ;;
         sockperf) echo sockperf ;;
+        strip) echo binutils ;;
+        tar) echo tar ;;
+        timeout) echo coreutils ;;
         taskset) echo util-linux ;;
         wrk) echo wrk ;;
         *)

@@ -77,6 +77,8 @@ const CASES: [(&str, &str); 88] = [
     ("usage-echo-listen", "echo --listen localhost"),
     ("usage-emulate-both", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 --tcp --udp"),
     ("usage-emulate-circle", "topology emulate hybrid --listen 127.0.0.1:17 --to 127.0.0.1:17"),
+    ("usage-emulate-circle-any", "topology emulate hybrid --listen 0.0.0.0:17 --to 127.0.0.2:17"),
+    ("usage-emulate-circle-any-v6", "topology emulate hybrid --listen [::]:17 --to 127.0.0.1:17"),
     ("usage-emulate-command", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 -- true"),
     ("usage-emulate-kernel-alone", "topology emulate hybrid --kernel"),
     ("usage-emulate-kernel-seed", "topology emulate hybrid --kernel --seed 1 -- true"),

@@ -1,4 +1,4 @@
-//! A link that the kernel emulates: two network namespaces of our own, joined by a veth pair with netem on both ends.
+//! A link that the kernel emulates: two network namespaces of our own, and a third between them with netem in both directions.
 //!
 //! Separate from the links in user space because here every packet is delayed, handshakes and ICMP too, and because it
 //! changes the host: nothing of it has a name, so the kernel removes all of it when this process ends, however it ends.
@@ -20,7 +20,7 @@ use crate::model::LinkProfile;
 use crate::sys::clock;
 use crate::sys::exec::find_program;
 use crate::sys::namespace::Namespace;
-use plan::{End, NEAR_V6, Step, TABLE, plan};
+use plan::{NEAR_V6, Place, Step, TABLE, plan};
 
 /// Where administrators' programs are, beside the path of ordinary users.
 const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -77,6 +77,8 @@ pub struct KernelLink {
     pub near: Namespace,
     /// What it talks to.
     pub far: Namespace,
+    /// Where packets are delayed; the kernel removes it with its last holder, which is this.
+    _middle: Namespace,
 }
 
 impl KernelLink {
@@ -85,19 +87,23 @@ impl KernelLink {
     /// # Errors
     /// Without privilege, iproute2 or netem; nothing is left behind.
     pub fn make(profile: &LinkProfile) -> Result<Self, KernelLinkError> {
-        let [near, far] = [namespace()?, namespace()?];
-        let plan = plan(profile, &far.path().display().to_string())?;
+        let [near, middle, far] = [namespace()?, namespace()?, namespace()?];
+        let plan = plan(profile, &middle.path().display().to_string())?;
         let [ip, tc] = [program("ip")?, program("tc")?];
         let failed = |source| KernelLinkError::Io { what: "the table of delays cannot be written".to_owned(), source };
         let folder = TempDir::with_prefix("offloadctl-").map_err(failed)?;
         std::fs::write(folder.path().join(format!("{TABLE}.dist")), &plan.table).map_err(failed)?;
-        let of = |end| if end == End::Near { &near } else { &far };
-        plan.links.iter().try_for_each(|step| perform(step, &ip, of(step.end), folder.path()))?;
+        let of = |place| match place {
+            Place::Near => &near,
+            Place::Middle => &middle,
+            Place::Far => &far,
+        };
+        plan.links.iter().try_for_each(|step| perform(step, &ip, of(step.place), folder.path()))?;
         // Before there are delays and losses.
         let deaf = |source| KernelLinkError::Io { what: "its ends do not hear each other".to_owned(), source };
         settle(&near, &far).map_err(deaf)?;
-        plan.delays.iter().try_for_each(|step| perform(step, &tc, of(step.end), folder.path()))?;
-        Ok(Self { near, far })
+        plan.delays.iter().try_for_each(|step| perform(step, &tc, of(step.place), folder.path()))?;
+        Ok(Self { near, far, _middle: middle })
     }
 }
 
@@ -107,9 +113,11 @@ impl KernelLink {
 /// Why not.
 pub fn netem_works() -> Result<(), KernelLinkError> {
     let namespace = namespace()?;
-    let words = "qdisc add dev lo root netem delay 1ms".split(' ').map(str::to_owned).collect();
-    let step = Step { end: End::Near, program: "tc", words };
-    perform(&step, &program("tc")?, &namespace, Path::new("/"))
+    let trials = [("ip", "link add bridge0 type bridge"), ("tc", "qdisc add dev lo root netem delay 1ms")];
+    trials.into_iter().try_for_each(|(name, text)| {
+        let words = text.split(' ').map(str::to_owned).collect();
+        perform(&Step { place: Place::Middle, program: name, words }, &program(name)?, &namespace, Path::new("/"))
+    })
 }
 
 /// Waits until both ends hear each other by IPv6: its addresses are usable a moment after they were given, and what is sent

@@ -1,5 +1,9 @@
-//! What has to be done for a link of the kernel, as plain data: the commands inside of both namespaces, and the table of
+//! What has to be done for a link of the kernel, as plain data: the commands inside of its namespaces, and the table of
 //! delays that netem draws from.
+//!
+//! The delays are in the middle, on a bridge between both ends, as a network is: at an end itself they would be on the wrong
+//! side of the kernel's stamp of a sending, which is made at the driver, behind every queue; a round trip by the stamps would
+//! be all but free of the link. TCP too takes a queue of its own host for its own and holds back.
 //!
 //! netem draws each packet's delay by itself, in each direction. Two independent delays with half of the mean and half of
 //! the variance each add up to the profile's mean and variance; their sum is nearly log-normal again (Fenton and
@@ -11,8 +15,13 @@ use statrs::distribution::{ContinuousCDF as _, Normal};
 use crate::model::LinkProfile;
 use crate::topo::{FitError, log_normal_of};
 
-/// The link's name in both namespaces.
-pub const DEVICE: &str = "link0";
+/// The link's name at both ends.
+const DEVICE: &str = "link0";
+
+/// The middle: its bridge, and its ports to the near and to the far end.
+const BRIDGE: &str = "bridge0";
+const NEAR_PORT: &str = "near0";
+const FAR_PORT: &str = "far0";
 
 /// Addresses of both ends, of the networks that are reserved for measuring devices (RFC 2544, RFC 5180).
 pub const NEAR_V4: &str = "198.18.0.1";
@@ -45,11 +54,13 @@ const LEAST_PACKETS: u64 = 1_000;
 const MOST_PACKETS: u64 = 100_000;
 const PACKET_BITS: u64 = 1_500 * 8;
 
-/// One of both ends.
+/// One of the namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum Place {
     /// Where the command runs.
     Near,
+    /// Where packets are delayed.
+    Middle,
     /// What it talks to.
     Far,
 }
@@ -58,7 +69,7 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Where.
-    pub end: End,
+    pub place: Place,
     /// `ip` or `tc`.
     pub program: &'static str,
     /// What it is told.
@@ -76,19 +87,25 @@ pub struct Plan {
     pub table: String,
 }
 
-/// Plans a link of this profile; `far` is the path of the far namespace.
+/// Plans a link of this profile; `middle` is the path of the namespace between both ends.
 ///
 /// # Errors
 /// When no log-normal delay has the profile's mean and p95.
-pub fn plan(profile: &LinkProfile, far: &str) -> Result<Plan, FitError> {
+pub fn plan(profile: &LinkProfile, middle: &str) -> Result<Plan, FitError> {
     let (delay, table) = delays(profile)?;
-    let ip = |end, text: String| step(end, "ip", &text);
-    let veth =
-        format!("{DEVICE} address {NEAR_STATION} type veth peer name {DEVICE} address {FAR_STATION} netns {far}");
-    let mut links = vec![ip(End::Near, format!("link add {veth}"))];
+    let ip = |place, text: String| step(place, "ip", &text);
+    // Nothing is sent by the middle itself, and no group is pruned.
+    let mut links = vec![
+        ip(Place::Middle, format!("link add {BRIDGE} type bridge stp_state 0 mcast_snooping 0")),
+        ip(Place::Middle, format!("link set {BRIDGE} addrgenmode none up")),
+    ];
     let [near, far] = [(NEAR_V4, NEAR_V6, NEAR_STATION), (FAR_V4, FAR_V6, FAR_STATION)];
-    for (end, (v4, v6, _), peer) in [(End::Near, near, far), (End::Far, far, near)] {
+    for (end, port, (v4, v6, station), peer) in [(Place::Near, NEAR_PORT, near, far), (Place::Far, FAR_PORT, far, near)]
+    {
         links.push(ip(end, "link set lo up".to_owned()));
+        let veth = format!("link add {DEVICE} address {station} type veth peer name {port} netns {middle}");
+        links.push(ip(end, veth));
+        links.push(ip(Place::Middle, format!("link set {port} master {BRIDGE} addrgenmode none up")));
         links.push(ip(end, format!("address add {v4}/30 dev {DEVICE}")));
         // No detection of duplicates: it takes a second, and there are none.
         links.push(ip(end, format!("address add {v6}/64 dev {DEVICE} nodad")));
@@ -100,8 +117,9 @@ pub fn plan(profile: &LinkProfile, far: &str) -> Result<Plan, FitError> {
             links.push(ip(end, format!("neighbour add {address} lladdr {} dev {DEVICE} nud permanent", peer.2)));
         }
     }
-    let netem = format!("qdisc add dev {DEVICE} root netem limit {} {delay}{}", packets(profile), shape(profile));
-    let delays = [End::Near, End::Far].map(|end| step(end, "tc", &netem)).to_vec();
+    let netem = format!("root netem limit {} {delay}{}", packets(profile), shape(profile));
+    let ports = [FAR_PORT, NEAR_PORT];
+    let delays = ports.map(|port| step(Place::Middle, "tc", &format!("qdisc add dev {port} {netem}"))).to_vec();
     Ok(Plan { links, delays, table })
 }
 
@@ -115,8 +133,8 @@ pub fn independent_jitter_ns(profile: &LinkProfile) -> Result<u64, FitError> {
     Ok((profile.rtt_mean_ns as f64 * share).round() as u64)
 }
 
-fn step(end: End, program: &'static str, text: &str) -> Step {
-    Step { end, program, words: text.split(' ').map(str::to_owned).collect() }
+fn step(place: Place, program: &'static str, text: &str) -> Step {
+    Step { place, program, words: text.split(' ').map(str::to_owned).collect() }
 }
 
 /// The delay of one direction in netem's words, and its table.
@@ -160,7 +178,7 @@ mod tests {
     use crate::topo::BUILT_IN;
 
     fn netem(profile: &LinkProfile) -> String {
-        plan(profile, "/far").unwrap().delays.last().unwrap().words.join(" ")
+        plan(profile, "/middle").unwrap().delays.last().unwrap().words.join(" ")
     }
 
     /// The delays of one direction that netem draws from, evenly.
@@ -197,7 +215,7 @@ mod tests {
             loss_ratio: 0.005,
             bandwidth_bits_per_s: Some(20_000_000),
         };
-        let words = "qdisc add dev link0 root netem limit 1000 delay 5000.000us loss random 0.5000% rate 20000000bit";
+        let words = "qdisc add dev near0 root netem limit 1000 delay 5000.000us loss random 0.5000% rate 20000000bit";
         assert_eq!(netem(&constant), words);
         let without = LinkProfile { bandwidth_bits_per_s: None, loss_ratio: 0.0, ..constant };
         assert!(netem(&without).ends_with("limit 83333 delay 5000.000us rate 100000000000bit"), "{}", netem(&without));
@@ -205,15 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_are_set_up_and_the_far_one_by_its_path() {
+    fn both_ends_are_joined_in_the_middle_and_delayed_there() {
         let plan = plan(&BUILT_IN[0].link(), "/proc/1/fd/9").unwrap();
-        assert!(plan.links[0].words.join(" ").ends_with(" netns /proc/1/fd/9"));
-        for (end, own, other) in [(End::Near, NEAR_V4, FAR_V4), (End::Far, FAR_V4, NEAR_V4)] {
+        let ends = [(Place::Near, "near0", NEAR_V4, FAR_V4), (Place::Far, "far0", FAR_V4, NEAR_V4)];
+        for (end, port, own, other) in ends {
             let said: Vec<String> =
-                plan.links.iter().filter(|step| step.end == end).map(|step| step.words.join(" ")).collect();
+                plan.links.iter().filter(|step| step.place == end).map(|step| step.words.join(" ")).collect();
+            let peer = format!(" peer name {port} netns /proc/1/fd/9");
+            assert!(said.iter().any(|words| words.ends_with(&peer)), "{said:?}");
             assert!(said.contains(&format!("address add {own}/30 dev link0")), "{said:?}");
             assert!(said.iter().any(|words| words.starts_with(&format!("neighbour add {other} "))), "{said:?}");
-            assert_eq!(plan.delays.iter().filter(|step| step.end == end).count(), 1);
+            let delay = format!("dev {port} root netem");
+            let in_the_middle = plan.delays.iter().filter(|step| step.place == Place::Middle);
+            assert_eq!(in_the_middle.filter(|step| step.words.join(" ").contains(&delay)).count(), 1);
         }
     }
 
