@@ -1,7 +1,7 @@
 //! `offloadctl topology emulate`: one emulated link between other programs, in user space or by the kernel.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::error::{Exit, Failure};
 use crate::model::{LinkProfile, Summary};
 use crate::report::{bytes_text, count_text, duration_text};
 use crate::sys::host::raise_file_limit;
+use crate::sys::interface::is_own;
 use crate::sys::resolve::lookup;
 use crate::sys::{clock, shutdown::Shutdown};
 use crate::topo::{Crossing, ProxyLimits, ProxySockets, ProxySpec, Tally, carry};
@@ -35,9 +36,9 @@ connection; ICMP. A profile's loss holds up a stream for 200 ms, as one retransm
 congestion control hears of it. At its end it says what it carried, and how late it was.
 
 With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with
-netem on both ends: every packet is delayed, handshakes, acknowledgements and ICMP too. Both
-namespaces are gone when all of it has ended, and its exit code is passed on. It needs root or
-`unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
+netem in both directions: every packet is delayed, handshakes, acknowledgements and ICMP too. Its
+exit code is passed on; what it has started ends with it, and the namespaces are gone. It needs root
+or `unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
   OFFLOADCTL_FAR        IPv4 address of the far end, where an `offloadctl echo` is on port 7777
   OFFLOADCTL_FAR_V6     the same in IPv6
   OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`";
@@ -112,10 +113,7 @@ pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
     raise_file_limit();
     on_event_loop(async |shutdown| {
         let to = far_end(to).await?;
-        if listen == to {
-            let what = format!("--listen and --to are both {to}: the link would lead to itself");
-            return Err(Failure::plain(Exit::Usage, what));
-        }
+        refuse_circle(listen, to)?;
         let sockets = args.sockets(listen).map_err(|error| {
             Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
                 .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
@@ -184,6 +182,38 @@ impl EmulateArgs {
     }
 }
 
+/// A link whose far end is its own listener would carry everything to itself, over and over.
+fn refuse_circle(listen: SocketAddr, to: SocketAddr) -> Result<(), Failure> {
+    if listen.port() != to.port() || !covers(listen.ip().to_canonical(), to.ip().to_canonical()) {
+        return Ok(());
+    }
+    let what = if listen == to {
+        format!("--listen and --to are both {to}: the link would lead to itself")
+    } else {
+        format!("--listen {listen} takes what is sent to {to}, which is this host: the link would lead to itself")
+    };
+    Err(Failure::plain(Exit::Usage, what).hint("listen on another port; port 0 takes a free one and says which"))
+}
+
+/// Whether a listener at one address takes what is sent to the other. That of all addresses takes what is sent to any of this
+/// host's, and that of all of IPv6 those of IPv4 too.
+fn covers(listen: IpAddr, to: IpAddr) -> bool {
+    match listen {
+        IpAddr::V4(any) if any.is_unspecified() => to.is_ipv4() && is_own(to),
+        IpAddr::V6(any) if any.is_unspecified() => is_own(to),
+        // Sent to no address in particular, it goes to the loopback.
+        one if to.is_unspecified() => one == loopback_of(to),
+        one => one == to,
+    }
+}
+
+const fn loopback_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    }
+}
+
 /// The first address of the far end.
 async fn far_end(text: &str) -> Result<SocketAddr, Failure> {
     if let Ok(address) = text.parse() {
@@ -242,4 +272,37 @@ fn warning(crossing: &Crossing, profile: &LinkProfile) -> Option<String> {
             duration_text(late_ns),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_to_itself_is_refused_however_it_is_written() {
+        let circles = [
+            ("127.0.0.1:17", "127.0.0.1:17"),
+            ("127.0.0.1:17", "[::ffff:127.0.0.1]:17"),
+            ("127.0.0.1:17", "0.0.0.0:17"),
+            ("[::1]:17", "[::]:17"),
+            ("0.0.0.0:17", "127.0.0.1:17"),
+            ("0.0.0.0:17", "127.3.4.5:17"),
+            ("[::]:17", "[::1]:17"),
+            ("[::]:17", "127.0.0.1:17"),
+        ];
+        for (listen, to) in circles {
+            assert!(refuse_circle(listen.parse().unwrap(), to.parse().unwrap()).is_err(), "{listen} to {to}");
+        }
+        let links = [
+            ("127.0.0.1:17", "127.0.0.1:18"),
+            ("127.0.0.1:0", "127.0.0.1:18"),
+            ("127.0.0.1:17", "127.0.0.2:17"),
+            ("0.0.0.0:17", "192.0.2.77:17"),
+            ("0.0.0.0:17", "[::1]:17"),
+            ("[::]:17", "192.0.2.77:17"),
+        ];
+        for (listen, to) in links {
+            assert!(refuse_circle(listen.parse().unwrap(), to.parse().unwrap()).is_ok(), "{listen} to {to}");
+        }
+    }
 }

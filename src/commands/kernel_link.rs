@@ -13,7 +13,7 @@ use crate::echo::{EchoLimits, EchoServer, bind_pair};
 use crate::error::{Exit, Failure};
 use crate::model::LinkProfile;
 use crate::report::duration_text;
-use crate::sys::exec::{accompany, shell_code};
+use crate::sys::companion::{accompany, shell_code};
 use crate::topo::{FAR_V4, FAR_V6, KernelLink, KernelLinkError, independent_jitter_ns};
 
 /// Where the echo at the far end listens.

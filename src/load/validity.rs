@@ -33,11 +33,11 @@ pub fn judge(run: &Run, spec: &LoadSpec) -> Verdict {
     let allowed_ns = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX).saturating_add(slip_allowed(rate));
     let (mut few, mut late) = (Vec::new(), Vec::new());
     let mut shares: Vec<(f64, &Series)> = Vec::new();
-    for response in run.responses() {
-        let slip = run.beside(response, "slip").and_then(slip_ns);
-        few.extend(too_few_started(response));
-        late.extend(slip.and_then(|slip| too_much_slip(response, slip, allowed_ns)));
-        shares.extend(slip.and_then(|slip| slip_against_median(response, slip)));
+    few.extend(run.responses().filter_map(too_few_started));
+    for (response, slip) in run.beside("slip") {
+        let Some(slip) = slip_ns(slip) else { continue };
+        late.extend(too_much_slip(response, slip, allowed_ns));
+        shares.extend(slip_against_median(response, slip));
     }
     let all = run.responses().count();
     verdict.validity.reasons.extend([few, late].into_iter().filter_map(|faults| worst_of(faults, all)));

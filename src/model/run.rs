@@ -137,11 +137,15 @@ impl Run {
         self.series.iter().filter(|s| !s.floor && s.role() == super::Role::Response)
     }
 
-    /// The series `NAME.suffix` that stands beside this response series.
+    /// Response series with the series `NAME.suffix` that stands beside each, where there is one. Runs have thousands of
+    /// series, so this looks through them once.
     #[must_use]
-    pub fn beside(&self, response: &Series, suffix: &str) -> Option<&Series> {
-        let name = format!("{}.{suffix}", response.name);
-        self.series.iter().find(|s| s.name == name && s.labels == response.labels)
+    pub fn beside(&self, suffix: &str) -> Vec<(&Series, &Series)> {
+        let stem = |series: &'_ Series| series.name.strip_suffix(suffix)?.strip_suffix('.').map(str::len);
+        let parts = self.series.iter().filter_map(|part| Some(((&part.name[..stem(part)?], &part.labels), part)));
+        let parts: BTreeMap<(&str, &Labels), &Series> = parts.collect();
+        let part = |response: &Series| parts.get(&(response.name.as_str(), &response.labels)).copied();
+        self.responses().filter_map(|response| Some((response, part(response)?))).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Separate because the terminal and markdown say the same, and because a figure without these is half a figure.
 
+use super::fleet;
 use super::row::{PROGRAMMED, channel, name, shown};
 use super::scalar;
 use super::split;
@@ -15,6 +16,9 @@ const NAMED_OUTAGES: usize = 3;
 /// Addresses, and notes on what was not answered, that are said in words.
 const NAMED_ADDRESSES: usize = 8;
 const NAMED_SHORTFALLS: usize = 16;
+
+/// What the note of the generator's own delay is called.
+const SLIP: &str = "slip";
 
 /// The quantiles of the table, and the attempts that each needs (n >= 10 / (1 - p)).
 const NEEDS: [(&str, u64); 3] = [("p50", 20), ("p95", 200), ("p99", 1_000)];
@@ -32,9 +36,15 @@ pub fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
     Note { label: label.into(), text: clean(text.as_ref()) }
 }
 
-/// All notes of a run.
-pub fn notes(run: &Run) -> Vec<Note> {
-    notes_beside(run, &shown(run))
+/// All notes of a run of which so much is shown.
+pub fn notes(run: &Run, condensed: &Run) -> Vec<Note> {
+    let mut notes = notes_beside(condensed, &shown(condensed));
+    if condensed.series.len() < run.series.len() {
+        notes.insert(0, note("all", fleet::LEGEND));
+        let slips = notes.iter_mut().filter(|note| note.label == SLIP);
+        slips.zip(slip(run)).for_each(|(shown, whole)| *shown = whole);
+    }
+    notes
 }
 
 /// All notes of a run of which these series are shown.
@@ -56,8 +66,8 @@ pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
 
 /// How to read the signs and columns that occur.
 fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
-    let programmed = shown.iter().filter_map(|series| run.beside(series, PROGRAMMED));
-    let rows: Vec<&Series> = shown.iter().copied().chain(programmed.clone()).collect();
+    let programmed: Vec<&Series> = run.beside(PROGRAMMED).into_iter().map(|(_, programmed)| programmed).collect();
+    let rows: Vec<&Series> = shown.iter().chain(&programmed).copied().collect();
     let quantile_is = |name: &str, wanted| {
         let answered = rows.iter().filter(|series| series.counts.ok_count > 0);
         answered.clone().any(|series| series.summary.quantile(name) == wanted)
@@ -97,7 +107,7 @@ fn legend(run: &Run, shown: &[&Series]) -> Vec<Note> {
         shown.iter().any(|series| series.reference.is_some()).then(|| {
             note("reference", "mean / p95 / jitter as published for a target of this name; context, not a limit")
         }),
-        (programmed.count() > 0).then(|| {
+        (!programmed.is_empty()).then(|| {
             note(PROGRAMMED, "what the emulated link was told to add in this very run; the rest is path and tool")
         }),
     ]
@@ -138,16 +148,10 @@ fn floors(run: &Run) -> Option<Note> {
 
 /// The generator's own delay, of the series where it was worst.
 fn slip(run: &Run) -> Option<Note> {
-    let slips = run.series.iter().filter(|series| series.role() == Role::Slip && !series.floor);
-    let (response, worst) = slips
-        .filter_map(|slip| run.responses().find(|series| is_beside(series, slip)).map(|series| (series, slip)))
-        .max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
+    let slips = run.beside("slip").into_iter();
+    let (response, worst) = slips.max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
     let text = format!("{}; the generator's own delay, worst on {}", three(worst, "p95"), name(response));
-    worst.summary.max_ns.map(|_| note("slip", text))
-}
-
-fn is_beside(response: &Series, part: &Series) -> bool {
-    response.name == part.stem() && response.labels == part.labels
+    worst.summary.max_ns.map(|_| note(SLIP, text))
 }
 
 /// `p50 38.1 µs, p99 64.0 µs, max 71.2 µs`.

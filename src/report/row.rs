@@ -2,6 +2,8 @@
 //!
 //! Separate because the terminal and markdown show the same rows.
 
+use std::collections::BTreeMap;
+
 use super::text::clean;
 use super::unit;
 use crate::model::{Reference, Run, Series};
@@ -27,10 +29,11 @@ pub struct Row {
 
 /// The rows of a run, grouped by target in the order in which the targets first appear.
 pub fn rows(run: &Run) -> Vec<Row> {
+    let programmed = run.beside(PROGRAMMED);
     shown(run)
         .into_iter()
         .flat_map(|response| {
-            let programmed = run.beside(response, PROGRAMMED).map(|series| Row {
+            let programmed = programmed.iter().find(|(of, _)| std::ptr::eq(*of, response)).map(|(_, series)| Row {
                 channel: format!("  {PROGRAMMED}"),
                 reference: None,
                 ..row(series)
@@ -42,14 +45,11 @@ pub fn rows(run: &Run) -> Vec<Row> {
 
 /// The response series of a run, grouped by target.
 pub fn shown(run: &Run) -> Vec<&Series> {
-    let mut targets: Vec<String> = run.responses().map(target).collect();
-    let mut seen = Vec::new();
-    targets.retain(|target| {
-        let is_new = !seen.contains(target);
-        seen.push(target.clone());
-        is_new
-    });
-    targets.iter().flat_map(|wanted| run.responses().filter(move |series| target(series) == *wanted)).collect()
+    let mut first = BTreeMap::new();
+    let placed = run.responses().enumerate().map(|(at, series)| (*first.entry(target(series)).or_insert(at), series));
+    let mut placed: Vec<_> = placed.collect();
+    placed.sort_by_key(|(first, _)| *first);
+    placed.into_iter().map(|(_, series)| series).collect()
 }
 
 /// The target, with the labels that tell it from its siblings; its address is said once, below the table.

@@ -14,15 +14,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::clock;
 
 /// How long a child may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How long a command at the terminal may take to end of an interrupt that it hears there itself.
-const TERMINAL_HEARD: Duration = Duration::from_secs(1);
 
 /// Pause between two looks at a child that is ending.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -137,51 +133,6 @@ pub fn find_program(name: &Path) -> Option<PathBuf> {
 /// When there is none.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Runs a command that takes our place at the terminal until it ends. It hears Ctrl-C there as we do, so an interrupt is
-/// passed on only if it goes on afterwards; other wishes to stop are passed on at once, and enforced.
-///
-/// # Errors
-/// When it cannot be started or waited for, or signals cannot be caught.
-pub async fn accompany(mut command: Command) -> io::Result<ExitStatus> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hang_up = signal(SignalKind::hangup())?;
-    die_with_us(&mut command);
-    let mut child = tokio::process::Command::from(command).spawn()?;
-    let mut interrupted = false;
-    loop {
-        tokio::select! {
-            status = child.wait() => return status,
-            _ = interrupt.recv() => interrupted = true,
-            () = tokio::time::sleep(TERMINAL_HEARD), if interrupted => {
-                interrupted = false;
-                tell(&child, Signal::SIGINT);
-            }
-            _ = terminate.recv() => break,
-            _ = hang_up.recv() => break,
-        }
-    }
-    tell(&child, Signal::SIGTERM);
-    match tokio::time::timeout(GRACE, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            child.start_kill()?;
-            child.wait().await
-        }
-    }
-}
-
-fn tell(child: &tokio::process::Child, signal: Signal) {
-    // One that has ended needs no signal, and has no id any more.
-    let _ = child.id().and_then(|id| i32::try_from(id).ok()).map(|id| kill(Pid::from_raw(id), signal));
-}
-
-/// The exit code of a child as shells tell it: 128 and the signal's number where a signal ended it.
-#[must_use]
-pub fn shell_code(status: ExitStatus) -> u8 {
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
 #[expect(unsafe_code, reason = "only the child itself can ask to die with its parent")]

@@ -5,6 +5,7 @@
 pub mod ability;
 pub mod cgroup;
 pub mod clock;
+pub mod companion;
 pub mod datagram;
 mod descriptor;
 pub mod disk;

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 86] = [
+const CASES: [(&str, &str); 90] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -77,6 +77,8 @@ const CASES: [(&str, &str); 86] = [
     ("usage-echo-listen", "echo --listen localhost"),
     ("usage-emulate-both", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 --tcp --udp"),
     ("usage-emulate-circle", "topology emulate hybrid --listen 127.0.0.1:17 --to 127.0.0.1:17"),
+    ("usage-emulate-circle-any", "topology emulate hybrid --listen 0.0.0.0:17 --to 127.0.0.2:17"),
+    ("usage-emulate-circle-any-v6", "topology emulate hybrid --listen [::]:17 --to 127.0.0.1:17"),
     ("usage-emulate-command", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 -- true"),
     ("usage-emulate-kernel-alone", "topology emulate hybrid --kernel"),
     ("usage-emulate-kernel-seed", "topology emulate hybrid --kernel --seed 1 -- true"),
@@ -92,6 +94,8 @@ const CASES: [(&str, &str); 86] = [
     ("usage-rate-zero", "probe rtt --emulate hybrid --rate 0/s"),
     ("usage-report-files-and-last", "report a.json --last 2"),
     ("usage-same-name", "probe rtt a=127.0.0.1:1 a=127.0.0.1:2"),
+    ("usage-slack-and-concurrency", "probe rtt --emulate hybrid --concurrency 2 --timer-slack 4ms"),
+    ("usage-slack-and-timeout", "probe rtt --emulate hybrid --timeout 100ms --timer-slack 60ms"),
     ("usage-suffix", "probe rtt --emulate hybrid --output run.docx"),
     ("usage-topology-key", "probe rtt --topology key.toml"),
     ("usage-topology-value", "probe rtt --topology value.toml"),

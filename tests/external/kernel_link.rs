@@ -4,7 +4,7 @@
 //! namespaces, the link, the command, its end. Where it is there, the delay is measured.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,11 +48,15 @@ impl Scene {
         let mut call = Command::new(OFFLOADCTL);
         call.args(["topology", "emulate", profile, "--topology", "own.toml", "--kernel", "--"]).args(command);
         if pretend {
-            let path = std::env::var("PATH").unwrap_or_default();
-            call.env("PATH", format!("{}:{path}", self.path("bin").display()));
+            call.env("PATH", self.with_stand_in());
         }
         call.current_dir(self.folder.path()).env("TMPDIR", self.path("tmp")).env("TC_LOG", self.path("tc.log"));
         call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// A path on which the stand-in is found first.
+    fn with_stand_in(&self) -> String {
+        format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap_or_default())
     }
 
     fn run(&self, profile: &str, pretend: bool, command: &[&str]) -> Ended {
@@ -139,20 +143,50 @@ fn nothing_of_a_link_is_left_however_it_ends() {
     // The command hears what we hear; killed, we cannot tell it, and the kernel does.
     for (signal, code) in [(Signal::SIGINT, Some(130)), (Signal::SIGTERM, Some(143)), (Signal::SIGKILL, None)] {
         let scene = Scene::new();
-        let script = "echo $$ $(readlink /proc/self/ns/net); exec sleep 600";
+        let script = "setsid sleep 600 >&- 2>&- & echo $$ $! $(readlink /proc/self/ns/net); exec sleep 600";
         let mut child = scene.start("slow", true, &["sh", "-c", script]);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (command, namespace) = line.trim().split_once(' ').unwrap();
-        let command: i32 = command.parse().unwrap();
+        let [command, started, namespace] = line.split_whitespace().collect::<Vec<_>>().try_into().unwrap();
+        let [command, started] = [command, started].map(|id| Pid::from_raw(id.parse().unwrap()));
         assert!(is_inhabited(namespace), "{line}");
         assert_ne!(fs::read_link("/proc/self/ns/net").unwrap(), Path::new(namespace), "it is our own");
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), code, "{signal}");
-        wait_until("the command has ended", || kill(Pid::from_raw(command), None).is_err());
-        assert!(!is_inhabited(namespace), "{signal}");
+        wait_until("all of it has ended", || [command, started].iter().all(|id| kill(*id, None).is_err()));
+        wait_until("nobody is inside", || !is_inhabited(namespace));
         assert!(is_empty(&scene.path("tmp")), "{signal}");
     }
+}
+
+#[test]
+fn an_interrupt_at_the_terminal_is_heard_once() {
+    if !may_administer("kernel_link::an_interrupt_at_the_terminal_is_heard_once") {
+        return;
+    }
+    let _turn = turn();
+    let scene = Scene::new();
+    // It goes on for longer than anything that would pass the interrupt on late.
+    let command = "trap 'echo heard' INT; echo ready; read line; for i in 1 2 3 4; do sleep 0.4; done; echo $line";
+    let line = format!(
+        "{OFFLOADCTL} topology emulate slow --topology own.toml --kernel --quiet -- sh -c \"{}\"",
+        command.replace('$', "\\$")
+    );
+    let mut call = Command::new(path_of("script", "bsdutils"));
+    call.args(["-qec", &line, "/dev/null"]).current_dir(scene.folder.path());
+    call.env("PATH", scene.with_stand_in()).env("TMPDIR", scene.path("tmp")).env("TC_LOG", scene.path("tc.log"));
+    let mut child = call.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let mut shown = String::new();
+    for (keys_pressed, answer) in [("\u{3}", "ready"), ("end\n", "heard")] {
+        while !shown.contains(answer) {
+            assert_ne!(screen.read_line(&mut shown).unwrap(), 0, "{shown}");
+        }
+        keys.write_all(keys_pressed.as_bytes()).unwrap();
+    }
+    screen.read_to_string(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{shown}");
+    assert_eq!(shown.matches("heard").count(), 1, "{shown}");
 }
 
 #[test]
