@@ -4,6 +4,7 @@
 //! 0.1 ms with a timerfd. It sleeps; spinning would steal the core from the receiver.
 
 use std::io;
+use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -12,6 +13,9 @@ use tokio::io::unix::AsyncFd;
 use super::clock;
 use super::descriptor::{Descriptor, watch};
 use crate::model::Stamp;
+
+/// What waking takes: 50 to 70 us at the median of a virtual machine whose processor has gone to sleep meanwhile.
+pub const LEAD: Duration = Duration::from_micros(100);
 
 /// One timer on the monotonic clock.
 #[derive(Debug)]
@@ -49,6 +53,20 @@ impl Timer {
         Ok(())
     }
 
+    /// The same, and closer: wakes a little before `deadline` and lets others of the event loop go first until then. That takes
+    /// up to [`LEAD`] of the processor each time, so it is for what must not be late rather than for what must be cheap.
+    ///
+    /// # Errors
+    /// When the kernel refuses to set the timer.
+    pub async fn wait_closely(&mut self, deadline: Stamp) -> io::Result<()> {
+        let early = deadline.as_nanos().saturating_sub(LEAD.as_nanos() as u64);
+        self.wait_until(Stamp::from_nanos(early)).await?;
+        while clock::now() < deadline {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     fn arm(&mut self, deadline: Stamp) -> io::Result<()> {
         let nanos = deadline.as_nanos().max(1);
         let time = TimeSpec::new((nanos / 1_000_000_000) as i64, (nanos % 1_000_000_000) as i64);
@@ -60,8 +78,6 @@ impl Timer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
@@ -73,6 +89,10 @@ mod tests {
             let _ = tokio::time::timeout(Duration::from_millis(1), timer.wait_until(deadline)).await;
             timer.wait_until(deadline).await.unwrap();
             assert!(clock::now() >= deadline);
+            let next = deadline + Duration::from_millis(1);
+            let _ = tokio::time::timeout(Duration::from_millis(1), timer.wait_closely(next)).await;
+            timer.wait_closely(next).await.unwrap();
+            assert!(clock::now() >= next);
         }
     }
 }

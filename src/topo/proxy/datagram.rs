@@ -141,7 +141,7 @@ async fn carry(
                 ready?;
                 flow.take_answer();
             }
-            waited = timer.wait_until(due), if due != NEVER => waited?,
+            waited = timer.wait_closely(due), if due != NEVER => waited?,
             () = tokio::time::sleep(shared.spec.limits.idle), if due == NEVER => return Ok(()),
         }
         flow.deliver();

@@ -187,7 +187,7 @@ impl<'a> Connection<'a> {
                     ready?;
                     self.back.unblock();
                 }
-                waited = timer.wait_until(due), if due != NEVER => waited?,
+                waited = timer.wait_closely(due), if due != NEVER => waited?,
             }
             if self.deliver(Way::There, far) || self.deliver(Way::Back, near) {
                 return Ok(());
