@@ -14,9 +14,11 @@ package_of() {
         etcdctl) echo etcd-client ;;
         curl) echo curl ;;
         fping) echo fping ;;
+        gcc) echo gcc ;;
         ip | tc) echo iproute2 ;;
         jq) echo jq ;;
         ldd) echo libc-bin ;;
+        make) echo make ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;
         nsenter) echo util-linux ;;

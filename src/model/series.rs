@@ -104,6 +104,31 @@ impl Series {
         }
     }
 
+    /// Adds the attempts of another series, in no order with its own.
+    pub fn absorb(&mut self, other: &Self) {
+        let mut moments = Moments::of_summary(&self.summary, self.counts.ok_count);
+        moments.merge(&Moments::of_summary(&other.summary, other.counts.ok_count));
+        self.histogram.merge(&other.histogram);
+        self.counts.merge(&other.counts);
+        self.saturated_count = self.saturated_count.saturating_add(other.saturated_count);
+        self.outage_count = self.outage_count.saturating_add(other.outage_count);
+        for (kind, n) in &other.failure_kinds {
+            let sum = self.failure_kinds.entry(kind.clone()).or_default();
+            *sum = sum.saturating_add(*n);
+        }
+        self.summary = Summary::of(&self.histogram, &moments, &self.counts, &Variation::default());
+    }
+
+    /// Without what has no meaning where the order of attempts is gone: timelines, single outages and jitter.
+    #[must_use]
+    pub fn without_order(mut self) -> Self {
+        self.timeline.clear();
+        self.outages.clear();
+        self.summary.ipdv_mean_ns = None;
+        self.summary.jitter_rfc3550_ns = None;
+        self
+    }
+
     /// What the series is to its measurement.
     #[must_use]
     pub fn role(&self) -> Role {

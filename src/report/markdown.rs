@@ -3,7 +3,7 @@
 //! Separate because a merge request shows it without our columns and escapes.
 
 use super::row::{FIGURES, Row, rows};
-use super::{Report, Reporter, detection, note, scalar, split, title, verdict};
+use super::{Report, Reporter, detection, fleet, note, scalar, split, title, verdict};
 use crate::model::Run;
 
 /// GitHub markdown.
@@ -28,8 +28,9 @@ fn run(run: &Run) -> String {
         let notes = items(note::notes_beside(run, &detection::shown(run)));
         return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
     }
-    let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(run)), scalars(run));
-    let (split, notes) = (split_table(run), items(note::notes(run)));
+    let shown = &*fleet::condensed(run);
+    let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(shown)), scalars(shown));
+    let (split, notes) = (split_table(shown), items(note::notes(run, shown)));
     format!("{alarms}### {title}\n\n{rows}\n{split}{scalars}{notes}")
 }
 

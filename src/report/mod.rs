@@ -8,6 +8,7 @@ mod bars;
 mod csv;
 mod detection;
 mod doctor;
+mod fleet;
 mod grid;
 mod json;
 mod live;

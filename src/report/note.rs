@@ -2,6 +2,7 @@
 //!
 //! Separate because the terminal and markdown say the same, and because a figure without these is half a figure.
 
+use super::fleet;
 use super::row::{PROGRAMMED, channel, name, shown};
 use super::scalar;
 use super::split;
@@ -15,6 +16,9 @@ const NAMED_OUTAGES: usize = 3;
 /// Addresses, and notes on what was not answered, that are said in words.
 const NAMED_ADDRESSES: usize = 8;
 const NAMED_SHORTFALLS: usize = 16;
+
+/// What the note of the generator's own delay is called.
+const SLIP: &str = "slip";
 
 /// The quantiles of the table, and the attempts that each needs (n >= 10 / (1 - p)).
 const NEEDS: [(&str, u64); 3] = [("p50", 20), ("p95", 200), ("p99", 1_000)];
@@ -32,9 +36,15 @@ pub fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
     Note { label: label.into(), text: clean(text.as_ref()) }
 }
 
-/// All notes of a run.
-pub fn notes(run: &Run) -> Vec<Note> {
-    notes_beside(run, &shown(run))
+/// All notes of a run of which so much is shown.
+pub fn notes(run: &Run, condensed: &Run) -> Vec<Note> {
+    let mut notes = notes_beside(condensed, &shown(condensed));
+    if condensed.series.len() < run.series.len() {
+        notes.insert(0, note("all", fleet::LEGEND));
+        let slips = notes.iter_mut().filter(|note| note.label == SLIP);
+        slips.zip(slip(run)).for_each(|(shown, whole)| *shown = whole);
+    }
+    notes
 }
 
 /// All notes of a run of which these series are shown.
@@ -141,7 +151,7 @@ fn slip(run: &Run) -> Option<Note> {
     let slips = run.beside("slip").into_iter();
     let (response, worst) = slips.max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
     let text = format!("{}; the generator's own delay, worst on {}", three(worst, "p95"), name(response));
-    worst.summary.max_ns.map(|_| note("slip", text))
+    worst.summary.max_ns.map(|_| note(SLIP, text))
 }
 
 /// `p50 38.1 µs, p99 64.0 µs, max 71.2 µs`.

@@ -5,7 +5,7 @@
 use super::note::{Note, notes, notes_beside};
 use super::row::rows;
 use super::text::{hang, length};
-use super::{Report, Reporter, bars, detection, doctor, grid, scalar, split, title, verdict};
+use super::{Report, Reporter, bars, detection, doctor, fleet, grid, scalar, split, title, verdict};
 use crate::model::Run;
 
 /// Tables and text histograms.
@@ -41,6 +41,8 @@ fn run(run: &Run, width: usize) -> String {
     if let Some(checks) = doctor::text(run, width) {
         return [format!("{alarms}{title}"), checks, definitions(&doctor::notes(run), prose)].join("\n");
     }
+    let whole = run;
+    let run = &*fleet::condensed(run);
     let rows = rows(run);
     let table = match rows.is_empty() {
         true => "no series were recorded\n".to_owned(),
@@ -49,7 +51,7 @@ fn run(run: &Run, width: usize) -> String {
     let parts = [format!("{alarms}{title}"), table, split_table(run, width), scalars(run)]
         .into_iter()
         .chain(bars::blocks(run, width));
-    parts.chain([definitions(&notes(run), prose)]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    parts.chain([definitions(&notes(whole, run), prose)]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// Where each round trip goes, in one table or two, with how to read it.

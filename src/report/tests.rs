@@ -210,6 +210,19 @@ fn more_targets_than_fit_are_drawn_below_and_then_listed() {
 }
 
 #[test]
+fn of_very_many_targets_all_stand_together_and_the_worst_below() {
+    let of = |at: u64| {
+        let target = format!("edge-{at}");
+        let response = delays(1_000_000 + at * 10_000, 200, at);
+        [
+            series("rtt.echo", &target, &response, at % 7 / 6),
+            series("rtt.echo.slip", &target, &delays(9_000, 200, at), 0),
+        ]
+    };
+    insta::assert_snapshot!(table(&run((0..300).flat_map(of).collect())));
+}
+
+#[test]
 fn names_cannot_break_out_of_their_cell() {
     let odd = run(vec![series("rtt.echo", "a|b, \"c\" <d>\u{1b}[31m\nnext", &[5_000; 20], 0)]);
     insta::assert_snapshot!([Format::Table, Format::Markdown, Format::Csv].map(|f| shown(f, &odd, 120)).join("----\n"));

@@ -2,9 +2,7 @@
 //!
 //! Separate because it must say what it could not keep: what depends on the order of attempts is null afterwards.
 
-use std::collections::BTreeMap;
-
-use crate::model::{Moments, Run, Scalar, SelfCost, Series, Summary, Variation};
+use crate::model::{Run, Scalar, SelfCost, Series};
 
 /// What every merged run's id begins with.
 const PREFIX: &str = "merged-";
@@ -68,39 +66,12 @@ fn merge_series(left: Vec<Series>, right: Vec<Series>) -> Vec<Series> {
     let mut added = Vec::new();
     for series in right {
         match all.iter_mut().find(|known| known.name == series.name && known.labels == series.labels) {
-            Some(known) => add_series(known, &series),
+            Some(known) => known.absorb(&series),
             None => added.push(series),
         }
     }
     all.extend(added);
-    all.into_iter().map(without_order).collect()
-}
-
-fn add_series(into: &mut Series, other: &Series) {
-    let mut moments = Moments::of_summary(&into.summary, into.counts.ok_count);
-    moments.merge(&Moments::of_summary(&other.summary, other.counts.ok_count));
-    into.histogram.merge(&other.histogram);
-    into.counts.merge(&other.counts);
-    into.saturated_count = into.saturated_count.saturating_add(other.saturated_count);
-    into.outage_count = into.outage_count.saturating_add(other.outage_count);
-    add_kinds(&mut into.failure_kinds, &other.failure_kinds);
-    into.summary = Summary::of(&into.histogram, &moments, &into.counts, &Variation::default());
-}
-
-fn add_kinds(into: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
-    for (kind, n) in other {
-        let sum = into.entry(kind.clone()).or_default();
-        *sum = sum.saturating_add(*n);
-    }
-}
-
-/// Drops what has no meaning without the order of attempts: timelines, single outages and jitter.
-fn without_order(mut series: Series) -> Series {
-    series.timeline.clear();
-    series.outages.clear();
-    series.summary.ipdv_mean_ns = None;
-    series.summary.jitter_rfc3550_ns = None;
-    series
+    all.into_iter().map(Series::without_order).collect()
 }
 
 /// A scalar of both runs keeps its name and loses its value: nothing says how two of them combine.

@@ -28,6 +28,9 @@ use crate::wire::dial::outcome_of;
 const PAYLOAD: usize = 56;
 const HEADER: usize = 8;
 
+/// Answered exchanges that there is room for at least.
+const LEAST_ANSWERED: usize = 64;
+
 /// An ICMP socket and the attempts on it, shared by the targets of one family.
 #[derive(Debug)]
 pub struct IcmpHub {
@@ -62,6 +65,13 @@ struct Types {
 const V4: Types = Types { request: 8, reply: 0, unreachable: 3, quoted_header: 20 };
 const V6: Types = Types { request: 128, reply: 129, unreachable: 1, quoted_header: 40 };
 
+/// An answered exchange, at its place among the target's.
+#[derive(Debug)]
+struct Answered {
+    ordinal: u64,
+    exchange: Exchange,
+}
+
 /// Echo requests to one address.
 #[derive(Debug)]
 pub struct IcmpChannel {
@@ -69,7 +79,7 @@ pub struct IcmpChannel {
     address: IcmpAddress,
     tracks: Box<Mutex<Tracks>>,
     /// The last answered exchange, whose card has not told of its sending yet.
-    unstamped: Mutex<Option<(u64, Exchange)>>,
+    unstamped: Mutex<Option<Box<Answered>>>,
     /// Requests so far: the keys of the hub are shared by all targets, and neighbours must be known.
     ordinal: AtomicU64,
 }
@@ -141,30 +151,34 @@ impl IcmpChannel {
     fn conclude(&self, ordinal: u64, key: u64) {
         let shared = &self.hub.shared;
         let exchange = shared.book().collect_late(key, shared.socket.descriptor());
-        let answered = exchange.map(|exchange| (ordinal, exchange));
+        let answered = exchange.map(|exchange| Answered { ordinal, exchange });
         let is_early = |exchange: &Exchange| exchange.card.sent.is_none() && self.tracks().by_card().is_some();
         match exchange.filter(is_early) {
-            Some(_) => self.record(std::mem::replace(&mut *self.unstamped(), answered)),
+            Some(_) => {
+                let before = std::mem::replace(&mut *self.unstamped(), answered.map(Box::new));
+                self.record(before.map(|before| *before));
+            }
             None => self.record(answered),
         }
     }
 
     /// Takes the last exchange as it is.
     pub fn finish(&self) {
-        if let Some((_, exchange)) = &*self.unstamped() {
+        if let Some(Answered { exchange, .. }) = self.unstamped().as_deref() {
             self.hub.shared.book().collect_late(exchange.sequence, self.hub.shared.socket.descriptor());
         }
-        self.record(self.unstamped().take());
+        let last = self.unstamped().take();
+        self.record(last.map(|last| *last));
     }
 
     /// Where it had to make room for others meanwhile, what was known of it when it was answered is all.
-    fn record(&self, answered: Option<(u64, Exchange)>) {
-        let Some((ordinal, exchange)) = answered else { return };
+    fn record(&self, answered: Option<Answered>) {
+        let Some(Answered { ordinal, exchange }) = answered else { return };
         let latest = self.hub.shared.book().take(exchange.sequence).unwrap_or(exchange);
         self.tracks().record(ordinal, &latest);
     }
 
-    fn unstamped(&self) -> MutexGuard<'_, Option<(u64, Exchange)>> {
+    fn unstamped(&self) -> MutexGuard<'_, Option<Box<Answered>>> {
         self.unstamped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,14 +201,10 @@ impl IcmpChannel {
 impl Shared {
     fn send(&self, key: u64, started: Stamp, packet: &[u8], to: &IcmpAddress) -> io::Result<()> {
         // Whoever has to make room was not answered, or his attempt has taken him out.
-        let mut book = self.book();
-        let kept = match book.stampers() {
-            Stampers::Kernel => 0,
-            // One of each channel waits until its next answer, for which all others send in turn.
-            Stampers::KernelAndCard => 2 * self.channel_count.load(Ordering::Relaxed),
-        };
-        book.begin(key, started, self.pending.count() + kept);
-        drop(book);
+        // An answered one waits until its attempt has been woken to take it out, or a card until the channel's next answer;
+        // meanwhile all others may send, more than once where they were held up.
+        let answered = LEAST_ANSWERED + 2 * self.channel_count.load(Ordering::Relaxed);
+        self.book().begin(key, started, self.pending.count() + answered);
         if let Err(error) = self.socket.send(packet, to) {
             // Whether the kernel has counted it is not known.
             self.renumber();
