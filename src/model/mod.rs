@@ -5,6 +5,7 @@
 
 mod cause;
 mod environment;
+pub mod figure;
 mod finding;
 mod gate;
 mod histogram;

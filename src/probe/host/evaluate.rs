@@ -2,7 +2,7 @@
 //! would help. A pure function, tried on hosts that nobody has.
 
 use super::fact::{Adapter, AdapterStamps, Facts, Ways};
-use super::text::{count, duration, number, ratio};
+use crate::model::figure::{count, duration, ratio, significant};
 use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 
 /// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
@@ -11,6 +11,9 @@ pub const ABLE: &str = "doctor.able";
 /// The scalars of an examination.
 pub const SCALARS: [&str; 7] =
     [ABLE, "clock.read", "clock.step", "clock.resolution", "timer.slack", "cpu.steal", "open_files.limit"];
+
+/// A limit beyond what a process can have open is none.
+const ENDLESS_FILES: u64 = 1_000_000_000;
 
 /// A read of the clock beyond this is a call into the kernel and not a read of a counter.
 const CHEAP_READ_NS: f64 = 300.0;
@@ -358,7 +361,7 @@ fn processor(facts: &Facts) -> Check {
         Some(format!("{count} processors")),
         facts.is_virtual.filter(|is| *is).map(|_| "virtual".to_owned()),
         facts.cpu_governor.as_ref().map(|governor| format!("governor {governor}")),
-        facts.cpu_quota.map(|quota| format!("quota {}", number(quota))),
+        facts.cpu_quota.map(|quota| format!("quota {}", significant(quota))),
         facts.steal_ratio.map(|steal| format!("steal {}", ratio(steal))),
     ];
     let check = Check::yes("processor", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
@@ -399,7 +402,8 @@ fn files(facts: &Facts) -> Check {
     let Some((_, most)) = facts.file_limit else {
         return Check::yes("open_files", "unknown").limited("the kernel does not say");
     };
-    let check = Check::yes("open_files", format!("{} at most", count(most)));
+    let limit = if most > ENDLESS_FILES { "unlimited".to_owned() } else { format!("{} at most", count(most)) };
+    let check = Check::yes("open_files", limit);
     let remedy = "raise it: `ulimit -Hn 65536`, or LimitNOFILE= of the service";
     match most {
         most if most < LEAST_FILES => {

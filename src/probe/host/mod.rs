@@ -18,7 +18,6 @@
 
 mod evaluate;
 mod fact;
-mod text;
 mod wakeup;
 
 use std::collections::BTreeSet;
