@@ -4,6 +4,7 @@
 //! to stamp: its clock may be kept by another program, which would be disturbed.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{CardState, Finding, Severity};
@@ -11,9 +12,14 @@ use crate::sys::route::{interface_name, interface_toward};
 use crate::sys::stamp_support::stamp_support;
 use crate::sys::stamping::Stampers;
 
-/// The cards that lead to the targets, by the number of their interface.
+/// The cards that lead to the targets.
 #[derive(Debug, Default)]
-pub struct Cards(BTreeMap<u32, Card>);
+pub struct Cards {
+    /// By the number of their interface.
+    known: BTreeMap<u32, Card>,
+    /// Whether a question for a route was not answered: of a thousand targets one waits for that, and not each.
+    is_unanswered: bool,
+}
 
 #[derive(Debug)]
 struct Card {
@@ -25,9 +31,18 @@ struct Card {
 impl Cards {
     /// Who is to stamp messages to this target, which leave from `bind` if given.
     pub fn toward(&mut self, address: SocketAddr, bind: Option<IpAddr>) -> Stampers {
-        // Whoever has no route, or may not ask for it, has no card; what is wrong with the target its attempts will tell.
-        let Ok(number) = interface_toward(address, bind) else { return Stampers::Kernel };
-        let card = self.0.entry(number).or_insert_with(|| Card::look_at(number));
+        if self.is_unanswered {
+            return Stampers::Kernel;
+        }
+        let number = match interface_toward(address, bind) {
+            Ok(number) => number,
+            // Whoever has no route, or may not ask for it, has no card; what is wrong with the target its attempts will tell.
+            Err(error) => {
+                self.is_unanswered = error.kind() == io::ErrorKind::WouldBlock;
+                return Stampers::Kernel;
+            }
+        };
+        let card = self.known.entry(number).or_insert_with(|| Card::look_at(number));
         card.target_count += 1;
         match card.state {
             CardState::On => Stampers::KernelAndCard,
@@ -37,7 +52,7 @@ impl Cards {
 
     /// Why a card that could stamp does not.
     pub fn findings(&self) -> Vec<Finding> {
-        self.0.values().filter_map(Card::finding).collect()
+        self.known.values().filter_map(Card::finding).collect()
     }
 }
 
@@ -82,7 +97,8 @@ mod tests {
         for address in ["127.0.0.1:9", "127.0.0.2:9", "[::1]:9"] {
             assert_eq!(cards.toward(address.parse().unwrap(), None), Stampers::Kernel);
         }
-        assert_eq!((cards.0.len(), cards.0.values().next().unwrap().target_count), (1, 3));
+        assert_eq!((cards.known.len(), cards.known.values().next().unwrap().target_count), (1, 3));
+        assert!(!cards.is_unanswered);
         assert_eq!(cards.findings(), []);
     }
 
