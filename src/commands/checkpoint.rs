@@ -3,11 +3,15 @@
 //! Separate from the frame around a measurement because it must cost that measurement nothing: lanes are handed over one
 //! by one, the loop never waits, and no more than a few of them are in memory twice.
 
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde::ser::{Error as _, SerializeSeq as _};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -24,12 +28,18 @@ const COPIES: usize = 4;
 
 /// Takes what the driver hands over.
 pub struct Checkpoints {
-    place: Option<(Header, Option<LoadSpec>, Store)>,
+    place: Option<Place>,
     writing: Option<Writing>,
 }
 
+/// Of what run, and where it is written.
+type Place = (Header, Option<LoadSpec>, Store);
+
 struct Writing {
     copies: Sender<Copied>,
+    /// The lane that comes next, and how many there are.
+    next: usize,
+    lane_count: usize,
     thread: JoinHandle<()>,
 }
 
@@ -48,69 +58,77 @@ impl Checkpoints {
 
     /// Copies this lane for the thread that writes; false if that is still busy.
     pub fn take(&mut self, part: Part<'_>) -> bool {
-        let Some((header, load, store)) = &self.place else { return true };
-        if part.lane == 0 {
+        let Some(place) = &self.place else { return true };
+        // Loads that are driven one after another may end in the middle of a checkpoint: that one is never completed, and
+        // its thread ends with it.
+        let is_next = |writing: &mut Writing| writing.next == part.lane && writing.lane_count == part.lane_count;
+        self.writing.take_if(|writing| writing.next < writing.lane_count && !is_next(writing));
+        if part.lane == 0 && self.writing.as_ref().is_none_or(|writing| writing.next > 0) {
             if self.writing.as_ref().is_some_and(|writing| !writing.thread.is_finished()) {
                 // The disk is slower than a minute; the driver waits for nobody.
                 return false;
             }
-            let (copies, receiver) = channel(COPIES);
-            let (header, load, store) = (header.clone(), load.clone(), store.clone());
-            let thread = std::thread::spawn(move || {
-                if let Err(failure) = write_down(receiver, part.lane_count, &header, load.as_ref(), &store) {
-                    console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
-                }
-            });
-            self.writing = Some(Writing { copies, thread });
+            self.writing = Some(Writing::start(place.clone(), part.lane_count));
         }
-        match self.writing.as_ref().map(|writing| writing.copies.try_reserve()) {
-            Some(Ok(room)) => {
+        let Some(writing) = self.writing.as_mut().filter(|writing| writing.next < writing.lane_count) else {
+            return true;
+        };
+        match writing.copies.try_reserve() {
+            Ok(room) => {
                 let beside = (part.beside)();
                 room.send(Copied { record: part.record.clone(), beside, elapsed: part.elapsed });
+                writing.next += 1;
                 true
             }
-            Some(Err(TrySendError::Full(()))) => false,
+            Err(TrySendError::Full(())) => false,
             // Its thread has ended early and said why.
-            Some(Err(TrySendError::Closed(()))) | None => true,
+            Err(TrySendError::Closed(())) => true,
         }
     }
 
     /// Waits for a checkpoint that has all it needs; one that has not is given up, for the run itself comes now.
     pub fn finish(self) {
-        let Some(Writing { copies, thread }) = self.writing else { return };
+        let Some(Writing { copies, thread, .. }) = self.writing else { return };
         drop(copies);
         // A panic there has been printed by the panic hook; the final write follows anyway.
         let _ = thread.join();
     }
 }
 
+impl Writing {
+    fn start(place: Place, lane_count: usize) -> Self {
+        let (copies, receiver) = channel(COPIES);
+        let thread = std::thread::spawn(move || {
+            if let Err(failure) = write_down(receiver, lane_count, &place) {
+                console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
+            }
+        });
+        Self { copies, next: 0, lane_count, thread }
+    }
+}
+
 /// Takes the lanes of one checkpoint, and writes it once all are there.
-fn write_down(
-    mut copies: Receiver<Copied>,
-    lane_count: usize,
-    header: &Header,
-    load: Option<&LoadSpec>,
-    store: &Store,
-) -> Result<(), Failure> {
+fn write_down(mut copies: Receiver<Copied>, lane_count: usize, place: &Place) -> Result<(), Failure> {
+    let (header, load, store) = place;
     let mut parts = Parts::default();
-    let mut series = Vec::new();
+    let mut spool = Spool::new(store)?;
     for _ in 0..lane_count {
         let Some(Copied { record, beside, elapsed }) = copies.blocking_recv() else { return Ok(()) };
         let beside = beside();
         for whole in record.into_series().into_iter().chain(beside.series) {
-            series.push(to_raw_value(&whole).map_err(Failure::unable)?);
-            // What is judged of it; its values are in the text.
+            spool.push(&whole)?;
+            // What is judged of it; its values are in the spool.
             parts.series.push(Series { histogram: Histogram::new(), timeline: Vec::new(), ..whole });
         }
         parts.scalars.extend::<Vec<Scalar>>(beside.scalars);
         parts.elapsed = elapsed;
     }
-    let mut run = document(header, load, parts);
+    let mut run = document(header, load.as_ref(), parts);
     run.series.clear();
     let id = run.id.clone();
     let Ok(Value::Object(mut run)) = serde_json::to_value(run) else { return Ok(()) };
     run.remove("series");
-    store.save(&id, &Checkpoint { run, series }).map(drop)
+    store.save(&id, &Checkpoint { run, series: spool.written()? }).map(drop)
 }
 
 /// The run document, its series already as text.
@@ -118,7 +136,42 @@ fn write_down(
 struct Checkpoint {
     #[serde(flatten)]
     run: Map<String, Value>,
-    series: Vec<Box<RawValue>>,
+    series: Written,
+}
+
+/// Series as text, one a line, in a file without a name that goes with this process: of a thousand targets they are longer than
+/// all else that a run holds.
+struct Spool(BufWriter<File>);
+
+/// The same, to be read once.
+struct Written(RefCell<BufReader<File>>);
+
+impl Spool {
+    fn new(store: &Store) -> Result<Self, Failure> {
+        Ok(Self(BufWriter::new(tempfile::tempfile_in(store.folder()).map_err(Failure::unable)?)))
+    }
+
+    fn push(&mut self, series: &Series) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.0, series).map_err(Failure::unable)?;
+        self.0.write_all(b"\n").map_err(Failure::unable)
+    }
+
+    fn written(self) -> Result<Written, Failure> {
+        let mut file = self.0.into_inner().map_err(|error| Failure::unable(error.into_error()))?;
+        file.rewind().map_err(Failure::unable)?;
+        Ok(Written(RefCell::new(BufReader::new(file))))
+    }
+}
+
+impl Serialize for Written {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_seq(None)?;
+        for line in (&mut *self.0.borrow_mut()).lines() {
+            let series = RawValue::from_string(line.map_err(S::Error::custom)?).map_err(S::Error::custom)?;
+            all.serialize_element(&series)?;
+        }
+        all.end()
+    }
 }
 
 #[cfg(test)]
@@ -139,15 +192,15 @@ mod tests {
         record
     }
 
-    /// Hands over so many of two lanes and ends.
-    fn taken(lanes: usize) -> Option<crate::model::Run> {
+    /// Hands over these of two lanes and ends.
+    fn taken(lanes: &[usize]) -> Option<crate::model::Run> {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::locate(Some(folder.path().to_owned())).unwrap();
         let header = Header::new("probe rtt", &Value::Null, 7, BTreeMap::new()).unwrap();
         let mut checkpoints = Checkpoints::new(&header, None, Some(&store));
         let scalar = Scalar { name: "x".to_owned(), labels: Labels::new(), unit: "ns".to_owned(), value: Some(1.0) };
-        for (lane, name) in ["rtt.echo", "rtt.icmp"].into_iter().enumerate().take(lanes) {
-            let record = record(name);
+        for lane in lanes.iter().copied() {
+            let record = record(["rtt.echo", "rtt.icmp"][lane]);
             let beside = || {
                 let scalars = vec![scalar.clone()];
                 Box::new(|| Beside { series: Vec::new(), scalars }) as MakeBeside
@@ -162,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_a_run_that_is_not_complete() {
-        let run = taken(2).unwrap();
+        let run = taken(&[0, 1]).unwrap();
         let names: Vec<&str> = run.series.iter().map(|series| series.name.as_str()).collect();
         assert_eq!(
             names,
@@ -174,6 +227,14 @@ mod tests {
 
     #[test]
     fn a_checkpoint_without_all_of_its_lanes_is_not_written() {
-        assert!(taken(1).is_none());
+        assert!(taken(&[0]).is_none());
+        assert!(taken(&[1]).is_none());
+    }
+
+    #[test]
+    fn one_that_was_cut_short_does_not_hold_up_the_next() {
+        let run = taken(&[0, 0, 1]).unwrap();
+        assert_eq!((run.series.len(), run.scalars.len()), (6, 2));
+        assert!(taken(&[0, 1, 1, 0]).is_some_and(|run| run.series.len() == 6));
     }
 }

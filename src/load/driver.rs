@@ -177,6 +177,8 @@ struct Plan<'a> {
     cursors: Vec<Cursor>,
     /// For how long the earliest of the upcoming starts may wait for others.
     slack: Duration,
+    /// Whether the last pass left some of what was due to the next.
+    is_behind: bool,
     /// The next planned start of every open lane that has one.
     upcoming: BinaryHeap<Reverse<(Stamp, usize)>>,
     /// Starts that ended attempts of a closed loop have earned.
@@ -213,6 +215,7 @@ impl<'a> Plan<'a> {
             },
             cursors: Vec::new(),
             slack: spec.arrival.slack(),
+            is_behind: false,
             upcoming: BinaryHeap::new(),
             earned: Vec::new(),
             records,
@@ -256,12 +259,17 @@ impl<'a> Plan<'a> {
 
     /// Takes a pass's worth of what is due; true if there is more.
     fn take_due(&mut self, now: Stamp, due: &mut Vec<Start>) -> bool {
+        self.is_behind = self.take_some(now, due);
+        self.is_behind
+    }
+
+    fn take_some(&mut self, now: Stamp, due: &mut Vec<Start>) -> bool {
         for (planned, lane) in std::mem::take(&mut self.earned) {
             if self.has_room(lane, planned) {
                 due.push(self.start(lane, planned));
             }
         }
-        if self.next_start().is_none_or(|start| start > now) {
+        if !self.is_behind && self.next_start().is_none_or(|start| start > now) {
             return false;
         }
         for _ in 0..PLANNED_PER_PASS {

@@ -1,7 +1,7 @@
 //! Runs of very many targets, as people read them: all together, and those that were worst.
 //!
 //! Separate because it is done once, before anything is laid out: what tables and histograms then show is a run like any
-//! other. CSV and JSON keep every target.
+//! other, of series that have a target. CSV and JSON keep every one.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub fn condensed(run: &Run) -> Cow<'_, Run> {
     let place = |series: &Series| worst.iter().position(|target| *target == series.target());
     kept.sort_by_key(place);
     series.append(&mut kept);
-    Cow::Owned(Run { series, ..run.clone() })
+    Cow::Owned(run.with_series(series))
 }
 
 /// The targets that were worst, the worst first.
@@ -66,7 +66,7 @@ fn together(run: &Run, all: &str) -> Vec<Series> {
             }
             None => {
                 places.insert((&series.name, labels.clone()), merged.len());
-                merged.push(Series { labels, ..series.clone() });
+                merged.push(Series { labels, reference: None, ..series.clone() });
             }
         }
     }

@@ -258,6 +258,7 @@ impl<'a, W> Through<'a, W> {
 
 impl<W: Observer> Observer for Through<'_, W> {
     fn recording(&mut self, from: Stamp) {
+        self.noted = 0;
         if self.began.is_none() {
             self.began = Some(from);
             self.observer.recording(from);

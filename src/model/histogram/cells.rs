@@ -6,8 +6,9 @@
 
 use std::iter;
 
-/// Values that are noted down before they are sorted in: 128 bytes.
-const NOTED_LIMIT: usize = 64;
+/// How many values are noted down before they are sorted in: at least, and how many more they may be. At most 128 bytes.
+const NOTED_LEAST: usize = 33;
+const NOTED_SPREAD: usize = 32;
 
 /// Distinct buckets up to which they are kept as a list: 4 KiB.
 const LIST_LIMIT: usize = 1024;
@@ -63,10 +64,12 @@ impl Eq for Cells {}
 impl Cells {
     /// Counts one value in this bucket.
     pub fn note(&mut self, bucket: u16) {
-        if self.noted.len() >= NOTED_LIMIT {
+        if self.noted.len() == self.noted.capacity() {
             self.sort_in();
+            // The value decides for how many there is room now: a thousand series that grow in step must not all be sorted
+            // in at the same moment.
+            self.noted = Vec::with_capacity(NOTED_LEAST + usize::from(bucket) % NOTED_SPREAD);
         }
-        self.noted.reserve_exact(NOTED_LIMIT - self.noted.len());
         self.noted.push(bucket);
     }
 
@@ -100,21 +103,11 @@ impl Cells {
 
     /// Puts what was noted down among the sorted.
     fn sort_in(&mut self) {
-        match self.as_list() {
+        self.noted.sort_unstable();
+        match self.sorted.merged_list(&self.noted) {
             Some(list) => self.sorted = Sorted::List(list),
             None => self.noted.iter().for_each(|bucket| self.sorted.add(*bucket, 1)),
         }
-        self.noted.clear();
-    }
-
-    /// All of it as a list, if it is one and remains worth it: one pass for many values.
-    fn as_list(&self) -> Option<Vec<(u16, u16)>> {
-        let Sorted::List(list) = &self.sorted else { return None };
-        let mut merged = Vec::with_capacity(list.len() + self.noted.len());
-        for (bucket, count) in self.iter() {
-            merged.push((bucket, u16::try_from(count).ok()?));
-        }
-        (merged.len() <= LIST_LIMIT).then_some(merged)
     }
 }
 
@@ -124,6 +117,22 @@ impl Sorted {
             Self::List(pairs) => Box::new(pairs.iter().map(|(bucket, count)| (*bucket, u64::from(*count)))),
             Self::Pages(pages) => Box::new(pages.iter().flat_map(Page::iter)),
         }
+    }
+
+    /// The list with these buckets, ascending, one value in each; `None` if it is none, or no longer worth it.
+    fn merged_list(&self, buckets: &[u16]) -> Option<Vec<(u16, u16)>> {
+        let Self::List(list) = self else { return None };
+        let mut rest = list.as_slice();
+        let mut merged = Vec::with_capacity(rest.len() + buckets.len());
+        for equal in buckets.chunk_by(|a, b| a == b) {
+            let (before, from) = rest.split_at(rest.partition_point(|(of, _)| *of < equal[0]));
+            merged.extend_from_slice(before);
+            let known = from.first().filter(|(of, _)| *of == equal[0]).map_or(0, |(_, count)| *count);
+            merged.push((equal[0], known.checked_add(u16::try_from(equal.len()).ok()?)?));
+            rest = &from[usize::from(known > 0)..];
+        }
+        merged.extend_from_slice(rest);
+        (merged.len() <= LIST_LIMIT).then_some(merged)
     }
 
     fn add(&mut self, bucket: u16, n: u64) {

@@ -204,14 +204,17 @@ impl Shared {
         // An answered one waits until its attempt has been woken to take it out, or a card until the channel's next answer;
         // meanwhile all others may send, more than once where they were held up.
         let answered = LEAST_ANSWERED + 2 * self.channel_count.load(Ordering::Relaxed);
-        self.book().begin(key, started, self.pending.count() + answered);
+        let mut book = self.book();
+        // Sent first, with the book held: what is noted of it is in no figure then, and nobody reads the reply before.
         if let Err(error) = self.socket.send(packet, to) {
+            drop(book);
             // Whether the kernel has counted it is not known.
             self.renumber();
             return Err(error);
         }
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
-        self.book().written(number, key, self.socket.descriptor());
+        book.begin(key, started, self.pending.count() + answered);
+        book.written(number, key, self.socket.descriptor());
         Ok(())
     }
 
