@@ -46,6 +46,13 @@ package_of() {
     esac
 }
 
+# The emulator that a guest of this machine's architecture runs in; nothing where no guest is known.
+guest_emulator() {
+    case $(uname -m) in
+        x86_64 | aarch64) echo "qemu-system-$(uname -m)" ;;
+    esac
+}
+
 # Makes sure that the programs named are there: installs their packages as root, else says what to run and exits 3.
 require_programs() {
     local program package packages=()
