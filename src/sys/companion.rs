@@ -27,6 +27,9 @@ const END_ALL: Signal = Signal::SIGUSR1;
 /// Bytes of one look at the keeper's children; what does not fit is found by the next one.
 const LOOK: usize = 4096;
 
+/// The largest id that Linux gives to a process.
+const LAST_ID: i32 = 1 << 22;
+
 /// Runs a command until it ends; what it has started ends with it. Signals are passed on, but an interrupt of the terminal
 /// that both of us are at is not: the command has heard it there.
 ///
@@ -171,49 +174,74 @@ fn reap(command: i32) -> Option<i32> {
     }
 }
 
-/// Ends every child, and the children of those, which become ours, until there is none.
-#[expect(unsafe_code, reason = "a fork of a program with threads may make system calls only")]
+/// Ends every child, and the children of those, which become ours, until there is none. One that may not be ended stays.
 fn end_the_rest() {
-    let mut buffer = [0_u8; LOOK];
-    loop {
-        // SAFETY: a terminated path, and a buffer with its own length. The kernel tells the children of the only thread.
-        let length = unsafe {
-            let file = libc::open(c"/proc/thread-self/children".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            let length = libc::read(file, buffer.as_mut_ptr().cast(), LOOK);
-            libc::close(file);
-            usize::try_from(length).unwrap_or(0)
-        };
-        if !end_those(&buffer[..length]) {
+    while has_children() {
+        if !end_those_listed() && !end_those_between(1, LAST_ID) {
             return;
         }
     }
 }
 
-/// Ends the children of this list and waits for them; whether there was one.
+/// Whether there is a child, running or just ended.
 #[expect(unsafe_code, reason = "a fork of a program with threads may make system calls only")]
+fn has_children() -> bool {
+    // SAFETY: a system call without a pointer that it would follow.
+    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) >= 0 }
+}
+
+/// Ends those that the kernel lists; whether there was one. It may be built without the list, or /proc not be there.
+#[expect(unsafe_code, reason = "a fork of a program with threads may make system calls only")]
+fn end_those_listed() -> bool {
+    let mut buffer = [0_u8; LOOK];
+    // SAFETY: a terminated path, and a buffer with its own length. The kernel tells the children of the only thread.
+    let length = unsafe {
+        let file = libc::open(c"/proc/thread-self/children".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let length = libc::read(file, buffer.as_mut_ptr().cast(), LOOK);
+        libc::close(file);
+        usize::try_from(length).unwrap_or(0)
+    };
+    end_those(&buffer[..length])
+}
+
+/// Ends the children of this list and waits for them; whether there was one.
 fn end_those(list: &[u8]) -> bool {
     // The last number may be cut off: each is followed by a space.
     let whole = list.iter().rposition(|byte| *byte == b' ').map_or(&[][..], |end| &list[..end]);
     let mut any = false;
     for number in whole.split(|byte| *byte == b' ') {
-        let child = number.iter().fold(0_i32, |id, digit| id.wrapping_mul(10).wrapping_add(i32::from(digit & 0xf)));
-        // Zero and less would mean a group.
-        if child <= 0 {
-            continue;
-        }
-        // SAFETY: system calls without pointers. Nobody but a child of ours is signalled: the wait says whether it is one, and
-        // its id is not given away before it was waited for.
-        unsafe {
-            let ended = libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG);
-            if ended == child || (ended == 0 && libc::kill(child, libc::SIGKILL) == 0) {
-                any = true;
-                if ended == 0 {
-                    libc::waitpid(child, std::ptr::null_mut(), 0);
-                }
-            }
-        }
+        any |= end(number.iter().fold(0_i32, |id, digit| id.wrapping_mul(10).wrapping_add(i32::from(digit & 0xf))));
     }
     any
+}
+
+/// Ends the children whose ids are in this range, for want of a list of them; whether there was one. All ids there can be are
+/// asked about in the time of as many system calls, about a second.
+fn end_those_between(first: i32, last: i32) -> bool {
+    let mut any = false;
+    for id in first..=last {
+        any |= end(id);
+    }
+    any
+}
+
+/// Ends the child of this id and waits for it; whether there was one.
+#[expect(unsafe_code, reason = "a fork of a program with threads may make system calls only")]
+fn end(child: i32) -> bool {
+    // Zero and less would mean a group.
+    if child <= 0 {
+        return false;
+    }
+    // SAFETY: system calls without pointers. Nobody but a child of ours is signalled: the wait says whether it is one, and
+    // its id is not given away before it was waited for.
+    unsafe {
+        let ended = libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG);
+        if ended == 0 && libc::kill(child, libc::SIGKILL) == 0 {
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+            return true;
+        }
+        ended == child
+    }
 }
 
 #[cfg(test)]
@@ -253,5 +281,15 @@ mod tests {
     fn nothing_but_children_is_ended() {
         let text = format!("{} 1 {} 0 77", std::process::id(), i64::MAX);
         assert!(!end_those(text.as_bytes()) && !end_those(b"") && !end_those(b"12"));
+    }
+
+    #[test]
+    fn a_child_is_found_by_its_id_alone() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let id = child.id().cast_signed();
+        let around = || end_those_between(id, id);
+        assert!(around() && !around());
+        assert_eq!(kill(Pid::from_raw(id), None), Err(nix::Error::ESRCH));
+        assert!(child.try_wait().is_err(), "it was waited for");
     }
 }
