@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use super::missing::finding;
 use crate::model::{CardState, Finding, Severity};
 use crate::sys::route::{interface_name, interface_toward};
 use crate::sys::stamp_support::stamp_support;
@@ -82,8 +83,7 @@ impl Card {
         };
         let text =
             format!("no .kernel of stamps=hardware: the card of `{interface}`, which leads to {targets}, {reason}");
-        let (id, severity) = ("no_hardware_stamps".to_owned(), Severity::Info);
-        Some(Finding { id, severity, text, evidence: Vec::new(), advice: None })
+        Some(finding("no_hardware_stamps", Severity::Info, text))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Separate because these are words and single numbers about finished lanes, not distributions that grow.
 
-use super::missing::place;
+use super::missing::{finding, place};
 use super::offset::FarClock;
 use super::operation::RttOperation;
 use crate::load::Lane;
@@ -51,7 +51,7 @@ fn detour(lane: &Lane<RttOperation>) -> Option<Finding> {
 
 /// The stamps prove the clocks to be further apart than the user said.
 fn contradiction(lane: &Lane<RttOperation>) -> Option<Finding> {
-    let stated = lane.operation.tracks()?.stated_bound()?;
+    let stated = lane.operation.with_tracks(|tracks| tracks.stated_bound())??;
     let clock = lane.operation.far_clock()?;
     let least_ns = clock.offset_ns.abs() - clock.bound_ns;
     let text = format!(
@@ -60,8 +60,4 @@ fn contradiction(lane: &Lane<RttOperation>) -> Option<Finding> {
         least_ns / 1e6,
     );
     (least_ns > stated.as_nanos() as f64).then(|| finding("clock_bound_contradicted", Severity::Problem, text))
-}
-
-fn finding(id: &str, severity: Severity, text: String) -> Finding {
-    Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None }
 }

@@ -182,11 +182,6 @@ impl IcmpChannel {
         self.unstamped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the exchanges that set out from now on.
-    pub fn record_from(&self, from: Stamp) {
-        self.tracks().record_from(from);
-    }
-
     /// Why they are not there.
     pub fn absence(&self) -> Option<Absence> {
         self.tracks().absence(self.hub.shared.book().refused())

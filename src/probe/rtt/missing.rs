@@ -33,16 +33,16 @@ pub fn findings(lanes: &[Lane<RttOperation>]) -> Vec<Finding> {
     let mut groups: BTreeMap<Group, Vec<(String, f64)>> = BTreeMap::new();
     let mut unstamped: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for lane in lanes {
-        let Some(tracks) = lane.operation.tracks() else { continue };
-        let by = [(By::Kernel, Some(tracks.complete())), (By::Card, tracks.by_card())];
-        for (by, track) in by {
-            let Some((kind, share)) = track.and_then(share) else { continue };
-            groups.entry((by, lane.name, kind)).or_default().push((place(lane), share));
-        }
-        if let Some(kind) = tracks.by_card().filter(|track| track.counts().ok_count == 0).and_then(Track::main_failure)
-        {
-            unstamped.entry(kind).or_default().push(place(lane));
-        }
+        lane.operation.with_tracks(|tracks| {
+            let by = [(By::Kernel, Some(tracks.complete())), (By::Card, tracks.by_card())];
+            for (by, (kind, share)) in by.into_iter().filter_map(|(by, track)| Some((by, share(track?)?))) {
+                groups.entry((by, lane.name, kind)).or_default().push((place(lane), share));
+            }
+            let silent = tracks.by_card().filter(|track| track.counts().ok_count == 0);
+            if let Some(kind) = silent.and_then(Track::main_failure) {
+                unstamped.entry(kind).or_default().push(place(lane));
+            }
+        });
     }
     let by_card = unstamped.into_iter().map(|(kind, lanes)| {
         let text = format!(
@@ -153,7 +153,8 @@ fn listed(lanes: &[String]) -> String {
     }
 }
 
-fn finding(id: &str, severity: Severity, text: String) -> Finding {
+/// A finding of words alone.
+pub fn finding(id: &str, severity: Severity, text: String) -> Finding {
     Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None }
 }
 

@@ -237,7 +237,7 @@ mod tests {
         // The kernel begins to stamp a moment after it was asked.
         while lanes[0]
             .operation
-            .tracks()
+            .with_tracks(|tracks| tracks.clone())
             .is_none_or(|tracks| tracks.into_series("rtt.echo", &Labels::new(), false).len() < 5)
         {
             assert_eq!(lanes[0].operation.attempt().await.outcome, crate::model::Outcome::Ok);

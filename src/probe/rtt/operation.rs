@@ -30,25 +30,14 @@ pub enum RttOperation {
 impl RttOperation {
     /// Records the kernel's stamps of exchanges that set out from now on.
     pub fn record_from(&self, from: Stamp) {
-        match self {
-            Self::Icmp(channel) => channel.record_from(from),
-            _ => _ = self.stamps().map(|stamps| stamps.record_from(from)),
-        }
+        let _ = self.with_tracks(|tracks| tracks.record_from(from));
     }
 
-    /// The kernel's stamps of the exchanges so far, where there are any.
-    pub fn tracks(&self) -> Option<Tracks> {
+    /// Looks at the kernel's stamps of the exchanges so far, where there are any.
+    pub fn with_tracks<T>(&self, look: impl FnOnce(&mut Tracks) -> T) -> Option<T> {
         match self {
-            Self::Icmp(channel) => Some(channel.tracks().clone()),
-            _ => self.stamps().map(Stamps::tracks),
-        }
-    }
-
-    /// The same, which is then with the caller alone: at the end nothing is there twice.
-    pub fn take_tracks(&self) -> Option<Tracks> {
-        match self {
-            Self::Icmp(channel) => Some(std::mem::take(&mut *channel.tracks())),
-            _ => self.stamps().map(Stamps::take),
+            Self::Icmp(channel) => Some(look(&mut channel.tracks())),
+            _ => self.stamps().map(|stamps| stamps.with_tracks(look)),
         }
     }
 
@@ -129,12 +118,12 @@ pub struct Stamped {
 impl Stamped {
     /// A copy of those of this lane as they stand, where its channel has any.
     pub fn so_far(lane: &Lane<RttOperation>) -> Option<Self> {
-        Some(Self::of(lane, lane.operation.tracks()?))
+        Some(Self::of(lane, lane.operation.with_tracks(|tracks| tracks.clone())?))
     }
 
     /// Those of this lane, of which nothing remains there.
     pub fn take(lane: &Lane<RttOperation>) -> Option<Self> {
-        Some(Self::of(lane, lane.operation.take_tracks()?))
+        Some(Self::of(lane, lane.operation.with_tracks(std::mem::take)?))
     }
 
     fn of(lane: &Lane<RttOperation>, tracks: Tracks) -> Self {

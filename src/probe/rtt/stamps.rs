@@ -216,11 +216,6 @@ impl Stamps {
         self.lock().1.one_way.trust(clock_bound);
     }
 
-    /// Records the exchanges that set out from now on.
-    pub fn record_from(&self, from: Stamp) {
-        self.lock().1.record_from(from);
-    }
-
     /// Whether the far end tells its stamps, so that the last exchange is worth one more; those from `now` on are not
     /// recorded.
     pub fn close(&self, now: Stamp) -> bool {
@@ -242,14 +237,9 @@ impl Stamps {
         self.lock().1.far_clock()
     }
 
-    /// What was recorded so far.
-    pub fn tracks(&self) -> Tracks {
-        self.lock().1.clone()
-    }
-
-    /// What was recorded, which is then with the caller alone.
-    pub fn take(&self) -> Tracks {
-        std::mem::take(&mut self.lock().1)
+    /// Looks at what was recorded so far.
+    pub fn with_tracks<T>(&self, look: impl FnOnce(&mut Tracks) -> T) -> T {
+        look(&mut self.lock().1)
     }
 
     /// Why a series is not there: that of the kernel, or else that of the network.
