@@ -169,12 +169,16 @@ fn an_interrupt_at_the_terminal_is_heard_once() {
     // It goes on for longer than anything that would pass the interrupt on late.
     let command = "trap 'echo heard' INT; echo ready; read line; for i in 1 2 3 4; do sleep 0.4; done; echo $line";
     let line = format!(
-        "{OFFLOADCTL} topology emulate slow --topology own.toml --kernel --quiet -- sh -c \"{}\"",
+        "exec {OFFLOADCTL} topology emulate slow --topology own.toml --kernel --quiet -- sh -c \"{}\"",
         command.replace('$', "\\$")
     );
     let mut call = Command::new(path_of("script", "bsdutils"));
     call.args(["-qec", &line, "/dev/null"]).current_dir(scene.folder.path());
-    call.env("PATH", scene.with_stand_in()).env("TMPDIR", scene.path("tmp")).env("TC_LOG", scene.path("tc.log"));
+    // Whichever shell the machine names, one that waited for us would end of the interrupt itself.
+    call.env("SHELL", "/bin/sh")
+        .env("PATH", scene.with_stand_in())
+        .env("TMPDIR", scene.path("tmp"))
+        .env("TC_LOG", scene.path("tc.log"));
     let mut child = call.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     let mut shown = String::new();
