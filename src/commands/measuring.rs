@@ -4,10 +4,10 @@ use super::checkpoint::Checkpoints;
 use super::load_args::planned_span;
 use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
-use crate::context::{Header, OutputFile, Parts, Store};
+use crate::context::{Header, OutputFile, Store};
 use crate::error::{Exit, Failure};
 use crate::load::{LoadSpec, Observer, Part, Settled, judge};
-use crate::model::{GateDecision, GateReport, Run, Stamp};
+use crate::model::{GateDecision, GateReport, Measured, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats::{self, Gate};
 use crate::sys::shutdown::Shutdown;
@@ -46,17 +46,13 @@ impl<'a> Measuring<'a> {
         }
     }
 
-    /// The run document of what was measured.
-    #[must_use]
-    pub fn run(&self, parts: Parts) -> Run {
-        document(&self.header, self.load.as_ref(), parts)
-    }
-
-    /// Keeps, writes, prints and judges the run; `bad` are the reasons it is bad apart from gates.
+    /// Keeps, writes, prints and judges the run of what was measured.
     ///
     /// # Errors
     /// When it could not be kept, written or judged; it has been printed even so.
-    pub fn conclude(self, run: Run, bad: &[String]) -> Result<Exit, Failure> {
+    pub fn conclude(self, mut measured: Measured) -> Result<Exit, Failure> {
+        let bad = std::mem::take(&mut measured.bad);
+        let run = document(&self.header, self.load.as_ref(), measured);
         let kept = self.store.as_ref().map(|store| store.save(&run.id, &run)).transpose();
         let runs = std::slice::from_ref(&run);
         let gate = match self.args.show.fail_if.as_slice() {
@@ -86,13 +82,13 @@ impl<'a> Measuring<'a> {
         if let Some(gate) = &gate {
             say_gate(gate);
         }
-        Ok(exit_of(&run, bad, gate.as_ref()))
+        Ok(exit_of(&run, &bad, gate.as_ref()))
     }
 }
 
 /// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
-pub(super) fn document(header: &Header, load: Option<&LoadSpec>, parts: Parts) -> Run {
-    let mut run = header.run(parts);
+pub(super) fn document(header: &Header, load: Option<&LoadSpec>, measured: Measured) -> Run {
+    let mut run = header.run(measured);
     let Some(load) = load else { return run };
     let verdict = judge(&run, load);
     run.validity = verdict.validity;

@@ -2,13 +2,13 @@
 
 use crate::model::Series;
 
-/// One sentence for each target and channel whose unanswered share is beyond `max_loss_ratio`, or total.
+/// One sentence for each target and channel among these series whose unanswered share is beyond `max_loss_ratio`, or total.
 #[must_use]
-pub fn lost_targets(series: &[&Series], max_loss_ratio: f64) -> Vec<String> {
+pub fn lost_targets(series: &[Series], max_loss_ratio: f64) -> Vec<String> {
     let beyond = |ratio: f64| ratio > max_loss_ratio || ratio >= 1.0;
     series
         .iter()
-        .filter(|series| series.counts.loss_ratio().is_some_and(beyond))
+        .filter(|series| series.is_response() && series.counts.loss_ratio().is_some_and(beyond))
         .map(|series| {
             let counts = &series.counts;
             format!(
@@ -31,7 +31,7 @@ mod tests {
 
     fn lost(ok_count: u64, lost_count: u64, max_loss_ratio: f64) -> usize {
         let counts = Counts { attempt_count: ok_count + lost_count, ok_count, lost_count, ..Counts::default() };
-        lost_targets(&[&Series { counts, ..Series::default() }], max_loss_ratio).len()
+        lost_targets(&[Series { counts, ..Series::default() }], max_loss_ratio).len()
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Run {
 
     /// The series that measure a target: neither the tool's own floor nor a part of another measurement.
     pub fn responses(&self) -> impl Iterator<Item = &Series> {
-        self.series.iter().filter(|s| !s.floor && s.role() == super::Role::Response)
+        self.series.iter().filter(|series| series.is_response())
     }
 
     /// Response series with the series `NAME.suffix` that stands beside each, where there is one. Runs have thousands of

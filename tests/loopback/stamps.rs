@@ -4,8 +4,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use offloadctl::echo::{Earlier, Embedded, FRAME_LENGTH, Frame};
-use offloadctl::model::{Clock, Scalar, Series, WallStamp};
-use offloadctl::probe::rtt::{Channel, Measured};
+use offloadctl::model::{Clock, Measured, Scalar, Series, WallStamp};
+use offloadctl::probe::rtt::Channel;
 
 use crate::far_end::{FarEnd, Manner};
 use crate::measure::{library, probe, series};

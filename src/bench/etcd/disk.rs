@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{EtcdError, Measured};
-use crate::model::{Advice, Finding, Histogram, Labels, Moments, Series, Severity};
+use super::EtcdError;
+use crate::model::{Advice, Finding, Histogram, Labels, Measured, Moments, Series, Severity};
 use crate::sys::clock;
 use crate::sys::disk::fdatasync_times;
 use crate::sys::shutdown::Shutdown;

@@ -2,14 +2,13 @@
 //!
 //! Separate from measuring, which it no longer touches, and from the verdict, which knows no series.
 
-use super::Measured;
 use super::bed::{Bed, Measurement};
 use super::evaluate::{Figures, floor, verdict};
 use super::spec::Workload;
 use super::watch::WatchNotes;
 use super::window::Window;
 use crate::load::LaneRecord;
-use crate::model::{Advice, Finding, Labels, Role, Scalar, Series, Severity, Warning};
+use crate::model::{Advice, Finding, Labels, Measured, Role, Scalar, Series, Severity, Warning};
 use crate::sys::host::environment;
 
 /// Everything that is said about these measurements; `labels` tell them from those of another setting.

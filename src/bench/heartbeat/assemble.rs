@@ -3,9 +3,9 @@
 use super::choice::{Loosen, Offer, is_unbeaten};
 use super::spec::{Cell, HeartbeatSpec};
 use super::trial::{Outcome, Spans};
-use super::{Measured, formula, poisson, reference};
+use super::{formula, poisson, reference};
 use crate::detect::Rule;
-use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity, Warning};
+use crate::model::{Advice, Finding, Labels, Measured, Scalar, Series, Severity, Warning};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
 const NANOS_PER_DAY: f64 = 8.64e13;
@@ -18,7 +18,6 @@ pub fn measured(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Measured 
     let mut measured = Measured::default();
     for (cell, outcome) in results {
         let labels = labels(cell);
-        measured.beat_count += outcome.beat_count;
         measured.series.push(series("heartbeat.detection", &labels, &outcome.detection));
         measured.series.push(series("heartbeat.mistake_duration", &labels, &outcome.mistakes));
         measured.scalars.extend(scalars(spec, cell, outcome, &labels));
@@ -26,11 +25,12 @@ pub fn measured(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Measured 
     measured.scalars.extend(unbeaten_flags(spec, results));
     measured.findings = findings(spec, results);
     measured.warnings = warnings(spec, results);
+    let beat_count: u64 = results.iter().map(|(_, outcome)| outcome.beat_count).sum();
     measured.scalars.push(Scalar {
         name: "heartbeat.simulated_beats".to_owned(),
         labels: Labels::new(),
         unit: "count".to_owned(),
-        value: Some(measured.beat_count as f64),
+        value: Some(beat_count as f64),
     });
     measured
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::bench::etcd::{
-    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Measured, Read, Refusal, Settings, SpawnError,
-    SpawnSpec, Workload, cell_count, measure,
+    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Read, Refusal, Settings, SpawnError, SpawnSpec,
+    Workload, cell_count, measure,
 };
 use crate::commands::load_args::{SpacingArg, SpanArgs};
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
-use crate::context::{Header, Parts};
+use crate::context::Header;
 use crate::error::{Exit, Failure};
 use crate::load::lost_targets;
 use crate::load::{Arrival, Rate};
@@ -202,23 +202,9 @@ pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
     let measured =
         on_event_loop(async |shutdown: &Shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
     watcher.finish();
-    let measured = measured?;
-    let mut bad = measured.bad.clone();
-    let run = measuring.run(parts(measured));
-    let responses: Vec<_> = run.responses().collect();
-    bad.extend(lost_targets(&responses, spec.max_loss_ratio));
-    measuring.conclude(run, &bad)
-}
-
-fn parts(measured: Measured) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed: measured.elapsed,
-        complete: !measured.interrupted,
-    }
+    let mut measured = measured?;
+    measured.bad.extend(lost_targets(&measured.series, spec.max_loss_ratio));
+    measuring.conclude(measured)
 }
 
 /// An error of the measurement with its next step.

@@ -8,16 +8,16 @@ use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Measured, Network, dump, estimate, planned_beats,
-    simulate,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Network, dump, estimate, planned_beats, simulate,
 };
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_share, parse_whole};
 use crate::console::{self, Steps};
-use crate::context::{Header, OutputFile, Parts, read_run};
+use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
+use crate::model::Measured;
 use crate::report::duration_text;
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
@@ -131,13 +131,12 @@ pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
     let header = Header::new("bench heartbeat", &spec, spec.seed, args.output.labels())?;
     let measuring = Measuring::open(&args.output, header, None)?;
     let began = clock::now();
-    let measured = until_told(|is_over| simulated(&spec, args.output.quiet, is_over))?;
-    let elapsed = clock::now().since(began);
+    let mut measured = until_told(|is_over| simulated(&spec, args.output.quiet, is_over))?;
+    measured.elapsed = clock::now().since(began);
     if let Some(dumping) = dumping {
         dumping.write(&spec, &measured, args.output.quiet)?;
     }
-    let run = measuring.run(parts(measured, elapsed));
-    measuring.conclude(run, &[])
+    measuring.conclude(measured)
 }
 
 /// Works on a thread of its own, which asks whether the user wishes to stop; this one only listens to the signals meanwhile.
@@ -204,17 +203,6 @@ impl Dumping {
 
 fn ended_early() -> Failure {
     Failure::plain(Exit::Unable, "the simulation ended early, which is a bug")
-}
-
-fn parts(measured: Measured, elapsed: Duration) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed,
-        complete: !measured.interrupted,
-    }
 }
 
 impl HeartbeatArgs {

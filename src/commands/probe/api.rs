@@ -9,10 +9,10 @@ use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_bytes, parse_share};
-use crate::context::{Header, Parts};
+use crate::context::Header;
 use crate::error::{Exit, Failure};
 use crate::load::lost_targets;
-use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, Measured, PrepareError, Server, measure};
+use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, PrepareError, Server, measure};
 use crate::sys::host::raise_file_limit;
 use crate::wire::{LocateError, TlsSpec};
 
@@ -121,21 +121,9 @@ pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let mut watcher = measuring.observer("probe api");
     let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
     watcher.finish();
-    let run = measuring.run(parts(measured?));
-    let responses: Vec<_> = run.responses().collect();
-    let bad = lost_targets(&responses, spec.max_loss_ratio);
-    measuring.conclude(run, &bad)
-}
-
-fn parts(measured: Measured) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed: measured.elapsed,
-        complete: !measured.interrupted,
-    }
+    let mut measured = measured?;
+    measured.bad.extend(lost_targets(&measured.series, spec.max_loss_ratio));
+    measuring.conclude(measured)
 }
 
 /// An error of the measurement with its next step.

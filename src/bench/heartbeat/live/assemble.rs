@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::ops::Sub;
 use std::time::Duration;
 
-use super::Measured;
 use super::machine;
 use super::spec::{LiveCell, LiveSpec};
 use crate::bench::heartbeat::formula::{self, Formula};
@@ -14,7 +13,8 @@ use crate::bench::heartbeat::reference::{self, Reference};
 use crate::bench::heartbeat::{Cell, Network};
 use crate::detect::Rule;
 use crate::model::{
-    Counts, Finding, Histogram, Labels, Moments, Outcome, Scalar, Series, Severity, Stamp, Summary, Variation, Warning,
+    Counts, Finding, Histogram, Labels, Measured, Moments, Outcome, Scalar, Series, Severity, Stamp, Summary,
+    Variation, Warning,
 };
 use crate::sys::socket_table::Traffic;
 
