@@ -12,16 +12,14 @@ use crate::bench::etcd::{
     Workload, cell_count, measure,
 };
 use crate::commands::load_args::{SpacingArg, SpanArgs};
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::measuring::{Driven, check_gates};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
-use crate::context::Header;
 use crate::error::{Exit, Failure};
-use crate::load::lost_targets;
 use crate::load::{Arrival, Rate};
-use crate::sys::host::raise_file_limit;
-use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsSpec, Url};
+
+const COMMAND: &str = "bench etcd";
 
 const EXAMPLES: &str = "Examples:
   What one client sees, and what holds it back:
@@ -195,16 +193,15 @@ enum ConsistencyArg {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    raise_file_limit();
-    let header = Header::new("bench etcd", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let mut watcher = measuring.observer_of("bench etcd", u32::try_from(cell_count(&spec)).unwrap_or(1));
-    let measured =
-        on_event_loop(async |shutdown: &Shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
-    watcher.finish();
-    let mut measured = measured?;
-    measured.bad.extend(lost_targets(&measured.series, spec.max_loss_ratio));
-    measuring.conclude(measured)
+    let driven = Driven {
+        command: COMMAND,
+        spec: &spec,
+        load: &spec.load,
+        times: cell_count(&spec),
+        max_loss_ratio: spec.max_loss_ratio,
+        output: &args.output,
+    };
+    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
 }
 
 /// An error of the measurement with its next step.
@@ -266,7 +263,7 @@ fn hint_of(kind: &str) -> &'static str {
 
 impl EtcdArgs {
     fn spec(&self) -> Result<EtcdSpec, Failure> {
-        check_gates("bench etcd", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
         let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
             (Some(_), _) => Vec::new(),
             (None, []) => vec![1],

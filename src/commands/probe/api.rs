@@ -6,15 +6,14 @@ use clap::{Args, ValueEnum};
 
 use crate::commands::address_args::AddressArgs;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::measuring::{Driven, check_gates};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_bytes, parse_share};
-use crate::context::Header;
 use crate::error::{Exit, Failure};
-use crate::load::lost_targets;
 use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, PrepareError, Server, measure};
-use crate::sys::host::raise_file_limit;
 use crate::wire::{LocateError, TlsSpec};
+
+const COMMAND: &str = "probe api";
 
 const EXAMPLES: &str = "Examples:
   What curl shows, as distributions: a new connection for each request, phase by phase:
@@ -115,15 +114,15 @@ enum HttpArg {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    raise_file_limit();
-    let header = Header::new("probe api", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let mut watcher = measuring.observer("probe api");
-    let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
-    watcher.finish();
-    let mut measured = measured?;
-    measured.bad.extend(lost_targets(&measured.series, spec.max_loss_ratio));
-    measuring.conclude(measured)
+    let driven = Driven {
+        command: COMMAND,
+        spec: &spec,
+        load: &spec.load,
+        times: 1,
+        max_loss_ratio: spec.max_loss_ratio,
+        output: &args.output,
+    };
+    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
 }
 
 /// An error of the measurement with its next step.
@@ -197,7 +196,7 @@ impl ApiArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates("probe api", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
 }

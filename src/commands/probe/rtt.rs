@@ -7,17 +7,16 @@ use clap::{Args, ValueEnum};
 
 use crate::commands::address_args::AddressArgs;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::measuring::{Driven, check_gates};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
 use crate::commands::value::{parse_positive, parse_share};
-use crate::context::Header;
 use crate::error::{Exit, Failure};
-use crate::load::lost_targets;
 use crate::probe::rtt::{Channel, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
-use crate::sys::host::raise_file_limit;
 use crate::topo::{TopologyFile, TopologyTarget};
 use crate::wire::LocateError;
+
+const COMMAND: &str = "probe rtt";
 
 const EXAMPLES: &str = "Examples:
   Compare three emulated topologies, with nothing else installed:
@@ -96,15 +95,15 @@ enum ChannelArg {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    raise_file_limit();
-    let header = Header::new("probe rtt", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let mut watcher = measuring.observer("probe rtt");
-    let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
-    watcher.finish();
-    let mut measured = measured?;
-    measured.bad.extend(lost_targets(&measured.series, spec.max_loss_ratio));
-    measuring.conclude(measured)
+    let driven = Driven {
+        command: COMMAND,
+        spec: &spec,
+        load: &spec.load,
+        times: 1,
+        max_loss_ratio: spec.max_loss_ratio,
+        output: &args.output,
+    };
+    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
 }
 
 /// An error of the measurement with its next step.
@@ -140,7 +139,7 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates("probe rtt", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 
