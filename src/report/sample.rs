@@ -253,13 +253,10 @@ pub fn examined() -> Run {
         ),
         ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "stored runs: cannot keep runs in `/nowhere`"),
     ];
-    let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| Finding {
-        id: what.to_owned(),
-        severity,
-        text: text.to_owned(),
-        evidence: vec![figure.to_owned()],
-        advice: (severity != Severity::Info)
-            .then(|| Advice { text: "give it more".to_owned(), verify: Some("offloadctl doctor".to_owned()) }),
+    let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| {
+        let advice = Advice::new("give it more", "offloadctl doctor".to_owned());
+        let finding = Finding::new(what, severity, text).with_evidence(vec![figure.to_owned()]);
+        finding.with_advice((severity != Severity::Info).then_some(advice))
     };
     let able = |(what, value, ..): (&str, f64, Severity, &str, &str)| Scalar {
         name: "doctor.able".to_owned(),

@@ -134,16 +134,12 @@ fn an_incomplete_run_with_everything_that_can_go_wrong() {
         unit: "ratio".into(),
         value: Some(0.004),
     }];
-    part.findings = vec![Finding {
-        id: "lossy_link".into(),
-        severity: Severity::Problem,
-        text: "the link loses answers in bursts".into(),
-        evidence: vec!["4 outages in 12.3 s".into()],
-        advice: Some(Advice {
-            text: "raise the missed-heartbeat count above the longest outage".into(),
-            verify: Some("offloadctl bench heartbeat --missed 5".into()),
-        }),
-    }];
+    let advice = Advice::new(
+        "raise the missed-heartbeat count above the longest outage",
+        "offloadctl bench heartbeat --missed 5".to_owned(),
+    );
+    let finding = Finding::new("lossy_link", Severity::Problem, "the link loses answers in bursts");
+    part.findings = vec![finding.with_evidence(vec!["4 outages in 12.3 s".into()]).with_advice(advice)];
     part.warnings = vec![Warning::new("virtualised", "this host is virtualised; its clock may jump by a millisecond")];
     insta::assert_snapshot!(table(&part));
 }

@@ -148,5 +148,5 @@ fn difference(cell: Cell, base: &Setting, other: &Setting, courses: (&Course, &C
         "requests a second {median:.2} times as many (median of {} turns, {least:.2} to {most:.2})",
         ratios.len()
     )];
-    Some(Finding { id: "etcd_setting".to_owned(), severity: Severity::Info, text, evidence, advice: None })
+    Some(Finding::new("etcd_setting", Severity::Info, text).with_evidence(evidence))
 }

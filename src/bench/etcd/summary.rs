@@ -116,49 +116,29 @@ fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let changes = counted(|window| window.leader_change_count);
     if !changes.is_empty() {
-        findings.push(Finding {
-            id: "etcd_leader_changes".to_owned(),
-            severity: Severity::Notice,
-            text: "the cluster changed its leader during the load".to_owned(),
-            evidence: changes,
-            advice: Some(Advice {
-                text: "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members".to_owned(),
-                verify: Some(format!("etcdctl --endpoints {} endpoint status --write-out table", bed.endpoints_text())),
-            }),
-        });
+        let text = "the cluster changed its leader during the load";
+        let advice = Advice::new(
+            "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members",
+            format!("etcdctl --endpoints {} endpoint status --write-out table", bed.endpoints_text()),
+        );
+        let finding = Finding::new("etcd_leader_changes", Severity::Notice, text);
+        findings.push(finding.with_evidence(changes).with_advice(advice));
     }
     let slow = counted(|window| window.slow_apply_count);
     if !slow.is_empty() {
-        findings.push(Finding {
-            id: "etcd_slow_applies".to_owned(),
-            severity: Severity::Notice,
-            text: "requests took longer than 100 ms to apply, which etcd itself warns of".to_owned(),
-            evidence: slow,
-            advice: None,
-        });
+        let text = "requests took longer than 100 ms to apply, which etcd itself warns of";
+        findings.push(Finding::new("etcd_slow_applies", Severity::Notice, text).with_evidence(slow));
     }
     let silent: Vec<String> = named().filter(|(_, window)| window.is_none()).map(|(name, _)| name).collect();
     if !silent.is_empty() && !windows.is_empty() {
-        findings.push(Finding {
-            id: "etcd_metrics_unknown".to_owned(),
-            severity: Severity::Info,
-            text: "the server's side is not known: `/metrics` could not be read there before and after".to_owned(),
-            evidence: silent,
-            advice: None,
-        });
+        let text = "the server's side is not known: `/metrics` could not be read there before and after";
+        findings.push(Finding::new("etcd_metrics_unknown", Severity::Info, text).with_evidence(silent));
     }
     findings
 }
 
 /// What the watchers met.
 fn watched(measurements: &[Measurement]) -> Vec<Finding> {
-    let finding = |severity, id: &str, text: String| Finding {
-        id: id.to_owned(),
-        severity,
-        text,
-        evidence: Vec::new(),
-        advice: None,
-    };
     let mut all = WatchNotes::default();
     for notes in measurements.iter().filter_map(|measurement| measurement.watch.as_ref()) {
         all.event_count += notes.event_count;
@@ -170,18 +150,18 @@ fn watched(measurements: &[Measurement]) -> Vec<Finding> {
     if all.event_count > 0 {
         let (early, events) = (all.before_answer_count, all.event_count);
         let text = format!("{early} of {events} events arrived before the answer to their put");
-        findings.push(finding(Severity::Info, "etcd_watch_order", text));
+        findings.push(Finding::new("etcd_watch_order", Severity::Info, text));
     }
     if all.compacted_count > 0 {
         let text = format!(
             "the watch met compacted revisions {} times; puts among them are counted as failed (compacted)",
             all.compacted_count
         );
-        findings.push(finding(Severity::Problem, "etcd_watch_compacted", text));
+        findings.push(Finding::new("etcd_watch_compacted", Severity::Problem, text));
     }
     if all.reopened_count > 0 {
         let text = format!("the watch broke and was opened again {} times, from where it had been", all.reopened_count);
-        findings.push(finding(Severity::Notice, "etcd_watch_reopened", text));
+        findings.push(Finding::new("etcd_watch_reopened", Severity::Notice, text));
     }
     findings
 }

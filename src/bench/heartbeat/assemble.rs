@@ -171,13 +171,7 @@ fn unbeaten(network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Option<
         best.len(),
         here.len()
     );
-    (here.len() > 1).then(|| Finding {
-        id: "pareto_set".into(),
-        severity: Severity::Info,
-        text,
-        evidence,
-        advice: None,
-    })
+    (here.len() > 1).then(|| Finding::new("pareto_set", Severity::Info, text).with_evidence(evidence))
 }
 
 fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Finding {
@@ -194,17 +188,10 @@ fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: 
                 "offloadctl bench heartbeat --interval {interval} --detector {} --network {network}{condition}",
                 cell.detector
             );
-            let advice = Some(Advice {
-                text: format!("set the interval to {interval} and the detector to {}", cell.detector),
-                verify: Some(verify),
-            });
-            Finding {
-                id: "cheapest_setting".into(),
-                severity: Severity::Info,
-                text,
-                evidence: vec![describe(&here[at])],
-                advice,
-            }
+            let advice = format!("set the interval to {interval} and the detector to {}", cell.detector);
+            Finding::new("cheapest_setting", Severity::Info, text)
+                .with_evidence(vec![describe(&here[at])])
+                .with_advice(Advice::new(advice, verify))
         }
         None => {
             let ways: Vec<String> = goal.loosen(offers).iter().take(NAMED).map(loosen_text).collect();
@@ -213,8 +200,7 @@ fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: 
                 ways => ways.join(", or "),
             };
             let text = format!("on {network} no setting meets all that was asked for");
-            let advice = Some(Advice { text: advice, verify: None });
-            Finding { id: "no_setting".into(), severity: Severity::Notice, text, evidence: Vec::new(), advice }
+            Finding::new("no_setting", Severity::Notice, text).with_advice(Advice::new(advice, None))
         }
     }
 }
@@ -247,8 +233,8 @@ fn rare(rate: f64) -> String {
 }
 
 fn law() -> Finding {
-    let text = "the reference figures follow two laws: detection of 1.5 intervals, which is two missed in a row, and 200 bytes a heartbeat; three missed in a row give 2.5 intervals".to_owned();
-    Finding { id: "reference_law".into(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
+    let text = "the reference figures follow two laws: detection of 1.5 intervals, which is two missed in a row, and 200 bytes a heartbeat; three missed in a row give 2.5 intervals";
+    Finding::new("reference_law", Severity::Info, text)
 }
 
 fn warnings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Warning> {

@@ -46,12 +46,12 @@ pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
 
 use self::account::{Account, Ours};
 use self::evaluate::{CACHE_PATH, PathTimes, QUORUM_PATH};
-use self::notes::{Facts, finding};
+use self::notes::Facts;
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
 use self::server::Kind;
 use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, drive};
-use crate::model::{Finding, Measured, Outcome, Scalar, Severity, Stamp, Warning};
+use crate::model::{Advice, Finding, Measured, Outcome, Scalar, Severity, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 
 /// A measurement that could not be made.
@@ -123,7 +123,7 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
         Kind::Other { reason } => {
             let text =
                 format!("not a Kubernetes API server as far as is known, so there are its phases alone: {reason}");
-            measured.findings.push(finding("phases_only", Severity::Info, text, Vec::new(), None));
+            measured.findings.push(Finding::new("phases_only", Severity::Info, text));
         }
         Kind::Closed { reason, .. } => measured.findings.push(no_account(reason)),
         Kind::Open { before, .. } => {
@@ -164,7 +164,7 @@ fn no_account(reason: &str) -> Finding {
     let text = format!("the API server's own part cannot be told, so there are the phases alone: {reason}");
     let advice =
         "log in as a user that may `get` the path /metrics, such as one with the ClusterRole system:monitoring";
-    finding("phases_only", Severity::Notice, text, Vec::new(), Some(advice))
+    Finding::new("phases_only", Severity::Notice, text).with_advice(Advice::new(advice, None))
 }
 
 impl Prepared {
@@ -172,7 +172,7 @@ impl Prepared {
     fn findings(&self) -> Vec<Finding> {
         let passed_over = self.passed_over.iter().map(|(address, what)| {
             let text = format!("{address} {what}; {} is measured instead", self.shared.opener.address.ip());
-            finding("address_passed_over", Severity::Notice, text, Vec::new(), None)
+            Finding::new("address_passed_over", Severity::Notice, text)
         });
         let credentials = &self.shared.credentials;
         passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()

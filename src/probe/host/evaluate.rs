@@ -117,16 +117,16 @@ pub fn evaluate(facts: &Facts) -> Vec<Check> {
 /// without is a problem.
 #[must_use]
 pub fn findings(checks: &[Check]) -> Vec<Finding> {
-    let finding = |check: &Check| Finding {
-        id: check.what.clone(),
-        severity: match check.verdict {
+    let finding = |check: &Check| {
+        let severity = match check.verdict {
             Verdict::Yes => Severity::Info,
             Verdict::No if check.is_needed => Severity::Problem,
             Verdict::Limited | Verdict::No => Severity::Notice,
-        },
-        text: format!("{}: {}", check.what.replace('_', " "), check.reason.as_deref().unwrap_or("it works")),
-        evidence: vec![check.figure.clone()],
-        advice: check.remedy.clone().map(|(text, verify)| Advice { text, verify }),
+        };
+        let text = format!("{}: {}", check.what.replace('_', " "), check.reason.as_deref().unwrap_or("it works"));
+        Finding::new(&check.what, severity, text)
+            .with_evidence(vec![check.figure.clone()])
+            .with_advice(check.remedy.clone().map(|(text, verify)| Advice::new(text, verify)))
     };
     checks.iter().map(finding).collect()
 }

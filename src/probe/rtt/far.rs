@@ -2,7 +2,7 @@
 //!
 //! Separate because these are words and single numbers about finished lanes, not distributions that grow.
 
-use super::missing::{finding, place};
+use super::missing::place;
 use super::offset::FarClock;
 use super::operation::RttOperation;
 use crate::load::Lane;
@@ -46,7 +46,7 @@ fn detour(lane: &Lane<RttOperation>) -> Option<Finding> {
         detour.span_ns / 1e9,
         detour.extra_ns / 1e6,
     );
-    Some(finding("path_asymmetry", Severity::Notice, text))
+    Some(Finding::new("path_asymmetry", Severity::Notice, text))
 }
 
 /// The stamps prove the clocks to be further apart than the user said.
@@ -59,5 +59,5 @@ fn contradiction(lane: &Lane<RttOperation>) -> Option<Finding> {
         place(lane),
         least_ns / 1e6,
     );
-    (least_ns > stated.as_nanos() as f64).then(|| finding("clock_bound_contradicted", Severity::Problem, text))
+    (least_ns > stated.as_nanos() as f64).then(|| Finding::new("clock_bound_contradicted", Severity::Problem, text))
 }

@@ -270,7 +270,7 @@ impl Prepared {
     fn note_passed_over(&mut self, target: &Target, located: &Located) {
         for (address, what) in &located.passed_over {
             let text = format!("{}: {address} {what}; {} is measured instead", target.name, located.address.ip());
-            self.note("address_passed_over", Severity::Notice, text);
+            self.notes.push(Finding::new("address_passed_over", Severity::Notice, text));
         }
     }
 
@@ -283,7 +283,7 @@ impl Prepared {
         let named: Vec<String> = missing.iter().filter(|c| spec.named(**c)).map(Channel::to_string).collect();
         if !named.is_empty() {
             let text = format!("{} has no port, so it is not measured by {}", site.target.name, named.join(", "));
-            self.note("channel_left_out", Severity::Notice, text);
+            self.notes.push(Finding::new("channel_left_out", Severity::Notice, text));
         }
     }
 
@@ -295,12 +295,8 @@ impl Prepared {
                 "emulated in user space, where the kernel's handshake and ICMP cannot be delayed, so with echo and udp only, and without rtt.network: {}",
                 names.join(", ")
             );
-            self.note("emulated", Severity::Info, text);
+            self.notes.push(Finding::new("emulated", Severity::Info, text));
         }
-    }
-
-    fn note(&mut self, id: &str, severity: Severity, text: String) {
-        self.notes.push(Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None });
     }
 
     async fn add_target(&mut self, spec: &RttSpec, site: &Site<'_>, echo: Echo) -> Result<(), PrepareError> {
@@ -440,5 +436,5 @@ fn not_an_echo(target: &str, what: &str) -> Finding {
         REFUSED | UNREACHED => format!("no echo answers at {target}: {what}; no further echo is sent to it"),
         _ => format!("{target} is not an echo: {what}; no further echo is sent to it"),
     };
-    Finding { id: "not_an_echo".to_owned(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
+    Finding::new("not_an_echo", Severity::Info, text)
 }

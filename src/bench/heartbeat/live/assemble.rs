@@ -245,7 +245,7 @@ impl Found {
             s(high),
             delay.unwrap_or(0.0) / 1e6
         );
-        Some(Finding { id: id.into(), severity, text, evidence: Vec::new(), advice: None })
+        Some(Finding::new(id, severity, text))
     }
 
     fn bad(&self, cell: &SeenCell) -> Option<String> {
