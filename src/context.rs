@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::error::{Exit, Failure};
+use crate::model::span::nanos;
 use crate::model::{Environment, Measured, RUN_SCHEMA, Run, Validity, WallTime, Warning};
 use crate::sys::{clock, host};
 
@@ -74,7 +75,7 @@ impl Header {
             spec: self.spec.clone(),
             spec_hash: self.spec_hash.clone(),
             started_at: self.started_at,
-            elapsed_ns: u64::try_from(measured.elapsed.as_nanos()).unwrap_or(u64::MAX),
+            elapsed_ns: nanos(measured.elapsed),
             complete: !measured.interrupted,
             validity: Validity::default(),
             seed: self.seed,

@@ -15,6 +15,7 @@ mod measured;
 mod outcome;
 mod run;
 mod series;
+pub mod span;
 mod stamp;
 mod summary;
 mod timeline;

@@ -12,6 +12,7 @@ use crate::bench::heartbeat::formula::{self, Formula};
 use crate::bench::heartbeat::reference::{self, Reference};
 use crate::bench::heartbeat::{Cell, Network};
 use crate::detect::Rule;
+use crate::model::span::nanos;
 use crate::model::{
     Counts, Finding, Histogram, Labels, Measured, Moments, Outcome, Scalar, Series, Severity, Stamp, Summary,
     Variation, Warning,
@@ -285,7 +286,7 @@ fn series(name: &str, labels: &Labels, spans: impl Iterator<Item = Option<u64>>,
         labels: labels.clone(),
         counts,
         saturated_count: histogram.saturated(),
-        timeout_ns: timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)),
+        timeout_ns: timeout.map(nanos),
         summary: Summary::of(&histogram, &moments, &counts, &Variation::default()),
         histogram,
         ..Series::default()

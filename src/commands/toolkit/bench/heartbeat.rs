@@ -18,6 +18,7 @@ use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
 use crate::model::Measured;
+use crate::model::span::nanos;
 use crate::report::duration_text;
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
@@ -166,7 +167,7 @@ fn simulated(spec: &HeartbeatSpec, quiet: bool, is_over: &(dyn Fn() -> bool + Sy
 }
 
 fn told(estimate: &Estimate) -> String {
-    let span = duration_text(u64::try_from(estimate.span.as_nanos()).unwrap_or(u64::MAX));
+    let span = duration_text(nanos(estimate.span));
     let settings = if estimate.settings == 1 { "setting" } else { "settings" };
     format!(
         "about {span} for {} {settings}: {:.3} billion heartbeats, {:.1} million/s on each core; Ctrl-C keeps what is done",
@@ -194,7 +195,7 @@ impl Dumping {
         self.file.write(&text)?;
         if !quiet {
             let (number, path) = (self.number, self.path.display());
-            let detection = duration_text(u64::try_from(detection.as_nanos()).unwrap_or(u64::MAX));
+            let detection = duration_text(nanos(detection));
             console::say(format_args!("trial {number}, a detection of {detection}, written to {path}"));
         }
         Ok(())
