@@ -67,6 +67,14 @@ pub struct Scalar {
     pub value: Option<f64>,
 }
 
+impl Scalar {
+    /// A number with its name, what tells it from its siblings, and its unit; `None` where it could not be measured.
+    #[must_use]
+    pub fn new(name: impl Into<String>, labels: &Labels, unit: &str, value: impl Into<Option<f64>>) -> Self {
+        Self { name: name.into(), labels: labels.clone(), unit: unit.to_owned(), value: value.into() }
+    }
+}
+
 /// One measurement, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {

@@ -128,12 +128,7 @@ fn an_incomplete_run_with_everything_that_can_go_wrong() {
     let outage = |start_ns, length_ns| Outage { start_ns, length_ns, unanswered_count: 4 };
     part.series[0].outages = [5, 17, 20, 22].map(|s| outage(s * 1_000_000_000, 80_000_000 + s)).to_vec();
     part.series[0].outage_count = 4;
-    part.scalars = vec![Scalar {
-        name: "rtt.tcp.retransmit_ratio".into(),
-        labels: Labels::new(),
-        unit: "ratio".into(),
-        value: Some(0.004),
-    }];
+    part.scalars = vec![Scalar::new("rtt.tcp.retransmit_ratio", &Labels::new(), "ratio", 0.004)];
     let advice = Advice::new(
         "raise the missed-heartbeat count above the longest outage",
         "offloadctl bench heartbeat --missed 5".to_owned(),
@@ -146,11 +141,8 @@ fn an_incomplete_run_with_everything_that_can_go_wrong() {
 
 #[test]
 fn many_scalars_have_a_table_of_their_own() {
-    let scalar = |name: &str, batch: &str, value, unit: &str| Scalar {
-        name: name.into(),
-        labels: Labels::new().with("batch", batch).with("clients", "64"),
-        unit: unit.into(),
-        value,
+    let scalar = |name: &str, batch: &str, value: Option<f64>, unit: &str| {
+        Scalar::new(name, &Labels::new().with("batch", batch).with("clients", "64"), unit, value)
     };
     let mut part = run(vec![series("etcd.put", "", &delays(5_000_000, 1_000, 1), 0)]);
     part.scalars = vec![

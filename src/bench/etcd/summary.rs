@@ -22,7 +22,7 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
         measured.scalars.extend(throughput(measurement));
         if measurement.cell.workload == Workload::Put {
             let one = figures_of(bed, measurement, &series);
-            measured.scalars.push(scalar(
+            measured.scalars.push(Scalar::new(
                 "etcd.put.floor",
                 measurement.lanes[0].labels(),
                 "ns",
@@ -50,19 +50,15 @@ fn keys_per_second(figures: &Figures) -> f64 {
     figures.per_second * figures.batch as f64
 }
 
-fn scalar(name: &str, labels: &Labels, unit: &str, value: Option<f64>) -> Scalar {
-    Scalar { name: name.to_owned(), labels: labels.clone(), unit: unit.to_owned(), value }
-}
-
 /// Answered requests and written keys a second.
 fn throughput(measurement: &Measurement) -> Vec<Scalar> {
     let batch = measurement.cell.batch as f64;
     let one = |lane: &LaneRecord| {
         let requests = per_second(measurement, lane);
         let keys = (lane.name() == "etcd.put")
-            .then(|| scalar("etcd.put.keys", lane.labels(), "per_s", requests.map(|requests| requests * batch)));
+            .then(|| Scalar::new("etcd.put.keys", lane.labels(), "per_s", requests.map(|requests| requests * batch)));
         let name = format!("{}.throughput", lane.name());
-        [Some(scalar(&name, lane.labels(), "per_s", requests)), keys].into_iter().flatten()
+        [Some(Scalar::new(name, lane.labels(), "per_s", requests)), keys].into_iter().flatten()
     };
     measurement.lanes.iter().flat_map(one).collect()
 }

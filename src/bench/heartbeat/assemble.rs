@@ -26,12 +26,7 @@ pub fn measured(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Measured 
     measured.findings = findings(spec, results);
     measured.warnings = warnings(spec, results);
     let beat_count: u64 = results.iter().map(|(_, outcome)| outcome.beat_count).sum();
-    measured.scalars.push(Scalar {
-        name: "heartbeat.simulated_beats".to_owned(),
-        labels: Labels::new(),
-        unit: "count".to_owned(),
-        value: Some(beat_count as f64),
-    });
+    measured.scalars.push(Scalar::new("heartbeat.simulated_beats", &Labels::new(), "count", beat_count as f64));
     measured
 }
 
@@ -48,12 +43,8 @@ fn series(name: &str, labels: &Labels, spans: &Spans) -> Series {
 }
 
 fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels) -> Vec<Scalar> {
-    let scalar = |name: &str, unit: &str, value: Option<f64>| Scalar {
-        name: format!("heartbeat.{name}"),
-        labels: labels.clone(),
-        unit: unit.to_owned(),
-        value,
-    };
+    let scalar =
+        |name: &str, unit: &str, value: Option<f64>| Scalar::new(format!("heartbeat.{name}"), labels, unit, value);
     let formula = formula::of(cell);
     let rate = MistakeRate::of(outcome);
     let published = reference::of(cell.interval);
@@ -140,11 +131,9 @@ fn unbeaten_flags(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Sca
     let mut all = Vec::new();
     for (_, here) in offers_by_network(spec, results) {
         let offers: Vec<Offer> = here.iter().map(|(_, offer)| *offer).collect();
-        all.extend(here.iter().enumerate().map(|(at, (cell, _))| Scalar {
-            name: "heartbeat.unbeaten".to_owned(),
-            labels: labels(cell),
-            unit: "count".to_owned(),
-            value: Some(f64::from(u8::from(is_unbeaten(at, &offers)))),
+        all.extend(here.iter().enumerate().map(|(at, (cell, _))| {
+            let is_unbeaten = f64::from(u8::from(is_unbeaten(at, &offers)));
+            Scalar::new("heartbeat.unbeaten", &labels(cell), "count", is_unbeaten)
         }));
     }
     all

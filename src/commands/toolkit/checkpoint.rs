@@ -199,7 +199,7 @@ mod tests {
         let store = Store::locate(Some(folder.path().to_owned())).unwrap();
         let header = Header::new("probe rtt", &Value::Null, 7, BTreeMap::new()).unwrap();
         let mut checkpoints = Checkpoints::new(&header, None, Some(&store));
-        let scalar = Scalar { name: "x".to_owned(), labels: Labels::new(), unit: "ns".to_owned(), value: Some(1.0) };
+        let scalar = Scalar::new("x", &Labels::new(), "ns", 1.0);
         for lane in lanes.iter().copied() {
             let record = record(["rtt.echo", "rtt.icmp"][lane]);
             let beside = || {

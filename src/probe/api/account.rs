@@ -80,13 +80,7 @@ pub fn scalars(account: &Account) -> Vec<Scalar> {
         ("api.server.etcd_mean", etcd.and_then(|totals| totals.mean_ns())),
         ("api.server.queue_mean", queue.and_then(|totals| totals.mean_ns())),
     ];
-    let scalar = |(name, value): (&str, _)| Scalar {
-        name: name.to_owned(),
-        labels: labels.clone(),
-        unit: "ns".to_owned(),
-        value,
-    };
-    means.into_iter().map(scalar).collect()
+    means.into_iter().map(|(name, mean_ns)| Scalar::new(name, &labels, "ns", mean_ns)).collect()
 }
 
 #[cfg(test)]

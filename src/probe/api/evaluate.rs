@@ -283,13 +283,7 @@ pub fn quorum(quorum: &PathTimes, cache: &PathTimes) -> Option<(Finding, Scalar)
         format!("{}: {} of {}", cache.path, milliseconds(fast as f64), cache.ok_count),
     ];
     let finding = Finding::new("quorum_read_cost", Severity::Info, text).with_evidence(evidence);
-    let scalar = Scalar {
-        name: "api.quorum_read_cost".to_owned(),
-        labels: Labels::new(),
-        unit: "ns".to_owned(),
-        value: Some(cost),
-    };
-    Some((finding, scalar))
+    Some((finding, Scalar::new("api.quorum_read_cost", &Labels::new(), "ns", cost)))
 }
 
 fn milliseconds(ns: f64) -> String {

@@ -108,12 +108,8 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
 /// Answered requests a second of one path.
 fn throughput(lane: &LaneRecord) -> Scalar {
     let seconds = lane.active().as_secs_f64();
-    Scalar {
-        name: "api.throughput".to_owned(),
-        labels: lane.labels().clone(),
-        unit: "per_s".to_owned(),
-        value: (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds),
-    }
+    let per_s = (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds);
+    Scalar::new("api.throughput", lane.labels(), "per_s", per_s)
 }
 
 /// Adds where the time went, by the phases and, where the server tells, by its own account.

@@ -33,11 +33,9 @@ pub struct Facts {
 /// The scalars of the status codes: one for each path and code.
 #[must_use]
 pub fn status_scalars(facts: &Facts) -> Vec<Scalar> {
-    let scalar = |(code, count): (&u16, &u64)| Scalar {
-        name: "api.status".to_owned(),
-        labels: Labels::new().with("code", &code.to_string()).with("path", &facts.path),
-        unit: "count".to_owned(),
-        value: Some(*count as f64),
+    let scalar = |(code, count): (&u16, &u64)| {
+        let labels = Labels::new().with("code", &code.to_string()).with("path", &facts.path);
+        Scalar::new("api.status", &labels, "count", *count as f64)
     };
     facts.statuses.iter().map(scalar).collect()
 }

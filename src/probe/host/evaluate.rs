@@ -140,7 +140,7 @@ pub fn scalars(facts: &Facts, checks: &[Check]) -> Vec<Scalar> {
             Verdict::Limited => 0.5,
             Verdict::No => 0.0,
         };
-        scalar(ABLE, "ratio", Some(value), Labels::new().with("what", &check.what))
+        Scalar::new(ABLE, &Labels::new().with("what", &check.what), "ratio", value)
     });
     let figures = [
         ("clock.read", "ns", facts.clock_cost.map(|cost| cost.read_ns)),
@@ -150,11 +150,7 @@ pub fn scalars(facts: &Facts, checks: &[Check]) -> Vec<Scalar> {
         ("cpu.steal", "ratio", facts.steal_ratio),
         ("open_files.limit", "count", facts.file_limit.map(|(_, most)| most as f64)),
     ];
-    able.chain(figures.map(|(name, unit, value)| scalar(name, unit, value, Labels::new()))).collect()
-}
-
-fn scalar(name: &str, unit: &str, value: Option<f64>, labels: Labels) -> Scalar {
-    Scalar { name: name.to_owned(), labels, unit: unit.to_owned(), value }
+    able.chain(figures.map(|(name, unit, value)| Scalar::new(name, &Labels::new(), unit, value))).collect()
 }
 
 fn clock(facts: &Facts) -> Check {

@@ -24,12 +24,9 @@ pub fn of_clock(name: &str, labels: &Labels, clock: FarClock) -> impl Iterator<I
     let FarClock { offset_ns, bound_ns, drift, .. } = clock;
     let drift = [drift.map(|d| d.ppm), drift.map(|d| d.low_ppm), drift.map(|d| d.high_ppm)];
     let values = [Some(offset_ns.round()), Some(bound_ns.round())].into_iter().chain(drift);
-    SCALARS.into_iter().zip(["ns", "ns", "ppm", "ppm", "ppm"]).zip(values).map(move |((name, unit), value)| Scalar {
-        name: name.to_owned(),
-        labels: labels.clone(),
-        unit: unit.to_owned(),
-        value,
-    })
+    let units = ["ns", "ns", "ppm", "ppm", "ppm"];
+    let named = SCALARS.into_iter().zip(units).zip(values);
+    named.map(move |((name, unit), value)| Scalar::new(name, &labels, unit, value))
 }
 
 /// Which paths changed in one direction, and which clocks are not what was said of them.

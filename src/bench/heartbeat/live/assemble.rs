@@ -159,12 +159,7 @@ pub fn measured(spec: &LiveSpec, seen: &Seen, cells: &[machine::Cell], interrupt
             measured.series.push(series(name, &target, spans.into_iter().map(Some), None));
         }
     }
-    measured.scalars.extend(payload(seen).map(|bytes| Scalar {
-        name: "heartbeat.payload".to_owned(),
-        labels: target,
-        unit: "bytes".to_owned(),
-        value: Some(bytes),
-    }));
+    measured.scalars.extend(payload(seen).map(|bytes| Scalar::new("heartbeat.payload", &target, "bytes", bytes)));
     measured.warnings = warnings(spec, seen, cells, interrupted);
     measured
 }
@@ -219,7 +214,7 @@ impl Found {
     }
 
     fn scalar(&self, name: &str, unit: &str, value: Option<f64>) -> Scalar {
-        Scalar { name: format!("heartbeat.{name}"), labels: self.labels.clone(), unit: unit.to_owned(), value }
+        Scalar::new(format!("heartbeat.{name}"), &self.labels, unit, value)
     }
 
     /// Whether the mean of the formula lies within the interval of the measured mean, widened by the measured delay.
