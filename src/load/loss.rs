@@ -1,6 +1,6 @@
-//! Which targets were lost: a pure look at the finished series.
+//! Which targets were lost, and which attempts were given up: a pure look at what a load left.
 
-use crate::model::Series;
+use crate::model::{Series, Warning};
 
 /// One sentence for each target and channel among these series whose unanswered share is beyond `max_loss_ratio`, or total.
 #[must_use]
@@ -22,6 +22,13 @@ pub fn lost_targets(series: &[Series], max_loss_ratio: f64) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// That so many attempts were in flight when the user stopped the load; nothing if there were none.
+#[must_use]
+pub fn abandoned(count: u64) -> Option<Warning> {
+    let text = format!("{count} attempts were in flight at the interruption and are not counted");
+    (count > 0).then(|| Warning::new("abandoned", text))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use super::evaluate::{Figures, floor, verdict};
 use super::spec::Workload;
 use super::watch::WatchNotes;
 use super::window::Window;
-use crate::load::LaneRecord;
-use crate::model::{Advice, Finding, Labels, Measured, Role, Scalar, Series, Severity, Warning};
+use crate::load::{LaneRecord, abandoned};
+use crate::model::{Advice, Finding, Labels, Measured, Role, Scalar, Series, Severity};
 use crate::sys::host::environment;
 
 /// Everything that is said about these measurements; `labels` tell them from those of another setting.
@@ -42,7 +42,7 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     measured.findings.extend(heaviest.and_then(verdict));
     measured.findings.extend(noticed(bed, &windows));
     measured.findings.extend(watched(measurements));
-    measured.warnings.extend(abandoned(measurements));
+    measured.warnings.extend(abandoned(measurements.iter().map(|measurement| measurement.abandoned_count).sum()));
     measured
 }
 
@@ -160,11 +160,4 @@ fn watched(measurements: &[Measurement]) -> Vec<Finding> {
         findings.push(Finding::new("etcd_watch_reopened", Severity::Notice, text));
     }
     findings
-}
-
-fn abandoned(measurements: &[Measurement]) -> Option<Warning> {
-    let count: u64 = measurements.iter().map(|measurement| measurement.abandoned_count).sum();
-    (count > 0).then(|| {
-        Warning::new("abandoned", format!("{count} attempts were in flight at the interruption and are not counted"))
-    })
 }

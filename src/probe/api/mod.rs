@@ -50,8 +50,8 @@ use self::notes::Facts;
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
 use self::server::Kind;
-use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, drive};
-use crate::model::{Advice, Finding, Measured, Outcome, Scalar, Severity, Stamp, Warning};
+use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, abandoned, drive};
+use crate::model::{Advice, Finding, Measured, Outcome, Scalar, Severity, Stamp};
 use crate::sys::shutdown::Shutdown;
 
 /// A measurement that could not be made.
@@ -98,10 +98,7 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
     };
     measured.findings.extend(facts.iter().flat_map(notes::findings));
     explain(&mut measured, &prepared, &kind, &facts, shutdown).await;
-    if load.abandoned_count > 0 {
-        let text = format!("{} attempts were in flight at the interruption and are not counted", load.abandoned_count);
-        measured.warnings.push(Warning::new("abandoned", text));
-    }
+    measured.warnings.extend(abandoned(load.abandoned_count));
     Ok(measured)
 }
 

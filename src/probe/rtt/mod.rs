@@ -46,7 +46,8 @@ pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
 use crate::load::{
-    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
+    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, abandoned,
+    drive,
 };
 use crate::model::{Measured, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
@@ -129,10 +130,7 @@ fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
         let text = format!("{late} answers came after the timeout; their attempts are counted as lost");
         warnings.push(Warning::new("late_answers", text));
     }
-    if load.abandoned_count > 0 {
-        let text = format!("{} attempts were in flight at the interruption and are not counted", load.abandoned_count);
-        warnings.push(Warning::new("abandoned", text));
-    }
+    warnings.extend(abandoned(load.abandoned_count));
     warnings
 }
 
