@@ -12,7 +12,7 @@ use crate::bench::heartbeat::{
 };
 use crate::commands::toolkit::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::toolkit::output_args::OutputArgs;
-use crate::commands::toolkit::value::{parse_positive, parse_share, parse_whole};
+use crate::commands::toolkit::value::{parse_positive, parse_share, parse_whole, seed};
 use crate::console::{self, Steps};
 use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
@@ -227,8 +227,7 @@ impl HeartbeatArgs {
                 mistakes_per_day: self.max_mistakes,
                 bytes_per_h: self.max_cost,
             },
-            // 53 bits, so that the seed survives every JSON reader.
-            seed: self.seed.unwrap_or_else(|| clock::entropy() >> 11),
+            seed: seed(self.seed),
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench heartbeat --help`"))
     }

@@ -13,6 +13,7 @@ use crate::bench::heartbeat::live::{
 use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
 use crate::commands::toolkit::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::toolkit::output_args::OutputArgs;
+use crate::commands::toolkit::value::seed;
 use crate::console::Steps;
 use crate::context::Header;
 use crate::detect::DetectorSpec;
@@ -157,8 +158,7 @@ impl LiveArgs {
             faults: self.fault.iter().map(|fault| (*fault).into()).collect(),
             nodes: asked.nodes.unwrap_or(NODES),
             target,
-            // 53 bits, so that the seed survives every JSON reader.
-            seed: asked.seed.unwrap_or_else(|| clock::entropy() >> 11),
+            seed: seed(asked.seed),
         };
         spec.checked().map_err(wrong)
     }
