@@ -25,7 +25,7 @@ fn run(run: &Run) -> String {
     let alarms: String = title::alarms(run).iter().map(|alarm| format!("> **{}**\n\n", escape(alarm))).collect();
     let items = |notes: Vec<note::Note>| notes.iter().map(|note| item(&note.label, &note.text)).collect::<String>();
     if let Some(settings) = detection::text(run, usize::MAX) {
-        let notes = items(note::notes_beside(run, &detection::shown(run)));
+        let notes = items(note::notes_beside(run, run, &detection::shown(run)));
         return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
     }
     let shown = &*fleet::condensed(run);

@@ -17,9 +17,6 @@ const NAMED_OUTAGES: usize = 3;
 const NAMED_ADDRESSES: usize = 8;
 const NAMED_SHORTFALLS: usize = 16;
 
-/// What the note of the generator's own delay is called.
-const SLIP: &str = "slip";
-
 /// The quantiles of the table, and the attempts that each needs (n >= 10 / (1 - p)).
 const NEEDS: [(&str, u64); 3] = [("p50", 20), ("p95", 200), ("p99", 1_000)];
 
@@ -36,26 +33,21 @@ pub fn note(label: impl Into<String>, text: impl AsRef<str>) -> Note {
     Note { label: label.into(), text: clean(text.as_ref()) }
 }
 
-/// All notes of a run of which so much is shown.
-pub fn notes(run: &Run, condensed: &Run) -> Vec<Note> {
-    let mut notes = notes_beside(condensed, &shown(condensed));
-    if condensed.series.len() < run.series.len() {
-        notes.insert(0, note("all", fleet::LEGEND));
-        let slips = notes.iter_mut().filter(|note| note.label == SLIP);
-        slips.zip(slip(run)).for_each(|(shown, whole)| *shown = whole);
-    }
-    notes
+/// All notes of a whole run, of which so much is shown.
+pub fn notes(whole: &Run, condensed: &Run) -> Vec<Note> {
+    let of_all = (condensed.series.len() < whole.series.len()).then(|| note("all", fleet::LEGEND));
+    of_all.into_iter().chain(notes_beside(whole, condensed, &shown(condensed))).collect()
 }
 
-/// All notes of a run of which these series are shown.
-pub fn notes_beside(run: &Run, shown: &[&Series]) -> Vec<Note> {
+/// All notes of a whole run, of which so much is shown, these series in it as rows.
+pub fn notes_beside(whole: &Run, run: &Run, shown: &[&Series]) -> Vec<Note> {
     let mut notes = legend(run, shown);
     if let Some(split) = split::split(run) {
         notes.extend(split.legend().map(|(label, text)| note(label, text)));
     }
     notes.extend(addresses(shown));
     notes.extend(floors(run));
-    notes.extend(slip(run));
+    notes.extend(slip(whole));
     notes.extend(shortfalls(shown));
     notes.extend(scalar::noted(run).iter().map(|one| note(format!("{}{}", one.name, one.labels), scalar::value(one))));
     notes.extend(run.findings.iter().map(finding));
@@ -151,7 +143,7 @@ fn slip(run: &Run) -> Option<Note> {
     let slips = run.beside("slip").into_iter();
     let (response, worst) = slips.max_by_key(|(_, slip)| slip.summary.p95_ns.or(slip.summary.max_ns))?;
     let text = format!("{}; the generator's own delay, worst on {}", three(worst, "p95"), name(response));
-    worst.summary.max_ns.map(|_| note(SLIP, text))
+    worst.summary.max_ns.map(|_| note("slip", text))
 }
 
 /// `p50 38.1 µs, p99 64.0 µs, max 71.2 µs`.

@@ -35,7 +35,7 @@ fn run(run: &Run, width: usize) -> String {
     let alarms: String = title::alarms(run).iter().map(|alarm| hang("", alarm, prose)).collect();
     let title = hang("", &title::title(run), prose);
     if let Some(settings) = detection::text(run, width) {
-        let notes = notes_beside(run, &detection::shown(run));
+        let notes = notes_beside(run, run, &detection::shown(run));
         return [format!("{alarms}{title}"), settings, definitions(&notes, prose)].join("\n");
     }
     if let Some(checks) = doctor::text(run, width) {

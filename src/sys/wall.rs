@@ -76,6 +76,13 @@ impl WallWatch {
         self.stepped_at.is_none_or(|stepped_at| since >= stepped_at)
     }
 
+    /// The earliest that the wall clock can have shown at this time, if it was not stepped since the last reading.
+    #[must_use]
+    pub fn earliest(&self, at: Stamp) -> WallStamp {
+        let nanos = i128::from(at.as_nanos()) + self.low;
+        WallStamp::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
     /// Steps seen so far.
     #[must_use]
     pub const fn step_count(&self) -> u64 {
@@ -105,6 +112,16 @@ mod tests {
             assert!(watch.is_steady_since(Stamp::from_nanos(20_200)), "it began after the step");
             assert_eq!(watch.step_count(), 1);
         }
+    }
+
+    #[test]
+    fn the_earliest_wall_time_of_a_stamp_is_as_exact_as_the_closest_reading() {
+        let mut watch = WallWatch::new(Reading { after: Stamp::from_nanos(5_000), ..reading(0, 1_000_000) });
+        let earliest = |watch: &WallWatch| watch.earliest(Stamp::from_nanos(20_000)).as_nanos();
+        assert_eq!(earliest(&watch), 1_020_000 - 4_950 - 4);
+        watch.observe(reading(10_000, 1_000_000));
+        assert_eq!(earliest(&watch), 1_020_000 - 50 - 4);
+        assert_eq!(WallWatch::new(reading(1_000, 0)).earliest(Stamp::from_nanos(0)).as_nanos(), 0);
     }
 
     #[test]

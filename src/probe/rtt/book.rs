@@ -60,7 +60,7 @@ impl Book {
 
     /// Takes an exchange that begins. Returns one that had to make room.
     pub fn begin(&mut self, sequence: u64, started: Stamp, in_flight: usize) -> Option<Exchange> {
-        self.ledger.begin(sequence, started, in_flight)
+        self.ledger.begin(sequence, (started, self.watch.earliest(started)), in_flight)
     }
 
     /// The kernel numbers the message of this exchange so; takes its stamp if it is there already.

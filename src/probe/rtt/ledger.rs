@@ -23,6 +23,8 @@ pub struct Exchange {
     pub sequence: u64,
     /// When this process set out to send it.
     pub started: Stamp,
+    /// The same by the wall clock, at the earliest.
+    pub set_out: WallStamp,
     /// When this process had read the answer; `None` until then.
     pub ended: Option<Stamp>,
     /// When the kernel sent it (t1).
@@ -46,8 +48,8 @@ pub struct CardStamps {
     pub sent: Option<CardStamp>,
     /// When its answer came in.
     pub received: Option<CardStamp>,
-    /// Whether it was sent again before its first sending was stamped: then nobody knows which one a stamp is of.
-    pub is_sent_again: bool,
+    /// Whether the kernel stamped another message of its number: then nobody knows which one a card's stamp is of.
+    pub is_ambiguous: bool,
 }
 
 /// What follows from the stamps of one exchange; each is a span or the kind of failure.
@@ -130,16 +132,17 @@ impl Ledger {
         Self { exchanges: vec![None; LEAST_ROOM], numbers: vec![None; LEAST_ROOM], stride: stride.max(1) }
     }
 
-    /// Takes an exchange that begins, while so many are in flight. Returns one that had to make room.
-    pub fn begin(&mut self, sequence: u64, started: Stamp, in_flight: usize) -> Option<Exchange> {
+    /// Takes an exchange that begins, on both clocks, while so many are in flight. Returns one that had to make room.
+    pub fn begin(&mut self, sequence: u64, at: (Stamp, WallStamp), in_flight: usize) -> Option<Exchange> {
         if in_flight * 2 > self.exchanges.len() && self.exchanges.len() < MOST_ROOM {
             self.grow();
         }
+        let (started, set_out) = at;
         let (ended, sent, far, received) = (None, None, None, None);
         let (card, is_steady, epoch) = (CardStamps::default(), true, (0, Epoch::default()));
-        let fresh = Exchange { sequence, started, ended, sent, far, received, card, is_steady, epoch };
-        let at = self.place(sequence);
-        self.exchanges[at].replace(fresh)
+        let fresh = Exchange { sequence, started, set_out, ended, sent, far, received, card, is_steady, epoch };
+        let place = self.place(sequence);
+        self.exchanges[place].replace(fresh)
     }
 
     /// The kernel numbers the message of this exchange so.
@@ -151,15 +154,17 @@ impl Ledger {
     /// The kernel sent the message of this number.
     pub fn sent(&mut self, number: u32, stamp: WallStamp) {
         let Some(exchange) = self.of_number(number) else { return };
+        // Of a message that was still under way when the numbers began again.
+        let is_of_another = stamp < exchange.set_out;
         // A repeated message is stamped again; the first sending is the beginning.
-        exchange.card.is_sent_again |= exchange.sent.is_some();
-        exchange.sent = exchange.sent.or(Some(stamp));
+        exchange.card.is_ambiguous |= is_of_another || exchange.sent.is_some();
+        exchange.sent = exchange.sent.or(Some(stamp).filter(|_| !is_of_another));
     }
 
     /// The card sent the message of this number; it tells so after the kernel has.
     pub fn sent_by_card(&mut self, number: u32, stamp: CardStamp) {
         let Some(exchange) = self.of_number(number) else { return };
-        if !exchange.card.is_sent_again {
+        if !exchange.card.is_ambiguous {
             exchange.card.sent = exchange.card.sent.or(Some(stamp));
         }
     }
@@ -242,11 +247,12 @@ mod tests {
         Exchange {
             sequence: 3,
             started: Stamp::from_nanos(1_000),
+            set_out: at(5_000),
             ended: Some(Stamp::from_nanos(1_100)),
             sent: Some(at(5_010)),
             far: Some((at(77), at(97))),
             received: Some(at(5_070)),
-            card: CardStamps { sent: card(915), received: card(965), is_sent_again: false },
+            card: CardStamps { sent: card(915), received: card(965), is_ambiguous: false },
             is_steady: true,
             epoch: (0, Epoch::default()),
         }
@@ -266,7 +272,7 @@ mod tests {
     #[test]
     fn the_span_of_the_card_is_its_own_and_lies_within_that_of_the_kernel() {
         let of = |sent, received, exchange: Exchange| {
-            let card = CardStamps { sent, received, is_sent_again: false };
+            let card = CardStamps { sent, received, is_ambiguous: false };
             Exchange { card, ..exchange }.spans().unwrap().card_ns
         };
         assert_eq!(of(None, card(965), whole()), Err("no_send_stamp"));
@@ -303,7 +309,7 @@ mod tests {
     fn stamps_are_matched_by_number_and_sequence_whatever_their_order() {
         let mut ledger = Ledger::new(72);
         for sequence in 0..40 {
-            ledger.begin(sequence, Stamp::from_nanos(sequence), sequence as usize);
+            ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)), sequence as usize);
             ledger.numbered(sequence as u32 * 72 + 71, sequence);
         }
         // The end of no message.
@@ -327,7 +333,7 @@ mod tests {
     fn a_stamp_of_the_card_that_may_be_of_a_repetition_is_not_taken() {
         let mut ledger = Ledger::new(1);
         for sequence in 0..3 {
-            ledger.begin(sequence, Stamp::from_nanos(0), 1);
+            ledger.begin(sequence, (Stamp::from_nanos(0), at(1)), 1);
             ledger.numbered(sequence as u32, sequence);
             ledger.sent(sequence as u32, at(1));
         }
@@ -342,10 +348,28 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_of_before_the_exchange_set_out_is_of_another_message() {
+        let mut ledger = Ledger::new(1);
+        ledger.begin(7, (Stamp::from_nanos(0), at(50)), 1);
+        ledger.numbered(0, 7);
+        ledger.sent(0, at(49));
+        ledger.sent_by_card(0, card(7).unwrap());
+        assert_eq!(ledger.of(7).unwrap().sent, None);
+        ledger.sent(0, at(50));
+        ledger.sent_by_card(0, card(8).unwrap());
+        let exchange = ledger.of(7).unwrap();
+        assert_eq!(
+            (exchange.sent, exchange.card.sent),
+            (Some(at(50)), None),
+            "which message the card means is not known"
+        );
+    }
+
+    #[test]
     fn an_old_exchange_makes_room_and_is_handed_back() {
         let mut ledger = Ledger::new(1);
         let out: Vec<Exchange> =
-            (0..20).filter_map(|sequence| ledger.begin(sequence, Stamp::from_nanos(0), 1)).collect();
+            (0..20).filter_map(|sequence| ledger.begin(sequence, (Stamp::from_nanos(0), at(1)), 1)).collect();
         assert_eq!(out.iter().map(|exchange| exchange.sequence).collect::<Vec<_>>(), [0, 1, 2, 3]);
         assert_eq!(ledger.of(3), None);
     }

@@ -87,6 +87,7 @@ mod tests {
         Exchange {
             sequence: 1,
             started: Stamp::from_nanos(0),
+            set_out: WallStamp::from_nanos(0),
             ended: Some(Stamp::from_nanos(100)),
             sent: Some(at(1_000)),
             far: Some((at(1_030 + ahead), at(1_050 + ahead))),

@@ -269,11 +269,12 @@ mod tests {
         Exchange {
             sequence,
             started: Stamp::from_nanos(1_000),
+            set_out: WallStamp::from_nanos(5_000),
             ended: Some(Stamp::from_nanos(1_100)),
             sent: at(5_010),
             far: None,
             received: at(5_070),
-            card: CardStamps { sent: card(7), received: received.and_then(card), is_sent_again: false },
+            card: CardStamps { sent: card(7), received: received.and_then(card), is_ambiguous: false },
             is_steady: true,
             epoch: (0, Epoch::default()),
         }
