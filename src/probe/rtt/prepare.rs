@@ -119,7 +119,7 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     }
     prepared.note_emulated(&sites);
     prepared.target_count = prepared.lanes.len();
-    prepared.add_floor().await?;
+    prepared.add_floor(spec.load.timeout).await?;
     if let Some(denied) = &prepared.hubs.denied {
         let text = format!(
             "no icmp channel: {denied}; allow it with `sysctl net.ipv4.ping_group_range=\"0 2147483647\"` or give the program CAP_NET_RAW"
@@ -319,7 +319,8 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let channel = UdpChannel::open(site.address, spec.reach.bind, site.stampers).map_err(PrepareError::Udp)?;
+            let channel = UdpChannel::open(site.address, spec.reach.bind, spec.load.timeout, site.stampers)
+                .map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, RttOperation::Udp(channel));
         }
         if self.lanes.len() == before {
@@ -335,7 +336,7 @@ impl Prepared {
             self.add(site, Channel::Connect, RttOperation::Connect(channel));
         }
         if spec.wants(Channel::Icmp) {
-            match self.hubs.of(site.address.ip(), spec.reach.bind) {
+            match self.hubs.of(site.address.ip(), spec.reach.bind, spec.load.timeout) {
                 Some(hub) => {
                     let channel = IcmpChannel::new(hub, site.address.into(), site.stampers);
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
@@ -369,8 +370,8 @@ impl Prepared {
         self.lanes.push(Lane { operation, name, labels, floor: false, reference: reference(target) });
     }
 
-    /// One loopback lane for each channel that the targets use.
-    async fn add_floor(&mut self) -> Result<(), PrepareError> {
+    /// One loopback lane for each channel that the targets use, whose answers are waited for as long.
+    async fn add_floor(&mut self, patience: Duration) -> Result<(), PrepareError> {
         let (address, loopback) = (self._floor.address(), IpAddr::from(Ipv4Addr::LOCALHOST));
         let used: BTreeSet<Channel> = self.lanes.iter().map(|lane| channel_of(&lane.operation)).collect();
         for channel in used {
@@ -378,7 +379,7 @@ impl Prepared {
                 Channel::Connect => {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
-                Channel::Icmp => match self.hubs.of(loopback, None) {
+                Channel::Icmp => match self.hubs.of(loopback, None, patience) {
                     Some(hub) => {
                         let address = SocketAddr::new(loopback, 0).into();
                         RttOperation::Icmp(IcmpChannel::new(hub, address, Stampers::Kernel))
@@ -386,12 +387,13 @@ impl Prepared {
                     None => continue,
                 },
                 Channel::Echo => {
-                    let channel = EchoChannel::open(address, None, DISCOVERY_PATIENCE, Stampers::Kernel);
+                    let channel = EchoChannel::open(address, None, patience, Stampers::Kernel);
                     channel.settled().await;
                     RttOperation::Echo(channel)
                 }
                 Channel::Udp => {
-                    let channel = UdpChannel::open(address, None, Stampers::Kernel).map_err(PrepareError::Floor)?;
+                    let channel =
+                        UdpChannel::open(address, None, patience, Stampers::Kernel).map_err(PrepareError::Floor)?;
                     RttOperation::Udp(channel)
                 }
             };
@@ -404,11 +406,11 @@ impl Prepared {
 }
 
 impl Hubs {
-    fn of(&mut self, like: IpAddr, bind: Option<IpAddr>) -> Option<Arc<IcmpHub>> {
+    fn of(&mut self, like: IpAddr, bind: Option<IpAddr>, patience: Duration) -> Option<Arc<IcmpHub>> {
         if let Some(hub) = self.open.get(&like.is_ipv4()) {
             return Some(Arc::clone(hub));
         }
-        match IcmpHub::open(like, bind) {
+        match IcmpHub::open(like, bind, patience) {
             Ok(hub) => {
                 let hub = Arc::new(hub);
                 self.open.insert(like.is_ipv4(), Arc::clone(&hub));
