@@ -140,10 +140,14 @@ fn an_echo_serves_until_it_is_told_to_stop() {
         assert_eq!((probe.code, probe.stderr.as_str()), (Some(0), ""));
         let told = clock::now();
         echo.signal(signal);
-        let ended = echo.end();
+        let mut ended = echo.end();
         let took = clock::now().since(told);
         assert!(took < SOON, "{signal} took {took:?}");
         assert_eq!(ended.code, Some(0));
+        // A greeting and ten of each channel; the far stamps of the last cost one more where the kernel stamped by then.
+        let all = ["21 answered", "22 answered", "23 answered"];
+        let told = all.iter().find(|told| ended.stderr.contains(**told)).expect(&ended.stderr);
+        ended.stderr = ended.stderr.replace(told, all[2]);
         exact(name, "echo --listen 127.0.0.1:0", &ended);
     }
 }
