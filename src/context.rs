@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::error::{Exit, Failure};
-use crate::model::{Environment, Finding, RUN_SCHEMA, Run, Scalar, Series, Validity, WallTime, Warning};
+use crate::model::span::nanos;
+use crate::model::{Environment, Measured, RUN_SCHEMA, Run, Validity, WallTime, Warning};
 use crate::sys::{clock, host};
 
 /// Largest run file that is read: a thousand targets over a day are under 100 MB.
@@ -28,38 +28,21 @@ pub struct Header {
     command: &'static str,
     spec: Value,
     spec_hash: String,
-    seed: u64,
+    seed: Option<u64>,
     started_at: WallTime,
     labels: BTreeMap<String, String>,
     environment: Environment,
 }
 
-/// What a measurement found, beside its header.
-#[derive(Clone, Debug, Default)]
-pub struct Parts {
-    /// The distributions.
-    pub series: Vec<Series>,
-    /// Single numbers.
-    pub scalars: Vec<Scalar>,
-    /// What it says about the targets.
-    pub findings: Vec<Finding>,
-    /// What it says about itself.
-    pub warnings: Vec<Warning>,
-    /// How long it lasted.
-    pub elapsed: Duration,
-    /// Whether it went to its planned end.
-    pub complete: bool,
-}
-
 impl Header {
-    /// The header of a run that begins now.
+    /// The header of a run that begins now; without a seed where nothing is drawn.
     ///
     /// # Errors
     /// When the spec does not serialise, which is a bug.
     pub fn new<S: Serialize>(
         command: &'static str,
         spec: &S,
-        seed: u64,
+        seed: impl Into<Option<u64>>,
         labels: BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
         let spec = serde_json::to_value(spec).map_err(Failure::unable)?;
@@ -71,17 +54,17 @@ impl Header {
             command,
             spec,
             spec_hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-            seed,
+            seed: seed.into(),
             started_at,
             labels,
             environment: host::environment(),
         })
     }
 
-    /// The document of this run as it stands.
+    /// The document of this run as it stands. Why it is bad is not in it: that is for the exit code.
     #[must_use]
-    pub fn run(&self, parts: Parts) -> Run {
-        let mut warnings = parts.warnings;
+    pub fn run(&self, measured: Measured) -> Run {
+        let mut warnings = measured.warnings;
         if self.environment.build == "debug" {
             warnings.push(Warning::new("debug_build", "this is a debug build: it measures itself too; use --release"));
         }
@@ -92,19 +75,19 @@ impl Header {
             spec: self.spec.clone(),
             spec_hash: self.spec_hash.clone(),
             started_at: self.started_at,
-            elapsed_ns: u64::try_from(parts.elapsed.as_nanos()).unwrap_or(u64::MAX),
-            complete: parts.complete,
+            elapsed_ns: nanos(measured.elapsed),
+            complete: !measured.interrupted,
             validity: Validity::default(),
-            seed: Some(self.seed),
+            seed: self.seed,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             labels: self.labels.clone(),
             merged_from: Vec::new(),
             environment: self.environment.clone(),
             self_cost: host::self_cost(),
             warnings,
-            series: parts.series,
-            scalars: parts.scalars,
-            findings: parts.findings,
+            series: measured.series,
+            scalars: measured.scalars,
+            findings: measured.findings,
         }
     }
 }

@@ -15,9 +15,10 @@
 //!    if there are any, and makes one [`load::Lane`] per target and channel, each with a [`load::Operation`].
 //! 3. [`load::drive`] plans the starts and keeps to them whatever comes back. It is the only code that schedules, times
 //!    and cancels; it reads the clock through [`sys`].
-//! 4. What comes out are [`model::Series`]: distributions with everything that was lost counted beside them.
-//! 5. [`context`] puts them into a [`model::Run`] with the host, the tool's own cost and the verdict on its validity, and
-//!    keeps it as a file.
+//! 4. What comes out is [`model::Measured`], of [`model::Series`] above all: distributions with everything that was lost
+//!    counted beside them.
+//! 5. [`context`] makes it a [`model::Run`] with the host, the tool's own cost and the verdict on its validity, and keeps
+//!    it as a file.
 //! 6. [`report`] renders the run; [`stats`] judges it where a gate was given; [`console`] is the one voice.
 //!
 //! `probe api` and `bench etcd` go the same way with [`wire`], which holds TLS and HTTP as all our clients speak them: see

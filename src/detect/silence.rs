@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::Beat;
 use crate::model::Stamp;
+use crate::model::span::nanos;
 
 /// When the silence is too long, and by which rule; small, because a simulation has a million of them.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ pub struct Silence {
 impl Silence {
     /// So many promised intervals and a margin.
     pub fn missed(first: Beat, count: u32, margin: Duration) -> Self {
-        let margin_ns = u64::try_from(margin.as_nanos()).unwrap_or(u64::MAX);
+        let margin_ns = nanos(margin);
         let mut silence = Self { sequence: first.sequence, deadline: first.at, margin_ns, count };
         silence.restart(first);
         silence
@@ -49,7 +50,7 @@ impl Silence {
     }
 
     fn restart(&mut self, beat: Beat) {
-        let promised_ns = u64::try_from(beat.promised.as_nanos()).unwrap_or(u64::MAX);
+        let promised_ns = nanos(beat.promised);
         let allowed_ns = promised_ns.saturating_mul(u64::from(self.count)).saturating_add(self.margin_ns);
         self.sequence = beat.sequence;
         self.deadline = Stamp::from_nanos(beat.at.as_nanos().saturating_add(allowed_ns));

@@ -19,6 +19,7 @@ use super::recorder::Earlier;
 use super::{
     Answer, Arrival, Beside, Lane, LaneRecord, Length, LoadSpec, MakeBeside, Observer, Operation, Pace, Part, Settled,
 };
+use crate::model::span::nanos;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
@@ -201,7 +202,7 @@ struct Cursor {
 
 impl<'a> Plan<'a> {
     fn new<O>(lanes: &[Lane<O>], records: Vec<LaneRecord>, spec: &'a LoadSpec) -> Self {
-        let timeout_ns = u64::try_from(spec.timeout.as_nanos()).unwrap_or(u64::MAX);
+        let timeout_ns = nanos(spec.timeout);
         let intervals = (TIMELINE_BUDGET / lanes.len().max(1)).clamp(8, 240);
         let began = clock::now();
         let recording_from = began + spec.warmup;

@@ -1,14 +1,14 @@
-//! Which targets were lost: a pure look at the finished series.
+//! Which targets were lost, and which attempts were given up: a pure look at what a load left.
 
-use crate::model::Series;
+use crate::model::{Series, Warning};
 
-/// One sentence for each target and channel whose unanswered share is beyond `max_loss_ratio`, or total.
+/// One sentence for each target and channel among these series whose unanswered share is beyond `max_loss_ratio`, or total.
 #[must_use]
-pub fn lost_targets(series: &[&Series], max_loss_ratio: f64) -> Vec<String> {
+pub fn lost_targets(series: &[Series], max_loss_ratio: f64) -> Vec<String> {
     let beyond = |ratio: f64| ratio > max_loss_ratio || ratio >= 1.0;
     series
         .iter()
-        .filter(|series| series.counts.loss_ratio().is_some_and(beyond))
+        .filter(|series| series.is_response() && series.counts.loss_ratio().is_some_and(beyond))
         .map(|series| {
             let counts = &series.counts;
             format!(
@@ -24,6 +24,13 @@ pub fn lost_targets(series: &[&Series], max_loss_ratio: f64) -> Vec<String> {
         .collect()
 }
 
+/// That so many attempts were in flight when the user stopped the load; nothing if there were none.
+#[must_use]
+pub fn abandoned(count: u64) -> Option<Warning> {
+    let text = format!("{count} attempts were in flight at the interruption and are not counted");
+    (count > 0).then(|| Warning::new("abandoned", text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,7 +38,7 @@ mod tests {
 
     fn lost(ok_count: u64, lost_count: u64, max_loss_ratio: f64) -> usize {
         let counts = Counts { attempt_count: ok_count + lost_count, ok_count, lost_count, ..Counts::default() };
-        lost_targets(&[&Series { counts, ..Series::default() }], max_loss_ratio).len()
+        lost_targets(&[Series { counts, ..Series::default() }], max_loss_ratio).len()
     }
 
     #[test]

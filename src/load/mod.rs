@@ -15,7 +15,7 @@ mod track;
 mod validity;
 
 pub use driver::{DriverError, Load, drive, drive_on};
-pub use loss::lost_targets;
+pub use loss::{abandoned, lost_targets};
 pub use operation::{Answer, Beside, Detail, Lane, MakeBeside, Observer, Operation, Part};
 pub use pace::Pace;
 pub use recorder::{LaneRecord, Settled};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::model::span::as_nanos;
+
 /// The fastest plan we accept for one lane; far above what one event loop can start.
 const HIGHEST_PER_SECOND: u64 = 10_000_000;
 
@@ -157,10 +159,6 @@ pub struct LoadSpec {
     /// Seed of everything random; not part of the spec hash.
     #[serde(skip)]
     pub seed: u64,
-}
-
-fn as_nanos<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

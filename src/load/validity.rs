@@ -1,6 +1,7 @@
 //! Whether the generator did what was asked: a run that it spoilt itself is not judged.
 
 use super::{Arrival, LoadSpec, Rate};
+use crate::model::span::nanos;
 use crate::model::{Role, Run, Series, Validity, Warning};
 
 /// Share of the planned attempts that must have started (architecture contract).
@@ -30,7 +31,7 @@ struct Fault {
 pub fn judge(run: &Run, spec: &LoadSpec) -> Verdict {
     let mut verdict = Verdict::default();
     let Arrival::Open { rate, slack, .. } = spec.arrival else { return verdict };
-    let allowed_ns = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX).saturating_add(slip_allowed(rate));
+    let allowed_ns = nanos(slack).saturating_add(slip_allowed(rate));
     let (mut few, mut late) = (Vec::new(), Vec::new());
     let mut shares: Vec<(f64, &Series)> = Vec::new();
     few.extend(run.responses().filter_map(too_few_started));
@@ -48,7 +49,7 @@ pub fn judge(run: &Run, spec: &LoadSpec) -> Verdict {
 
 /// How much slip is allowed that nobody asked for.
 fn slip_allowed(rate: Rate) -> u64 {
-    let gap_ns = u64::try_from(rate.gap().as_nanos()).unwrap_or(u64::MAX);
+    let gap_ns = nanos(rate.gap());
     SLIP_ALLOWED_NS.max(gap_ns / 10)
 }
 

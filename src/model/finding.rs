@@ -48,6 +48,26 @@ pub struct Finding {
     pub advice: Option<Advice>,
 }
 
+impl Finding {
+    /// A finding with its stable name and its sentence: words alone, until evidence or advice is added.
+    #[must_use]
+    pub fn new(id: &str, severity: Severity, text: impl Into<String>) -> Self {
+        Self { id: id.to_owned(), severity, text: text.into(), evidence: Vec::new(), advice: None }
+    }
+
+    /// The same, supported by these figures and observations.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Vec<String>) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// The same with what to change, if something can be changed.
+    #[must_use]
+    pub fn with_advice(self, advice: impl Into<Option<Advice>>) -> Self {
+        Self { advice: advice.into(), ..self }
+    }
+}
+
 /// A change worth trying, and how to see whether it helped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advice {
@@ -55,4 +75,12 @@ pub struct Advice {
     pub text: String,
     /// A command that shows whether it helped.
     pub verify: Option<String>,
+}
+
+impl Advice {
+    /// What to do, and a command that shows whether it helped, where there is one.
+    #[must_use]
+    pub fn new(text: impl Into<String>, verify: impl Into<Option<String>>) -> Self {
+        Self { text: text.into(), verify: verify.into() }
+    }
 }

@@ -67,6 +67,14 @@ pub struct Scalar {
     pub value: Option<f64>,
 }
 
+impl Scalar {
+    /// A number with its name, what tells it from its siblings, and its unit; `None` where it could not be measured.
+    #[must_use]
+    pub fn new(name: impl Into<String>, labels: &Labels, unit: &str, value: impl Into<Option<f64>>) -> Self {
+        Self { name: name.into(), labels: labels.clone(), unit: unit.to_owned(), value: value.into() }
+    }
+}
+
 /// One measurement, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -157,7 +165,7 @@ impl Run {
 
     /// The series that measure a target: neither the tool's own floor nor a part of another measurement.
     pub fn responses(&self) -> impl Iterator<Item = &Series> {
-        self.series.iter().filter(|s| !s.floor && s.role() == super::Role::Response)
+        self.series.iter().filter(|series| series.is_response())
     }
 
     /// Response series with the series `NAME.suffix` that stands beside each, where there is one. Runs have thousands of

@@ -144,6 +144,12 @@ impl Series {
         }
     }
 
+    /// Whether it measures a target: it is neither the tool's own floor nor a part of another measurement.
+    #[must_use]
+    pub fn is_response(&self) -> bool {
+        !self.floor && self.role() == Role::Response
+    }
+
     /// The name of the target, or nothing.
     #[must_use]
     pub fn target(&self) -> &str {

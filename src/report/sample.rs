@@ -87,12 +87,7 @@ pub fn live_heartbeats() -> Run {
             ("reference_mean", published),
             ("reference_bytes_per_h", published.map(|_| 360_000.0)),
         ];
-        scalars.extend(figures.map(|(name, value)| Scalar {
-            name: format!("heartbeat.{name}"),
-            labels: labels.clone(),
-            unit: String::new(),
-            value,
-        }));
+        scalars.extend(figures.map(|(name, value)| Scalar::new(format!("heartbeat.{name}"), &labels, "", value)));
     }
     let target = Labels::new().with("network", "loopback").with("mode", "live");
     all.push(spans("heartbeat.change_stored", &target, &delays(2 * MS, 1_500, 5)));
@@ -126,12 +121,8 @@ pub fn stamped() -> Run {
         one("rtt.tcp_connect", "old", &[], 2_400_000),
         one("rtt.tcp_connect.kernel", "old", &[], 2_400_000),
     ];
-    let scalar = |name: &str, unit: &str, value| Scalar {
-        name: format!("rtt.clock_{name}"),
-        labels: Labels::new().with("target", "near").with("channel", "echo"),
-        unit: unit.to_owned(),
-        value: Some(value),
-    };
+    let labels = Labels::new().with("target", "near").with("channel", "echo");
+    let scalar = |name: &str, unit: &str, value: f64| Scalar::new(format!("rtt.clock_{name}"), &labels, unit, value);
     let scalars = vec![
         scalar("offset", "ns", -310.0),
         scalar("offset_bound", "ns", 1_480.0),
@@ -226,12 +217,7 @@ pub fn heartbeats() -> Run {
             ("gateway_writes", Some(mistakes.unwrap_or(0.01) * 0.3)),
             ("unbeaten", Some(f64::from(u8::from(is_unbeaten)))),
         ];
-        scalars.extend(figures.map(|(name, value)| Scalar {
-            name: format!("heartbeat.{name}"),
-            labels: labels.clone(),
-            unit: String::new(),
-            value,
-        }));
+        scalars.extend(figures.map(|(name, value)| Scalar::new(format!("heartbeat.{name}"), &labels, "", value)));
     }
     let network = json!({"name": "hybrid", "loss_ratio": 0.01, "loss_burst_count": 5.0, "in_order": true});
     let spec = json!({
@@ -253,19 +239,13 @@ pub fn examined() -> Run {
         ),
         ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "stored runs: cannot keep runs in `/nowhere`"),
     ];
-    let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| Finding {
-        id: what.to_owned(),
-        severity,
-        text: text.to_owned(),
-        evidence: vec![figure.to_owned()],
-        advice: (severity != Severity::Info)
-            .then(|| Advice { text: "give it more".to_owned(), verify: Some("offloadctl doctor".to_owned()) }),
+    let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| {
+        let advice = Advice::new("give it more", "offloadctl doctor".to_owned());
+        let finding = Finding::new(what, severity, text).with_evidence(vec![figure.to_owned()]);
+        finding.with_advice((severity != Severity::Info).then_some(advice))
     };
-    let able = |(what, value, ..): (&str, f64, Severity, &str, &str)| Scalar {
-        name: "doctor.able".to_owned(),
-        labels: Labels::new().with("what", what),
-        unit: "ratio".to_owned(),
-        value: Some(value),
+    let able = |(what, value, ..): (&str, f64, Severity, &str, &str)| {
+        Scalar::new("doctor.able", &Labels::new().with("what", what), "ratio", value)
     };
     Run {
         command: "doctor".to_owned(),

@@ -128,33 +128,21 @@ fn an_incomplete_run_with_everything_that_can_go_wrong() {
     let outage = |start_ns, length_ns| Outage { start_ns, length_ns, unanswered_count: 4 };
     part.series[0].outages = [5, 17, 20, 22].map(|s| outage(s * 1_000_000_000, 80_000_000 + s)).to_vec();
     part.series[0].outage_count = 4;
-    part.scalars = vec![Scalar {
-        name: "rtt.tcp.retransmit_ratio".into(),
-        labels: Labels::new(),
-        unit: "ratio".into(),
-        value: Some(0.004),
-    }];
-    part.findings = vec![Finding {
-        id: "lossy_link".into(),
-        severity: Severity::Problem,
-        text: "the link loses answers in bursts".into(),
-        evidence: vec!["4 outages in 12.3 s".into()],
-        advice: Some(Advice {
-            text: "raise the missed-heartbeat count above the longest outage".into(),
-            verify: Some("offloadctl bench heartbeat --missed 5".into()),
-        }),
-    }];
+    part.scalars = vec![Scalar::new("rtt.tcp.retransmit_ratio", &Labels::new(), "ratio", 0.004)];
+    let advice = Advice::new(
+        "raise the missed-heartbeat count above the longest outage",
+        "offloadctl bench heartbeat --missed 5".to_owned(),
+    );
+    let finding = Finding::new("lossy_link", Severity::Problem, "the link loses answers in bursts");
+    part.findings = vec![finding.with_evidence(vec!["4 outages in 12.3 s".into()]).with_advice(advice)];
     part.warnings = vec![Warning::new("virtualised", "this host is virtualised; its clock may jump by a millisecond")];
     insta::assert_snapshot!(table(&part));
 }
 
 #[test]
 fn many_scalars_have_a_table_of_their_own() {
-    let scalar = |name: &str, batch: &str, value, unit: &str| Scalar {
-        name: name.into(),
-        labels: Labels::new().with("batch", batch).with("clients", "64"),
-        unit: unit.into(),
-        value,
+    let scalar = |name: &str, batch: &str, value: Option<f64>, unit: &str| {
+        Scalar::new(name, &Labels::new().with("batch", batch).with("clients", "64"), unit, value)
     };
     let mut part = run(vec![series("etcd.put", "", &delays(5_000_000, 1_000, 1), 0)]);
     part.scalars = vec![

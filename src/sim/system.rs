@@ -21,6 +21,7 @@ pub use check::Violation;
 
 use super::link::{LinkSpec, LinkState, Loss};
 use crate::detect::DetectorSpec;
+use crate::model::span::nanos;
 use crate::model::{Stamp, WallTime};
 use crate::sync::agent::machine::{
     Action, BackoffBounds, End, Input, Machine as Agent, Rhythm, Seen, Settings as AgentSettings,
@@ -448,8 +449,4 @@ fn seen(id: &str, status: Status, timestamp: WallTime) -> Seen {
 /// A moment as a clock shows it that is so far ahead.
 fn moment(now: u64, ahead_ns: i128) -> Moment {
     Moment { at: Stamp::from_nanos(now), wall: WallTime::from_unix_nanos(BEGINNING_NS + i128::from(now) + ahead_ns) }
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@ use super::link::{LinkSpec, LinkState};
 use super::wheel::{Rank, Wheel};
 use crate::detect::{Beat, Detector};
 use crate::model::Stamp;
+use crate::model::span::nanos;
 
 /// Heartbeats of one slot of the wheel, about: fewer, and the wheel turns through empty slots; more, and they are sorted.
 const BEATS_PER_SLOT: u64 = 4;
@@ -140,7 +141,7 @@ impl Retry {
     /// The wait after so many losses in a row.
     fn wait_ns(self, losses: u32) -> u64 {
         let doubled = self.first.saturating_mul(1 << losses.saturating_sub(1).min(16));
-        u64::try_from(doubled.min(self.longest).as_nanos()).unwrap_or(u64::MAX)
+        nanos(doubled.min(self.longest))
     }
 }
 
@@ -148,7 +149,7 @@ impl World {
     /// A world with these nodes at moment zero.
     #[must_use]
     pub fn new(spec: WorldSpec, nodes: Vec<NodeSpec>) -> Self {
-        let interval_ns = u64::try_from(spec.interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let interval_ns = nanos(spec.interval).max(1);
         let slots = (nodes.len() as u64 / BEATS_PER_SLOT).clamp(1, SLOTS_PER_INTERVAL);
         let mut world = Self {
             interval_ns,
@@ -296,7 +297,6 @@ impl World {
     }
 
     fn fault(&mut self, at: u64, index: usize, fault: Fault) {
-        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let node = &mut self.nodes[index];
         let next_send = node.next_send;
         match fault {

@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_scalar_is_judged_as_it_is() {
         let mut run = sample::run("a", vec![]);
-        let scalar = |value| Scalar { name: "etcd.rate".into(), labels: Labels::new(), unit: "per_s".into(), value };
+        let scalar = |value: Option<f64>| Scalar::new("etcd.rate", &Labels::new(), "per_s", value);
         run.scalars = vec![scalar(Some(900.0))];
         let report = judged(&["etcd.rate < 1000"], &[run.clone()]);
         assert_eq!((report.decision, report.results[0].unit.as_str()), (GateDecision::Fail, "per_s"));

@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn a_scalar_of_two_runs_has_no_value() {
-        let scalar =
-            |name: &str| Scalar { name: name.into(), labels: Labels::new(), unit: "x".into(), value: Some(1.0) };
+        let scalar = |name: &str| Scalar::new(name, &Labels::new(), "x", 1.0);
         let left = Run { scalars: vec![scalar("both")], ..run("a", &[1], 0) };
         let right = Run { scalars: vec![scalar("both"), scalar("one")], ..run("b", &[1], 0) };
         let merged = merge_runs(vec![left, right]).remove(0);

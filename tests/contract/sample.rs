@@ -30,16 +30,13 @@ pub fn complete() -> Run {
         outage_count: 0,
         ..series("rtt.echo.service", 1000, outcome, 40_000)
     };
-    let finding = Finding {
-        id: "outage".to_owned(),
-        severity: Severity::Problem,
-        text: "the target was silent for 400 ms".to_owned(),
-        evidence: vec!["4 attempts in a row were lost".to_owned()],
-        advice: Some(Advice {
-            text: "raise `--timeout` to 500 ms to tell a late answer from none".to_owned(),
-            verify: Some("offloadctl probe rtt dc --timeout 500ms".to_owned()),
-        }),
-    };
+    let advice = Advice::new(
+        "raise `--timeout` to 500 ms to tell a late answer from none",
+        "offloadctl probe rtt dc --timeout 500ms".to_owned(),
+    );
+    let finding = Finding::new("outage", Severity::Problem, "the target was silent for 400 ms")
+        .with_evidence(vec!["4 attempts in a row were lost".to_owned()])
+        .with_advice(advice);
     Run {
         series: vec![response, service],
         scalars: vec![Scalar {

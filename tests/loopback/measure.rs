@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use offloadctl::load::{Arrival, Length, LoadSpec, Spacing};
-use offloadctl::model::{Counts, Run, Series};
-use offloadctl::probe::rtt::{Channel, Measured, RttSpec, measure};
+use offloadctl::model::{Counts, Measured, Run, Series};
+use offloadctl::probe::rtt::{Channel, RttSpec, measure};
 use offloadctl::sys::shutdown::Shutdown;
 use offloadctl::wire::Reach;
 

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use offloadctl::echo::{Earlier, Embedded, FRAME_LENGTH, Frame};
-use offloadctl::model::{Clock, Scalar, Series, WallStamp};
-use offloadctl::probe::rtt::{Channel, Measured};
+use offloadctl::model::{Clock, Measured, Scalar, Series, WallStamp};
+use offloadctl::probe::rtt::Channel;
 
 use crate::far_end::{FarEnd, Manner};
 use crate::lateness::beside;
@@ -126,6 +126,27 @@ fn relay_as(
     address
 }
 
+/// A process that forwards each datagram to the far end at once, and its answer back likewise, but each tenth so much later.
+fn relay_with_late_answers(to: SocketAddr, late: Duration) -> SocketAddr {
+    let [near, far] = [0; 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let address = near.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut frame = [0; FRAME_LENGTH];
+        for number in 0.. {
+            let (length, peer) = near.recv_from(&mut frame).unwrap();
+            far.send_to(&frame[..length], to).unwrap();
+            let length = far.recv(&mut frame).unwrap();
+            let (answer, near) = (frame[..length].to_vec(), near.try_clone().unwrap());
+            let send = move || _ = near.send_to(&answer, peer).unwrap();
+            match number % 10 {
+                9 => drop(std::thread::spawn(move || (std::thread::sleep(late), send()))),
+                _ => send(),
+            }
+        }
+    });
+    address
+}
+
 /// The answer of a host whose clock is so far ahead of ours.
 fn of_clock_ahead(pong: Frame, ahead: Duration) -> Frame {
     let ahead_ns = u64::try_from(ahead.as_nanos()).unwrap();
@@ -152,6 +173,21 @@ fn the_delay_of_a_link_is_in_network_and_in_kernel() {
     assert!(series(&measured.series, "rtt.echo_udp.kernel").summary.min_ns.unwrap() >= least);
     let most = delay + lateness.above(Duration::from_millis(10));
     assert!(u128::from(p50(network)) < most.as_nanos(), "{:?}, beside {lateness:?}", network.summary);
+}
+
+#[test]
+fn answers_that_are_overtaken_by_many_are_in_every_part_of_the_round_trip() {
+    let (echo, late) = (Embedded::start().unwrap(), Duration::from_millis(150));
+    let target = format!("far={}", relay_with_late_answers(echo.address(), late));
+    // Thirty quick ones pass each of them, with which the far end tells its stamps of it.
+    let measured = library(&target, &[Channel::Udp], 200, 200);
+    assert_eq!(series(&measured.series, "rtt.echo_udp").counts.ok_count, 200);
+    let network = part(&measured.series, "rtt.network", "echo_udp");
+    for series in [series(&measured.series, "rtt.echo_udp.kernel"), network] {
+        nearly_all(series, 200);
+        let p95 = series.summary.p95_ns.unwrap();
+        assert!(p95 >= u64::try_from(late.as_nanos()).unwrap(), "{}: {p95} ns", series.full_name());
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use offloadctl::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Lost, Measured, Network, planned_beats, simulate};
-use offloadctl::model::{Labels, Series};
+use offloadctl::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Lost, Network, planned_beats, simulate};
+use offloadctl::model::{Labels, Measured, Series};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -143,7 +143,7 @@ fn what_is_planned_is_what_is_told_as_done() {
     };
     let measured = simulate(&spec, 2, &advance, &|| false);
     assert_eq!(done.load(Ordering::Relaxed), planned_beats(&spec));
-    let ratio = measured.beat_count as f64 / planned_beats(&spec) as f64;
+    let ratio = scalar(&measured, &Labels::new(), "heartbeat.simulated_beats").unwrap() / planned_beats(&spec) as f64;
     assert!((0.9..1.2).contains(&ratio), "{ratio} of the plan were sent");
 }
 

@@ -8,9 +8,9 @@ use super::bed::{Bed, Measurement, Turn};
 use super::plan::{Cell, cells};
 use super::spawn::{Cluster, Setting, SpawnSpec};
 use super::spec::EtcdSpec;
-use super::{EtcdError, Measured, Through, summary};
+use super::{EtcdError, Through, summary};
 use crate::load::Observer;
-use crate::model::{Finding, Labels, Severity};
+use crate::model::{Finding, Labels, Measured, Severity};
 use crate::sys::shutdown::Shutdown;
 use crate::wire::Url;
 
@@ -44,7 +44,7 @@ pub async fn measure<W: Observer>(
 ) -> Result<Measured, EtcdError> {
     let clusters = tokio::select! {
         clusters = start(spawn) => clusters?,
-        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+        () = shutdown.requested() => return Ok(Measured::stopped()),
     };
     let mut sides = Vec::new();
     for cluster in &clusters {
@@ -148,5 +148,5 @@ fn difference(cell: Cell, base: &Setting, other: &Setting, courses: (&Course, &C
         "requests a second {median:.2} times as many (median of {} turns, {least:.2} to {most:.2})",
         ratios.len()
     )];
-    Some(Finding { id: "etcd_setting".to_owned(), severity: Severity::Info, text, evidence, advice: None })
+    Some(Finding::new("etcd_setting", Severity::Info, text).with_evidence(evidence))
 }

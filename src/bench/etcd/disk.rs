@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{EtcdError, Measured};
-use crate::model::{Advice, Finding, Histogram, Labels, Moments, Series, Severity};
+use super::EtcdError;
+use crate::model::{Advice, Finding, Histogram, Labels, Measured, Moments, Series, Severity};
 use crate::sys::clock;
 use crate::sys::disk::fdatasync_times;
 use crate::sys::shutdown::Shutdown;
@@ -70,10 +70,10 @@ fn finding(folder: &Path, series: &Series) -> Finding {
         text(summary.p99_ns),
         text(summary.max_ns)
     );
-    let advice = is_slow.then(|| Advice {
-        text: "put the write-ahead log on a disk of its own, an SSD, with --wal-dir".to_owned(),
-        verify: Some("offloadctl bench etcd --spawn wal-dir=DIR1,DIR2".to_owned()),
+    let advice = is_slow.then(|| {
+        let verify = "offloadctl bench etcd --spawn wal-dir=DIR1,DIR2".to_owned();
+        Advice::new("put the write-ahead log on a disk of its own, an SSD, with --wal-dir", verify)
     });
     let severity = if is_slow { Severity::Problem } else { Severity::Info };
-    Finding { id: "disk_fdatasync".to_owned(), severity, text: verdict, evidence: vec![figures], advice }
+    Finding::new("disk_fdatasync", severity, verdict).with_evidence(vec![figures]).with_advice(advice)
 }

@@ -109,13 +109,8 @@ pub fn verdict(figures: &Figures) -> Option<Finding> {
         Cause::Batching => "batching decides: a put mostly waits until those before it are synced and applied",
         Cause::Processor => "the processor decides: disk and network are only a small part of a put",
     };
-    Some(Finding {
-        id: "etcd_verdict".to_owned(),
-        severity,
-        text: text.to_owned(),
-        evidence: evidence(figures, p50, floor),
-        advice: Some(advice(cause, figures)),
-    })
+    let evidence = evidence(figures, p50, floor);
+    Some(Finding::new("etcd_verdict", severity, text).with_evidence(evidence).with_advice(advice(cause, figures)))
 }
 
 fn cause(figures: &Figures, p50: f64, floor: Option<Floor>) -> Option<(Cause, Severity)> {
@@ -225,7 +220,7 @@ fn advice(cause: Cause, figures: &Figures) -> Advice {
             ("give etcd more or faster cores, and load it from another host than its own", again("--clients 1,8,64"))
         }
     };
-    Advice { text: text.to_owned(), verify: Some(verify) }
+    Advice::new(text, verify)
 }
 
 /// A span for a sentence.

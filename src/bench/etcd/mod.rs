@@ -52,7 +52,7 @@ pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
 pub use transport::DialError;
 
 use crate::load::{DriverError, LaneRecord, Observer, Part, Settled};
-use crate::model::{Finding, Labels, Scalar, Series, Stamp, Warning};
+use crate::model::{Labels, Measured, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsError, Url};
 use bed::{Bed, Measurement, Turn};
@@ -122,25 +122,6 @@ impl EtcdError {
     }
 }
 
-/// What was measured.
-#[derive(Debug, Default)]
-pub struct Measured {
-    /// All series.
-    pub series: Vec<Series>,
-    /// Throughput, and the server's side.
-    pub scalars: Vec<Scalar>,
-    /// What it says about the cluster.
-    pub findings: Vec<Finding>,
-    /// What it says about the measurement.
-    pub warnings: Vec<Warning>,
-    /// How long it lasted.
-    pub elapsed: Duration,
-    /// Whether it was stopped before its planned end.
-    pub interrupted: bool,
-    /// Why it is bad, apart from gates.
-    pub bad: Vec<String>,
-}
-
 /// Measures all cells one after another, and removes what it wrote.
 ///
 /// # Errors
@@ -167,20 +148,6 @@ pub fn cell_count(spec: &EtcdSpec) -> usize {
     plan::cells(spec).len() * spec.spawn.as_ref().map_or(1, |spawn| spawn.settings.len())
 }
 
-impl Measured {
-    /// This and what came after it.
-    fn and(mut self, later: Self) -> Self {
-        self.series.extend(later.series);
-        self.scalars.extend(later.scalars);
-        self.findings.extend(later.findings);
-        self.warnings.extend(later.warnings);
-        self.bad.extend(later.bad);
-        self.elapsed += later.elapsed;
-        self.interrupted |= later.interrupted;
-        self
-    }
-}
-
 /// The same at other endpoints and with labels that tell them apart: one setting of several.
 async fn measure_at<W: Observer>(
     spec: &EtcdSpec,
@@ -191,7 +158,7 @@ async fn measure_at<W: Observer>(
 ) -> Result<Measured, EtcdError> {
     let bed = tokio::select! {
         bed = Bed::open(spec, endpoints) => bed?,
-        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+        () = shutdown.requested() => return Ok(Measured::stopped()),
     };
     let mut all = Through::new(observer);
     let made = measure_all(spec, &bed, labels, &mut all, shutdown).await;

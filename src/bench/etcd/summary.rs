@@ -2,14 +2,13 @@
 //!
 //! Separate from measuring, which it no longer touches, and from the verdict, which knows no series.
 
-use super::Measured;
 use super::bed::{Bed, Measurement};
 use super::evaluate::{Figures, floor, verdict};
 use super::spec::Workload;
 use super::watch::WatchNotes;
 use super::window::Window;
-use crate::load::LaneRecord;
-use crate::model::{Advice, Finding, Labels, Role, Scalar, Series, Severity, Warning};
+use crate::load::{LaneRecord, abandoned};
+use crate::model::{Advice, Finding, Labels, Measured, Role, Scalar, Series, Severity};
 use crate::sys::host::environment;
 
 /// Everything that is said about these measurements; `labels` tell them from those of another setting.
@@ -23,7 +22,7 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
         measured.scalars.extend(throughput(measurement));
         if measurement.cell.workload == Workload::Put {
             let one = figures_of(bed, measurement, &series);
-            measured.scalars.push(scalar(
+            measured.scalars.push(Scalar::new(
                 "etcd.put.floor",
                 measurement.lanes[0].labels(),
                 "ns",
@@ -43,16 +42,12 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     measured.findings.extend(heaviest.and_then(verdict));
     measured.findings.extend(noticed(bed, &windows));
     measured.findings.extend(watched(measurements));
-    measured.warnings.extend(abandoned(measurements));
+    measured.warnings.extend(abandoned(measurements.iter().map(|measurement| measurement.abandoned_count).sum()));
     measured
 }
 
 fn keys_per_second(figures: &Figures) -> f64 {
     figures.per_second * figures.batch as f64
-}
-
-fn scalar(name: &str, labels: &Labels, unit: &str, value: Option<f64>) -> Scalar {
-    Scalar { name: name.to_owned(), labels: labels.clone(), unit: unit.to_owned(), value }
 }
 
 /// Answered requests and written keys a second.
@@ -61,9 +56,9 @@ fn throughput(measurement: &Measurement) -> Vec<Scalar> {
     let one = |lane: &LaneRecord| {
         let requests = per_second(measurement, lane);
         let keys = (lane.name() == "etcd.put")
-            .then(|| scalar("etcd.put.keys", lane.labels(), "per_s", requests.map(|requests| requests * batch)));
+            .then(|| Scalar::new("etcd.put.keys", lane.labels(), "per_s", requests.map(|requests| requests * batch)));
         let name = format!("{}.throughput", lane.name());
-        [Some(scalar(&name, lane.labels(), "per_s", requests)), keys].into_iter().flatten()
+        [Some(Scalar::new(name, lane.labels(), "per_s", requests)), keys].into_iter().flatten()
     };
     measurement.lanes.iter().flat_map(one).collect()
 }
@@ -117,49 +112,29 @@ fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let changes = counted(|window| window.leader_change_count);
     if !changes.is_empty() {
-        findings.push(Finding {
-            id: "etcd_leader_changes".to_owned(),
-            severity: Severity::Notice,
-            text: "the cluster changed its leader during the load".to_owned(),
-            evidence: changes,
-            advice: Some(Advice {
-                text: "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members".to_owned(),
-                verify: Some(format!("etcdctl --endpoints {} endpoint status --write-out table", bed.endpoints_text())),
-            }),
-        });
+        let text = "the cluster changed its leader during the load";
+        let advice = Advice::new(
+            "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members",
+            format!("etcdctl --endpoints {} endpoint status --write-out table", bed.endpoints_text()),
+        );
+        let finding = Finding::new("etcd_leader_changes", Severity::Notice, text);
+        findings.push(finding.with_evidence(changes).with_advice(advice));
     }
     let slow = counted(|window| window.slow_apply_count);
     if !slow.is_empty() {
-        findings.push(Finding {
-            id: "etcd_slow_applies".to_owned(),
-            severity: Severity::Notice,
-            text: "requests took longer than 100 ms to apply, which etcd itself warns of".to_owned(),
-            evidence: slow,
-            advice: None,
-        });
+        let text = "requests took longer than 100 ms to apply, which etcd itself warns of";
+        findings.push(Finding::new("etcd_slow_applies", Severity::Notice, text).with_evidence(slow));
     }
     let silent: Vec<String> = named().filter(|(_, window)| window.is_none()).map(|(name, _)| name).collect();
     if !silent.is_empty() && !windows.is_empty() {
-        findings.push(Finding {
-            id: "etcd_metrics_unknown".to_owned(),
-            severity: Severity::Info,
-            text: "the server's side is not known: `/metrics` could not be read there before and after".to_owned(),
-            evidence: silent,
-            advice: None,
-        });
+        let text = "the server's side is not known: `/metrics` could not be read there before and after";
+        findings.push(Finding::new("etcd_metrics_unknown", Severity::Info, text).with_evidence(silent));
     }
     findings
 }
 
 /// What the watchers met.
 fn watched(measurements: &[Measurement]) -> Vec<Finding> {
-    let finding = |severity, id: &str, text: String| Finding {
-        id: id.to_owned(),
-        severity,
-        text,
-        evidence: Vec::new(),
-        advice: None,
-    };
     let mut all = WatchNotes::default();
     for notes in measurements.iter().filter_map(|measurement| measurement.watch.as_ref()) {
         all.event_count += notes.event_count;
@@ -171,25 +146,18 @@ fn watched(measurements: &[Measurement]) -> Vec<Finding> {
     if all.event_count > 0 {
         let (early, events) = (all.before_answer_count, all.event_count);
         let text = format!("{early} of {events} events arrived before the answer to their put");
-        findings.push(finding(Severity::Info, "etcd_watch_order", text));
+        findings.push(Finding::new("etcd_watch_order", Severity::Info, text));
     }
     if all.compacted_count > 0 {
         let text = format!(
             "the watch met compacted revisions {} times; puts among them are counted as failed (compacted)",
             all.compacted_count
         );
-        findings.push(finding(Severity::Problem, "etcd_watch_compacted", text));
+        findings.push(Finding::new("etcd_watch_compacted", Severity::Problem, text));
     }
     if all.reopened_count > 0 {
         let text = format!("the watch broke and was opened again {} times, from where it had been", all.reopened_count);
-        findings.push(finding(Severity::Notice, "etcd_watch_reopened", text));
+        findings.push(Finding::new("etcd_watch_reopened", Severity::Notice, text));
     }
     findings
-}
-
-fn abandoned(measurements: &[Measurement]) -> Option<Warning> {
-    let count: u64 = measurements.iter().map(|measurement| measurement.abandoned_count).sum();
-    (count > 0).then(|| {
-        Warning::new("abandoned", format!("{count} attempts were in flight at the interruption and are not counted"))
-    })
 }

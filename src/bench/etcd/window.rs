@@ -152,13 +152,7 @@ impl Window {
             ("peer_rtt_mean", "ns", mean(&self.peer_rtt_ns)),
             ("cpu_cores", "cores", self.cpu_cores()),
         ];
-        let scalar = |(name, unit, value): (&str, &str, Option<f64>)| Scalar {
-            name: format!("etcd.server.{name}"),
-            labels: labels.clone(),
-            unit: unit.to_owned(),
-            value,
-        };
-        all.map(scalar).into()
+        all.map(|(name, unit, value)| Scalar::new(format!("etcd.server.{name}"), labels, unit, value)).into()
     }
 }
 

@@ -3,9 +3,9 @@
 use super::choice::{Loosen, Offer, is_unbeaten};
 use super::spec::{Cell, HeartbeatSpec};
 use super::trial::{Outcome, Spans};
-use super::{Measured, formula, poisson, reference};
+use super::{formula, poisson, reference};
 use crate::detect::Rule;
-use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity, Warning};
+use crate::model::{Advice, Finding, Labels, Measured, Scalar, Series, Severity, Warning};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
 const NANOS_PER_DAY: f64 = 8.64e13;
@@ -18,7 +18,6 @@ pub fn measured(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Measured 
     let mut measured = Measured::default();
     for (cell, outcome) in results {
         let labels = labels(cell);
-        measured.beat_count += outcome.beat_count;
         measured.series.push(series("heartbeat.detection", &labels, &outcome.detection));
         measured.series.push(series("heartbeat.mistake_duration", &labels, &outcome.mistakes));
         measured.scalars.extend(scalars(spec, cell, outcome, &labels));
@@ -26,12 +25,8 @@ pub fn measured(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Measured 
     measured.scalars.extend(unbeaten_flags(spec, results));
     measured.findings = findings(spec, results);
     measured.warnings = warnings(spec, results);
-    measured.scalars.push(Scalar {
-        name: "heartbeat.simulated_beats".to_owned(),
-        labels: Labels::new(),
-        unit: "count".to_owned(),
-        value: Some(measured.beat_count as f64),
-    });
+    let beat_count: u64 = results.iter().map(|(_, outcome)| outcome.beat_count).sum();
+    measured.scalars.push(Scalar::new("heartbeat.simulated_beats", &Labels::new(), "count", beat_count as f64));
     measured
 }
 
@@ -48,12 +43,8 @@ fn series(name: &str, labels: &Labels, spans: &Spans) -> Series {
 }
 
 fn scalars(spec: &HeartbeatSpec, cell: &Cell, outcome: &Outcome, labels: &Labels) -> Vec<Scalar> {
-    let scalar = |name: &str, unit: &str, value: Option<f64>| Scalar {
-        name: format!("heartbeat.{name}"),
-        labels: labels.clone(),
-        unit: unit.to_owned(),
-        value,
-    };
+    let scalar =
+        |name: &str, unit: &str, value: Option<f64>| Scalar::new(format!("heartbeat.{name}"), labels, unit, value);
     let formula = formula::of(cell);
     let rate = MistakeRate::of(outcome);
     let published = reference::of(cell.interval);
@@ -140,11 +131,9 @@ fn unbeaten_flags(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Sca
     let mut all = Vec::new();
     for (_, here) in offers_by_network(spec, results) {
         let offers: Vec<Offer> = here.iter().map(|(_, offer)| *offer).collect();
-        all.extend(here.iter().enumerate().map(|(at, (cell, _))| Scalar {
-            name: "heartbeat.unbeaten".to_owned(),
-            labels: labels(cell),
-            unit: "count".to_owned(),
-            value: Some(f64::from(u8::from(is_unbeaten(at, &offers)))),
+        all.extend(here.iter().enumerate().map(|(at, (cell, _))| {
+            let is_unbeaten = f64::from(u8::from(is_unbeaten(at, &offers)));
+            Scalar::new("heartbeat.unbeaten", &labels(cell), "count", is_unbeaten)
         }));
     }
     all
@@ -171,13 +160,7 @@ fn unbeaten(network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Option<
         best.len(),
         here.len()
     );
-    (here.len() > 1).then(|| Finding {
-        id: "pareto_set".into(),
-        severity: Severity::Info,
-        text,
-        evidence,
-        advice: None,
-    })
+    (here.len() > 1).then(|| Finding::new("pareto_set", Severity::Info, text).with_evidence(evidence))
 }
 
 fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: &[Offer]) -> Finding {
@@ -194,17 +177,10 @@ fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: 
                 "offloadctl bench heartbeat --interval {interval} --detector {} --network {network}{condition}",
                 cell.detector
             );
-            let advice = Some(Advice {
-                text: format!("set the interval to {interval} and the detector to {}", cell.detector),
-                verify: Some(verify),
-            });
-            Finding {
-                id: "cheapest_setting".into(),
-                severity: Severity::Info,
-                text,
-                evidence: vec![describe(&here[at])],
-                advice,
-            }
+            let advice = format!("set the interval to {interval} and the detector to {}", cell.detector);
+            Finding::new("cheapest_setting", Severity::Info, text)
+                .with_evidence(vec![describe(&here[at])])
+                .with_advice(Advice::new(advice, verify))
         }
         None => {
             let ways: Vec<String> = goal.loosen(offers).iter().take(NAMED).map(loosen_text).collect();
@@ -213,8 +189,7 @@ fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: 
                 ways => ways.join(", or "),
             };
             let text = format!("on {network} no setting meets all that was asked for");
-            let advice = Some(Advice { text: advice, verify: None });
-            Finding { id: "no_setting".into(), severity: Severity::Notice, text, evidence: Vec::new(), advice }
+            Finding::new("no_setting", Severity::Notice, text).with_advice(Advice::new(advice, None))
         }
     }
 }
@@ -247,8 +222,8 @@ fn rare(rate: f64) -> String {
 }
 
 fn law() -> Finding {
-    let text = "the reference figures follow two laws: detection of 1.5 intervals, which is two missed in a row, and 200 bytes a heartbeat; three missed in a row give 2.5 intervals".to_owned();
-    Finding { id: "reference_law".into(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
+    let text = "the reference figures follow two laws: detection of 1.5 intervals, which is two missed in a row, and 200 bytes a heartbeat; three missed in a row give 2.5 intervals";
+    Finding::new("reference_law", Severity::Info, text)
 }
 
 fn warnings(spec: &HeartbeatSpec, results: &[(&Cell, Outcome)]) -> Vec<Warning> {

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::model::span::known_as_nanos;
+
 /// What the setting must meet; nothing given asks for nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Goal {
     /// Longest mean detection time.
-    #[serde(rename = "target_detection_ns", serialize_with = "as_nanos")]
+    #[serde(rename = "target_detection_ns", serialize_with = "known_as_nanos")]
     pub detection: Option<Duration>,
     /// Most mistakes a day and node.
     pub mistakes_per_day: Option<f64>,
@@ -103,13 +105,6 @@ pub fn is_unbeaten(at: usize, offers: &[Offer]) -> bool {
             || other.bytes_per_h < mine.bytes_per_h;
         no_worse && better
     })
-}
-
-fn as_nanos<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match span {
-        Some(span) => serializer.serialize_some(&u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[cfg(test)]

@@ -42,29 +42,12 @@ pub use estimate::{Estimate, estimate, planned_beats};
 pub use network::{Network, NetworkError};
 pub use spec::{Cell, HeartbeatSpec, SpecError};
 
-use crate::model::{Finding, Scalar, Series, Warning};
+use crate::model::Measured;
 use plan::Plan;
 use trial::{Hooks, Outcome};
 
-/// What was simulated.
-#[derive(Debug, Default)]
-pub struct Measured {
-    /// Detection and mistakes of each cell.
-    pub series: Vec<Series>,
-    /// Costs, rates and formulas of each cell.
-    pub scalars: Vec<Scalar>,
-    /// Which setting to choose.
-    pub findings: Vec<Finding>,
-    /// What to know about the simulation.
-    pub warnings: Vec<Warning>,
-    /// Heartbeats that were simulated.
-    pub beat_count: u64,
-    /// Whether it was stopped before its end.
-    pub interrupted: bool,
-}
-
 /// Simulates every cell of the matrix on `threads` threads; `advance` hears of heartbeats that are done, which in the end
-/// are those of [`planned_beats`].
+/// are those of [`planned_beats`]. How long that takes is the caller's to measure.
 #[must_use]
 pub fn simulate(
     spec: &HeartbeatSpec,

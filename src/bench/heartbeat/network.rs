@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::condition::{Condition, LossError, Lost};
+use crate::model::span::as_nanos;
 use crate::model::{LinkProfile, Series};
 use crate::sim::{Delay, LinkSpec};
 use crate::topo::{FitError, log_normal_of};
@@ -139,8 +140,4 @@ impl Network {
             in_order: true,
         }
     }
-}
-
-fn as_nanos<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -10,6 +10,7 @@ use super::formula;
 use super::network::Network;
 use super::plan::Plan;
 use crate::detect::{DetectorSpec, Model, Rule};
+use crate::model::span::all_as_nanos;
 
 /// Longest interval: a day.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -116,7 +117,7 @@ pub struct HeartbeatSpec {
     /// Always `simulated`; a live mode says `live`.
     pub mode: &'static str,
     /// Spans between heartbeats.
-    #[serde(rename = "intervals_ns", serialize_with = "as_nanos")]
+    #[serde(rename = "intervals_ns", serialize_with = "all_as_nanos")]
     pub intervals: Vec<Duration>,
     /// Detectors.
     pub detectors: Vec<DetectorSpec>,
@@ -237,10 +238,6 @@ fn check_detector(detector: &DetectorSpec, interval: Duration) -> Result<(), Spe
         }
         _ => Ok(()),
     }
-}
-
-fn as_nanos<S: serde::Serializer>(spans: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(spans.iter().map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

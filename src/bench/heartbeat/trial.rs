@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::plan::{NODES, Plan};
 use super::spec::{Cell, HeartbeatSpec};
 use crate::detect::{Detector, Rule};
+use crate::model::span::nanos;
 use crate::model::{Histogram, Moments, Stamp};
 use crate::sim::{Fault, NodeSpec, Notice, Retry, What, World, WorldSpec};
 
@@ -257,8 +258,4 @@ impl Outcome {
             _ => {}
         }
     }
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -64,13 +64,9 @@ pub fn list_source(account: &Account, version: Option<&str>) -> Option<Finding> 
         _ => "partly from etcd and partly from the API server's watch cache",
     };
     let version = version.map_or_else(String::new, |version| format!(" (Kubernetes {version})"));
-    Some(Finding {
-        id: "list_source".to_owned(),
-        severity: Severity::Info,
-        text: format!("{} was served {from}{version}", account.cell.name()),
-        evidence: vec![format!("{:.0} lists in etcd for {:.0} of the API server", etcd.count, requests.count)],
-        advice: None,
-    })
+    let text = format!("{} was served {from}{version}", account.cell.name());
+    let evidence = vec![format!("{:.0} lists in etcd for {:.0} of the API server", etcd.count, requests.count)];
+    Some(Finding::new("list_source", Severity::Info, text).with_evidence(evidence))
 }
 
 /// The server's own means as single numbers; absent ones are null.
@@ -84,13 +80,7 @@ pub fn scalars(account: &Account) -> Vec<Scalar> {
         ("api.server.etcd_mean", etcd.and_then(|totals| totals.mean_ns())),
         ("api.server.queue_mean", queue.and_then(|totals| totals.mean_ns())),
     ];
-    let scalar = |(name, value): (&str, _)| Scalar {
-        name: name.to_owned(),
-        labels: labels.clone(),
-        unit: "ns".to_owned(),
-        value,
-    };
-    means.into_iter().map(scalar).collect()
+    means.into_iter().map(|(name, mean_ns)| Scalar::new(name, &labels, "ns", mean_ns)).collect()
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ impl Part {
                 ("ask for less: a limit, a selector, or metadata only", format!("offloadctl probe rtt api={server}"))
             }
         };
-        Advice { text: text.to_owned(), verify: Some(verify) }
+        Advice::new(text, verify)
     }
 }
 
@@ -260,13 +260,10 @@ impl Split {
             Some(Confidence::Low) => "; confidence in the server's parts: low",
         };
         let parts = self.parts.iter().map(|(part, ns)| format!("{} {}", part.name(), milliseconds(*ns)));
-        Finding {
-            id: "time_split".to_owned(),
-            severity: Severity::Notice,
-            text: format!("{path} takes {} in the mean: {}{confidence}", milliseconds(self.total), shares.join(", ")),
-            evidence: parts.chain(self.doubts.iter().cloned()).collect(),
-            advice: self.parts.first().map(|(part, _)| part.advice(server)),
-        }
+        let text = format!("{path} takes {} in the mean: {}{confidence}", milliseconds(self.total), shares.join(", "));
+        Finding::new("time_split", Severity::Notice, text)
+            .with_evidence(parts.chain(self.doubts.iter().cloned()).collect())
+            .with_advice(self.parts.first().map(|(part, _)| part.advice(server)))
     }
 }
 
@@ -281,23 +278,12 @@ pub fn quorum(quorum: &PathTimes, cache: &PathTimes) -> Option<(Finding, Scalar)
         }
         false => "a read of one object through etcd costs nothing that could be measured here".to_owned(),
     };
-    let finding = Finding {
-        id: "quorum_read_cost".to_owned(),
-        severity: Severity::Info,
-        text,
-        evidence: vec![
-            format!("{}: median to the first byte {} of {}", quorum.path, milliseconds(slow as f64), quorum.ok_count),
-            format!("{}: {} of {}", cache.path, milliseconds(fast as f64), cache.ok_count),
-        ],
-        advice: None,
-    };
-    let scalar = Scalar {
-        name: "api.quorum_read_cost".to_owned(),
-        labels: Labels::new(),
-        unit: "ns".to_owned(),
-        value: Some(cost),
-    };
-    Some((finding, scalar))
+    let evidence = vec![
+        format!("{}: median to the first byte {} of {}", quorum.path, milliseconds(slow as f64), quorum.ok_count),
+        format!("{}: {} of {}", cache.path, milliseconds(fast as f64), cache.ok_count),
+    ];
+    let finding = Finding::new("quorum_read_cost", Severity::Info, text).with_evidence(evidence);
+    Some((finding, Scalar::new("api.quorum_read_cost", &Labels::new(), "ns", cost)))
 }
 
 fn milliseconds(ns: f64) -> String {

@@ -39,7 +39,6 @@ mod spec;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 pub use kube::KubeError;
 pub use prepare::PrepareError;
@@ -47,12 +46,12 @@ pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
 
 use self::account::{Account, Ours};
 use self::evaluate::{CACHE_PATH, PathTimes, QUORUM_PATH};
-use self::notes::{Facts, finding};
+use self::notes::Facts;
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
 use self::server::Kind;
-use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, drive};
-use crate::model::{Finding, Outcome, Scalar, Series, Severity, Stamp, Warning};
+use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, abandoned, drive};
+use crate::model::{Advice, Finding, Measured, Outcome, Scalar, Severity, Stamp};
 use crate::sys::shutdown::Shutdown;
 
 /// A measurement that could not be made.
@@ -64,23 +63,6 @@ pub enum ApiError {
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
-}
-
-/// What was measured.
-#[derive(Debug, Default)]
-pub struct Measured {
-    /// All series.
-    pub series: Vec<Series>,
-    /// Status codes, and what the server says of itself.
-    pub scalars: Vec<Scalar>,
-    /// What was noticed about the server.
-    pub findings: Vec<Finding>,
-    /// What was noticed about the measurement.
-    pub warnings: Vec<Warning>,
-    /// How long it lasted.
-    pub elapsed: Duration,
-    /// Whether it was stopped before its planned end.
-    pub interrupted: bool,
 }
 
 /// Measures until the end of the spec, or until `shutdown`.
@@ -99,7 +81,7 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
     };
     let (prepared, kind) = tokio::select! {
         ready = ready => ready?,
-        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+        () = shutdown.requested() => return Ok(Measured::stopped()),
     };
     let mut watch = Watch { observer, lanes: &prepared.lanes, statuses: vec![BTreeMap::new(); prepared.lanes.len()] };
     let load = drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?;
@@ -112,77 +94,70 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
         series: load.lanes.into_iter().flat_map(LaneRecord::into_series).collect(),
         elapsed: load.elapsed,
         interrupted: load.interrupted,
+        bad: Vec::new(),
     };
     measured.findings.extend(facts.iter().flat_map(notes::findings));
-    measured.explain(&prepared, &kind, &facts, shutdown).await;
-    if load.abandoned_count > 0 {
-        let text = format!("{} attempts were in flight at the interruption and are not counted", load.abandoned_count);
-        measured.warnings.push(Warning::new("abandoned", text));
-    }
+    explain(&mut measured, &prepared, &kind, &facts, shutdown).await;
+    measured.warnings.extend(abandoned(load.abandoned_count));
     Ok(measured)
 }
 
 /// Answered requests a second of one path.
 fn throughput(lane: &LaneRecord) -> Scalar {
     let seconds = lane.active().as_secs_f64();
-    Scalar {
-        name: "api.throughput".to_owned(),
-        labels: lane.labels().clone(),
-        unit: "per_s".to_owned(),
-        value: (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds),
+    let per_s = (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds);
+    Scalar::new("api.throughput", lane.labels(), "per_s", per_s)
+}
+
+/// Adds where the time went, by the phases and, where the server tells, by its own account.
+async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, facts: &[Facts], shutdown: &Shutdown) {
+    let mut accounts = Vec::new();
+    match kind {
+        Kind::Other { reason } => {
+            let text =
+                format!("not a Kubernetes API server as far as is known, so there are its phases alone: {reason}");
+            measured.findings.push(Finding::new("phases_only", Severity::Info, text));
+        }
+        Kind::Closed { reason, .. } => measured.findings.push(no_account(reason)),
+        Kind::Open { before, .. } => {
+            let asker = prepared.asker();
+            let after = tokio::select! {
+                after = asker.scrape() => after,
+                () = shutdown.requested() => Err("the run was interrupted".to_owned()),
+            };
+            match after {
+                Ok(after) => accounts = prepared.accounts(before, &after),
+                Err(reason) => measured.findings.push(no_account(&reason)),
+            }
+        }
+    }
+    measured.scalars.extend(accounts.iter().flat_map(account::scalars));
+    measured.findings.extend(accounts.iter().filter_map(|account| account::list_source(account, kind.version())));
+    for lane in &prepared.lanes[..prepared.path_count] {
+        let path = &lane.operation.path;
+        let cell = cell::Cell::of(path);
+        let account = accounts.iter().find(|account| account.cell == cell);
+        let beside = account.map(|account| account.ours.iter().map(|ours| PathTimes::of(&measured.series, &ours.path)));
+        let beside: Vec<PathTimes> = beside.into_iter().flatten().collect();
+        let split = evaluate::split(&PathTimes::of(&measured.series, path), account, &beside);
+        measured.findings.extend(split.map(|split| split.finding(path, &prepared.authority())));
+    }
+    let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
+    if is_answered(QUORUM_PATH) && is_answered(CACHE_PATH) {
+        let times = |path| PathTimes::of(&measured.series, path);
+        if let Some((finding, scalar)) = evaluate::quorum(&times(QUORUM_PATH), &times(CACHE_PATH)) {
+            measured.findings.push(finding);
+            measured.scalars.push(scalar);
+        }
     }
 }
 
-impl Measured {
-    /// Adds where the time went, by the phases and, where the server tells, by its own account.
-    async fn explain(&mut self, prepared: &Prepared, kind: &Kind, facts: &[Facts], shutdown: &Shutdown) {
-        let mut accounts = Vec::new();
-        match kind {
-            Kind::Other { reason } => {
-                let text =
-                    format!("not a Kubernetes API server as far as is known, so there are its phases alone: {reason}");
-                self.findings.push(finding("phases_only", Severity::Info, text, Vec::new(), None));
-            }
-            Kind::Closed { reason, .. } => self.no_account(reason),
-            Kind::Open { before, .. } => {
-                let asker = prepared.asker();
-                let after = tokio::select! {
-                    after = asker.scrape() => after,
-                    () = shutdown.requested() => Err("the run was interrupted".to_owned()),
-                };
-                match after {
-                    Ok(after) => accounts = prepared.accounts(before, &after),
-                    Err(reason) => self.no_account(&reason),
-                }
-            }
-        }
-        self.scalars.extend(accounts.iter().flat_map(account::scalars));
-        self.findings.extend(accounts.iter().filter_map(|account| account::list_source(account, kind.version())));
-        for lane in &prepared.lanes[..prepared.path_count] {
-            let path = &lane.operation.path;
-            let cell = cell::Cell::of(path);
-            let account = accounts.iter().find(|account| account.cell == cell);
-            let beside = account.map(|account| account.ours.iter().map(|ours| PathTimes::of(&self.series, &ours.path)));
-            let beside: Vec<PathTimes> = beside.into_iter().flatten().collect();
-            let split = evaluate::split(&PathTimes::of(&self.series, path), account, &beside);
-            self.findings.extend(split.map(|split| split.finding(path, &prepared.authority())));
-        }
-        let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
-        if is_answered(QUORUM_PATH) && is_answered(CACHE_PATH) {
-            let times = |path| PathTimes::of(&self.series, path);
-            if let Some((finding, scalar)) = evaluate::quorum(&times(QUORUM_PATH), &times(CACHE_PATH)) {
-                self.findings.push(finding);
-                self.scalars.push(scalar);
-            }
-        }
-    }
-
-    fn no_account(&mut self, reason: &str) {
-        let text = format!("the API server's own part cannot be told, so there are the phases alone: {reason}");
-        let advice =
-            "log in as a user that may `get` the path /metrics, such as one with the ClusterRole system:monitoring";
-        self.findings.push(finding("phases_only", Severity::Notice, text, Vec::new(), Some(advice)));
-    }
+/// Why there are the phases alone.
+fn no_account(reason: &str) -> Finding {
+    let text = format!("the API server's own part cannot be told, so there are the phases alone: {reason}");
+    let advice =
+        "log in as a user that may `get` the path /metrics, such as one with the ClusterRole system:monitoring";
+    Finding::new("phases_only", Severity::Notice, text).with_advice(Advice::new(advice, None))
 }
 
 impl Prepared {
@@ -190,7 +165,7 @@ impl Prepared {
     fn findings(&self) -> Vec<Finding> {
         let passed_over = self.passed_over.iter().map(|(address, what)| {
             let text = format!("{address} {what}; {} is measured instead", self.shared.opener.address.ip());
-            finding("address_passed_over", Severity::Notice, text, Vec::new(), None)
+            Finding::new("address_passed_over", Severity::Notice, text)
         });
         let credentials = &self.shared.credentials;
         passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()

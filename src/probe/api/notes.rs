@@ -33,11 +33,9 @@ pub struct Facts {
 /// The scalars of the status codes: one for each path and code.
 #[must_use]
 pub fn status_scalars(facts: &Facts) -> Vec<Scalar> {
-    let scalar = |(code, count): (&u16, &u64)| Scalar {
-        name: "api.status".to_owned(),
-        labels: Labels::new().with("code", &code.to_string()).with("path", &facts.path),
-        unit: "count".to_owned(),
-        value: Some(*count as f64),
+    let scalar = |(code, count): (&u16, &u64)| {
+        let labels = Labels::new().with("code", &code.to_string()).with("path", &facts.path);
+        Scalar::new("api.status", &labels, "count", *count as f64)
     };
     facts.statuses.iter().map(scalar).collect()
 }
@@ -51,7 +49,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     all.extend(not_kept(facts));
     all.extend(facts.tls_text.as_ref().map(|text| {
         let text = format!("{}: a TLS handshake failed: {text}", facts.path);
-        finding("tls_failed", Severity::Problem, text, Vec::new(), None)
+        Finding::new("tls_failed", Severity::Problem, text)
     }));
     all
 }
@@ -113,7 +111,9 @@ fn status_finding(facts: &Facts, kind: &StatusKind) -> Option<Finding> {
     } else {
         format!("{} was answered with {}", facts.path, kind.what)
     };
-    (!hits.is_empty()).then(|| finding(kind.id, kind.severity, text, hits, Some(kind.advice)))
+    (!hits.is_empty()).then(|| {
+        Finding::new(kind.id, kind.severity, text).with_evidence(hits).with_advice(Advice::new(kind.advice, None))
+    })
 }
 
 fn redirect(facts: &Facts) -> Option<Finding> {
@@ -126,7 +126,9 @@ fn redirect(facts: &Facts) -> Option<Finding> {
         },
     );
     let text = format!("{} is a redirect to {to}, which is not followed: the redirect itself was measured", facts.path);
-    (count > 0).then(|| finding("redirected", Severity::Notice, text, Vec::new(), Some("ask for its target")))
+    (count > 0).then(|| {
+        Finding::new("redirected", Severity::Notice, text).with_advice(Advice::new("ask for its target", None))
+    })
 }
 
 /// In which phase the attempts were that brought no answer.
@@ -144,7 +146,7 @@ fn ended_in(facts: &Facts) -> Option<Finding> {
     };
     let text = format!("{}: most attempts without an answer ended while {what}", facts.path);
     let evidence = facts.broken.iter().map(|(phase, count)| format!("{count} in {}", phase.series()));
-    Some(finding("ended_in_phase", Severity::Problem, text, evidence.collect(), None))
+    Some(Finding::new("ended_in_phase", Severity::Problem, text).with_evidence(evidence.collect()))
 }
 
 /// A server that closes connections now and then is usual; one that closes most of them is not.
@@ -155,7 +157,7 @@ fn not_kept(facts: &Facts) -> Option<Finding> {
         facts.path, facts.opened_count
     );
     let is_often = facts.is_kept && facts.opened_count > 10 && facts.opened_count * 20 > answers;
-    is_often.then(|| finding("connections_not_kept", Severity::Notice, text, Vec::new(), None))
+    is_often.then(|| Finding::new("connections_not_kept", Severity::Notice, text))
 }
 
 /// What was noticed about the credentials: how often they changed, and what went wrong with the latest renewal.
@@ -163,20 +165,13 @@ fn not_kept(facts: &Facts) -> Option<Finding> {
 pub fn credentials(renewal_count: u64, trouble: Option<String>) -> Vec<Finding> {
     let renewed = (renewal_count > 0).then(|| {
         let text = format!("the credentials were renewed {renewal_count} times while the run went on");
-        finding("credentials_renewed", Severity::Info, text, Vec::new(), None)
+        Finding::new("credentials_renewed", Severity::Info, text)
     });
     let trouble = trouble.map(|trouble| {
         let text = format!("new credentials could not be had: {trouble}");
-        finding("credentials_not_renewed", Severity::Problem, text, Vec::new(), None)
+        Finding::new("credentials_not_renewed", Severity::Problem, text)
     });
     renewed.into_iter().chain(trouble).collect()
-}
-
-/// A finding in short.
-#[must_use]
-pub fn finding(id: &str, severity: Severity, text: String, evidence: Vec<String>, advice: Option<&str>) -> Finding {
-    let advice = advice.map(|text| Advice { text: text.to_owned(), verify: None });
-    Finding { id: id.to_owned(), severity, text, evidence, advice }
 }
 
 #[cfg(test)]

@@ -117,16 +117,16 @@ pub fn evaluate(facts: &Facts) -> Vec<Check> {
 /// without is a problem.
 #[must_use]
 pub fn findings(checks: &[Check]) -> Vec<Finding> {
-    let finding = |check: &Check| Finding {
-        id: check.what.clone(),
-        severity: match check.verdict {
+    let finding = |check: &Check| {
+        let severity = match check.verdict {
             Verdict::Yes => Severity::Info,
             Verdict::No if check.is_needed => Severity::Problem,
             Verdict::Limited | Verdict::No => Severity::Notice,
-        },
-        text: format!("{}: {}", check.what.replace('_', " "), check.reason.as_deref().unwrap_or("it works")),
-        evidence: vec![check.figure.clone()],
-        advice: check.remedy.clone().map(|(text, verify)| Advice { text, verify }),
+        };
+        let text = format!("{}: {}", check.what.replace('_', " "), check.reason.as_deref().unwrap_or("it works"));
+        Finding::new(&check.what, severity, text)
+            .with_evidence(vec![check.figure.clone()])
+            .with_advice(check.remedy.clone().map(|(text, verify)| Advice::new(text, verify)))
     };
     checks.iter().map(finding).collect()
 }
@@ -140,7 +140,7 @@ pub fn scalars(facts: &Facts, checks: &[Check]) -> Vec<Scalar> {
             Verdict::Limited => 0.5,
             Verdict::No => 0.0,
         };
-        scalar(ABLE, "ratio", Some(value), Labels::new().with("what", &check.what))
+        Scalar::new(ABLE, &Labels::new().with("what", &check.what), "ratio", value)
     });
     let figures = [
         ("clock.read", "ns", facts.clock_cost.map(|cost| cost.read_ns)),
@@ -150,11 +150,7 @@ pub fn scalars(facts: &Facts, checks: &[Check]) -> Vec<Scalar> {
         ("cpu.steal", "ratio", facts.steal_ratio),
         ("open_files.limit", "count", facts.file_limit.map(|(_, most)| most as f64)),
     ];
-    able.chain(figures.map(|(name, unit, value)| scalar(name, unit, value, Labels::new()))).collect()
-}
-
-fn scalar(name: &str, unit: &str, value: Option<f64>, labels: Labels) -> Scalar {
-    Scalar { name: name.to_owned(), labels, unit: unit.to_owned(), value }
+    able.chain(figures.map(|(name, unit, value)| Scalar::new(name, &Labels::new(), unit, value))).collect()
 }
 
 fn clock(facts: &Facts) -> Check {

@@ -32,8 +32,8 @@ pub use fact::{Adapter, AdapterStamps, ClockFigures, Facts, Floor, Ways};
 
 use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
-use crate::model::{Series, with_causes};
-use crate::probe::rtt::{Channel, Measured, Place, RttError, RttSpec, Target, measure};
+use crate::model::{Measured, Series, with_causes};
+use crate::probe::rtt::{Channel, Place, RttError, RttSpec, Target, measure};
 use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::host;
 use crate::sys::interface::{Interface, interfaces};

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use super::ledger::{Exchange, Ledger};
 use crate::echo::{Earlier, Epoch};
@@ -36,11 +37,11 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book of messages whose numbers differ by `stride`; `asked` is the kernel's answer to the wish for stamps of
-    /// these.
-    pub fn new(stride: u32, stampers: Stampers, asked: io::Result<()>) -> Self {
-        let watch = WallWatch::new(clock::reading());
-        Self { ledger: Ledger::new(stride), watch, stampers, refused: asked.err().map(|error| error.to_string()) }
+    /// An empty book of messages whose numbers differ by `stride` and whose answers are waited for no longer than `patience`;
+    /// `asked` is the kernel's answer to the wish for stamps of these.
+    pub fn new(stride: u32, patience: Duration, stampers: Stampers, asked: io::Result<()>) -> Self {
+        let (ledger, watch) = (Ledger::new(stride, patience), WallWatch::new(clock::reading()));
+        Self { ledger, watch, stampers, refused: asked.err().map(|error| error.to_string()) }
     }
 
     /// Who was asked for stamps.
@@ -59,8 +60,8 @@ impl Book {
     }
 
     /// Takes an exchange that begins. Returns one that had to make room.
-    pub fn begin(&mut self, sequence: u64, started: Stamp, in_flight: usize) -> Option<Exchange> {
-        self.ledger.begin(sequence, (started, self.watch.earliest(started)), in_flight)
+    pub fn begin(&mut self, sequence: u64, started: Stamp) -> Option<Exchange> {
+        self.ledger.begin(sequence, (started, self.watch.earliest(started)))
     }
 
     /// The kernel numbers the message of this exchange so; takes its stamp if it is there already.
@@ -76,16 +77,20 @@ impl Book {
         self.refused = asked.err().map(|error| error.to_string());
     }
 
-    /// Takes the end of an exchange, and its stamp of sending if that came late.
-    pub fn read(&mut self, read: Read, socket: BorrowedFd<'_>) {
+    /// Takes the end of an exchange, and its stamp of sending if that came late. Returns it if nothing more will be known of it:
+    /// the far end's stamps are there, or it had to make room for others.
+    pub fn read(&mut self, read: Read, socket: BorrowedFd<'_>) -> Option<Exchange> {
         self.watch.observe(clock::reading());
-        let Some(exchange) = self.ledger.of(read.sequence) else { return };
+        let Some(exchange) = self.ledger.of(read.sequence) else {
+            return Some(Exchange::unknown(read.sequence, read.ended));
+        };
         exchange.ended = Some(read.ended);
         exchange.received = read.received.kernel;
         exchange.card.received = read.received.card;
         exchange.epoch.0 = self.watch.step_count();
         exchange.is_steady = self.watch.is_steady_since(exchange.started);
         self.collect_late(read.sequence, socket);
+        self.ledger.take_complete(read.sequence)
     }
 
     /// Takes the stamps of sending that came late: a card tells of a sending when it is over, which no call waits for.
@@ -106,9 +111,9 @@ impl Book {
         }
     }
 
-    /// Takes the far end's stamps of an exchange, which is complete with them and leaves.
-    pub fn completed(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
-        self.ledger.completed(earlier, epoch)
+    /// Takes the far end's stamps of an exchange. Returns it if it is complete with them.
+    pub fn told(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
+        self.ledger.told(earlier, epoch)
     }
 
     /// Takes out an exchange as it is.

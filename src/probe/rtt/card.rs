@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::missing::finding;
 use crate::model::{CardState, Finding, Severity};
 use crate::sys::route::{interface_name, interface_toward};
 use crate::sys::stamp_support::stamp_support;
@@ -83,7 +82,7 @@ impl Card {
         };
         let text =
             format!("no .kernel of stamps=hardware: the card of `{interface}`, which leads to {targets}, {reason}");
-        Some(finding("no_hardware_stamps", Severity::Info, text))
+        Some(Finding::new("no_hardware_stamps", Severity::Info, text))
     }
 }
 

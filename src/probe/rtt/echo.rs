@@ -101,19 +101,20 @@ enum Link {
 }
 
 impl EchoChannel {
-    /// Begins to keep a connection, whose messages these are to stamp; `patience` is how long to wait for it.
+    /// Begins to keep a connection, whose messages these are to stamp; `patience` is how long an answer is waited for, and
+    /// the connection if that is not too long.
     #[must_use]
     pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration, stampers: Stampers) -> Self {
         let session = clock::entropy();
         let shared = Arc::new(Shared {
             address,
             bind,
-            patience: patience.min(LONGEST_PATIENCE),
+            patience,
             session,
             host: kernel_token(session),
             pending: Pending::default(),
             stampers,
-            stamps: Stamps::new(Book::new(FRAME_LENGTH as u32, stampers, Ok(()))),
+            stamps: Stamps::new(Book::new(FRAME_LENGTH as u32, patience, stampers, Ok(()))),
             state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new(), taken: 0 }),
             changed: Notify::new(),
             outbox_filled: Notify::new(),
@@ -204,7 +205,7 @@ impl Shared {
     fn send(&self, stream: &TcpStream, sequence: u64, started: Stamp) -> Result<(), Outcome> {
         let frame = Frame::ping(self.session, sequence, started).wanting_stamps(self.host).encode();
         if sequence != GREETING {
-            self.stamps.begin(sequence, started, self.pending.count());
+            self.stamps.begin(sequence, started);
         }
         let number = self.write(stream, &frame)?;
         self.stamps.written(number, sequence, stream.as_fd());
@@ -301,7 +302,7 @@ async fn keep(shared: Arc<Shared>) {
                 let stream = Arc::new(stream);
                 shared.waiting_since.store(0, Ordering::Relaxed);
                 let asked = stamping::stamp_stream(&stream, shared.stampers);
-                shared.stamps.go_on(Book::new(FRAME_LENGTH as u32, shared.stampers, asked));
+                shared.stamps.go_on(Book::new(FRAME_LENGTH as u32, shared.patience, shared.stampers, asked));
                 shared.set(Link::Up(Arc::clone(&stream)));
                 shared.greet(&stream);
                 match converse(&shared, &stream).await {
@@ -321,7 +322,7 @@ async fn keep(shared: Arc<Shared>) {
 
 async fn connect(shared: &Shared) -> Result<TcpStream, Outcome> {
     let socket = open(shared.address, shared.bind).map_err(|error| outcome_of(&error))?;
-    match timeout(shared.patience, socket.connect(shared.address)).await {
+    match timeout(shared.patience.min(LONGEST_PATIENCE), socket.connect(shared.address)).await {
         Ok(connected) => connected.map_err(|error| outcome_of(&error)),
         Err(_) => Err(Outcome::Lost),
     }
@@ -338,7 +339,7 @@ enum End {
 
 /// Reads PONGs and writes the outbox until the connection ends.
 async fn converse(shared: &Shared, stream: &TcpStream) -> End {
-    let stall = (shared.patience * 3).max(Duration::from_secs(5));
+    let stall = (shared.patience.min(LONGEST_PATIENCE) * 3).max(Duration::from_secs(5));
     let mut patrol = tokio::time::interval(PATROL);
     let (mut sent, mut quiet) = (shared.sent.load(Ordering::Relaxed), Duration::ZERO);
     let mut pongs = Pongs::new();

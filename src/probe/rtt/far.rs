@@ -2,7 +2,7 @@
 //!
 //! Separate because these are words and single numbers about finished lanes, not distributions that grow.
 
-use super::missing::{finding, place};
+use super::missing::place;
 use super::offset::FarClock;
 use super::operation::RttOperation;
 use crate::load::Lane;
@@ -24,12 +24,9 @@ pub fn of_clock(name: &str, labels: &Labels, clock: FarClock) -> impl Iterator<I
     let FarClock { offset_ns, bound_ns, drift, .. } = clock;
     let drift = [drift.map(|d| d.ppm), drift.map(|d| d.low_ppm), drift.map(|d| d.high_ppm)];
     let values = [Some(offset_ns.round()), Some(bound_ns.round())].into_iter().chain(drift);
-    SCALARS.into_iter().zip(["ns", "ns", "ppm", "ppm", "ppm"]).zip(values).map(move |((name, unit), value)| Scalar {
-        name: name.to_owned(),
-        labels: labels.clone(),
-        unit: unit.to_owned(),
-        value,
-    })
+    let units = ["ns", "ns", "ppm", "ppm", "ppm"];
+    let named = SCALARS.into_iter().zip(units).zip(values);
+    named.map(move |((name, unit), value)| Scalar::new(name, &labels, unit, value))
 }
 
 /// Which paths changed in one direction, and which clocks are not what was said of them.
@@ -46,7 +43,7 @@ fn detour(lane: &Lane<RttOperation>) -> Option<Finding> {
         detour.span_ns / 1e9,
         detour.extra_ns / 1e6,
     );
-    Some(finding("path_asymmetry", Severity::Notice, text))
+    Some(Finding::new("path_asymmetry", Severity::Notice, text))
 }
 
 /// The stamps prove the clocks to be further apart than the user said.
@@ -59,5 +56,5 @@ fn contradiction(lane: &Lane<RttOperation>) -> Option<Finding> {
         place(lane),
         least_ns / 1e6,
     );
-    (least_ns > stated.as_nanos() as f64).then(|| finding("clock_bound_contradicted", Severity::Problem, text))
+    (least_ns > stated.as_nanos() as f64).then(|| Finding::new("clock_bound_contradicted", Severity::Problem, text))
 }

@@ -8,8 +8,9 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -28,9 +29,6 @@ use crate::wire::dial::outcome_of;
 const PAYLOAD: usize = 56;
 const HEADER: usize = 8;
 
-/// Answered exchanges that there is room for at least.
-const LEAST_ANSWERED: usize = 64;
-
 /// An ICMP socket and the attempts on it, shared by the targets of one family.
 #[derive(Debug)]
 pub struct IcmpHub {
@@ -48,8 +46,6 @@ struct Shared {
     book: Mutex<Book>,
     /// Messages sent, as the kernel numbers them.
     sent: AtomicU32,
-    /// Channels that share it.
-    channel_count: AtomicUsize,
 }
 
 /// The message types of a family.
@@ -85,17 +81,16 @@ pub struct IcmpChannel {
 }
 
 impl IcmpHub {
-    /// Opens the socket of the family of `like`.
+    /// Opens the socket of the family of `like`; `patience` is how long a reply is waited for.
     ///
     /// # Errors
     /// When the process may open neither a datagram nor a raw ICMP socket.
-    pub fn open(like: IpAddr, bind: Option<IpAddr>) -> Result<Self, IcmpDenied> {
+    pub fn open(like: IpAddr, bind: Option<IpAddr>, patience: Duration) -> Result<Self, IcmpDenied> {
         let token = clock::entropy();
         let socket = IcmpSocket::open(like, bind)?;
         let shared = Arc::new(Shared {
-            book: Mutex::new(Book::new(1, Stampers::Kernel, socket.want_stamps(Stampers::Kernel))),
+            book: Mutex::new(Book::new(1, patience, Stampers::Kernel, socket.want_stamps(Stampers::Kernel))),
             sent: AtomicU32::new(0),
-            channel_count: AtomicUsize::new(0),
             socket,
             types: if like.is_ipv4() { V4 } else { V6 },
             identifier: token as u16,
@@ -118,7 +113,6 @@ impl IcmpChannel {
     /// Requests to this address through the socket of its family, which these are to stamp. Made before the first attempt.
     #[must_use]
     pub fn new(hub: Arc<IcmpHub>, address: IcmpAddress, stampers: Stampers) -> Self {
-        hub.shared.channel_count.fetch_add(1, Ordering::Relaxed);
         if stampers == Stampers::KernelAndCard && hub.shared.book().stampers() != stampers {
             hub.shared.book().expect(stampers);
             hub.shared.renumber();
@@ -151,14 +145,13 @@ impl IcmpChannel {
     fn conclude(&self, ordinal: u64, key: u64) {
         let shared = &self.hub.shared;
         let exchange = shared.book().collect_late(key, shared.socket.descriptor());
-        let answered = exchange.map(|exchange| Answered { ordinal, exchange });
-        let is_early = |exchange: &Exchange| exchange.card.sent.is_none() && self.tracks().by_card().is_some();
-        match exchange.filter(is_early) {
-            Some(_) => {
-                let before = std::mem::replace(&mut *self.unstamped(), answered.map(Box::new));
-                self.record(before.map(|before| *before));
-            }
-            None => self.record(answered),
+        let answered = Answered { ordinal, exchange: exchange.unwrap_or_else(|| Exchange::unknown(key, clock::now())) };
+        let is_early = answered.exchange.card.sent.is_none() && self.tracks().by_card().is_some();
+        if is_early {
+            let before = self.unstamped().replace(Box::new(answered));
+            self.record(before.as_deref());
+        } else {
+            self.record(Some(&answered));
         }
     }
 
@@ -168,14 +161,14 @@ impl IcmpChannel {
             self.hub.shared.book().collect_late(exchange.sequence, self.hub.shared.socket.descriptor());
         }
         let last = self.unstamped().take();
-        self.record(last.map(|last| *last));
+        self.record(last.as_deref());
     }
 
     /// Where it had to make room for others meanwhile, what was known of it when it was answered is all.
-    fn record(&self, answered: Option<Answered>) {
+    fn record(&self, answered: Option<&Answered>) {
         let Some(Answered { ordinal, exchange }) = answered else { return };
-        let latest = self.hub.shared.book().take(exchange.sequence).unwrap_or(exchange);
-        self.tracks().record(ordinal, &latest);
+        let latest = self.hub.shared.book().take(exchange.sequence).unwrap_or(*exchange);
+        self.tracks().record(*ordinal, &latest);
     }
 
     fn unstamped(&self) -> MutexGuard<'_, Option<Box<Answered>>> {
@@ -195,10 +188,6 @@ impl IcmpChannel {
 
 impl Shared {
     fn send(&self, key: u64, started: Stamp, packet: &[u8], to: &IcmpAddress) -> io::Result<()> {
-        // Whoever has to make room was not answered, or his attempt has taken him out.
-        // An answered one waits until its attempt has been woken to take it out, or a card until the channel's next answer;
-        // meanwhile all others may send, more than once where they were held up.
-        let answered = LEAST_ANSWERED + 2 * self.channel_count.load(Ordering::Relaxed);
         let mut book = self.book();
         // Sent first, with the book held: what is noted of it is in no figure then, and nobody reads the reply before.
         if let Err(error) = self.socket.send(packet, to) {
@@ -208,7 +197,8 @@ impl Shared {
             return Err(error);
         }
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
-        book.begin(key, started, self.pending.count() + answered);
+        // Whoever has to make room was not answered, or is told as unknown when his attempt comes to take him out.
+        book.begin(key, started);
         book.written(number, key, self.socket.descriptor());
         Ok(())
     }

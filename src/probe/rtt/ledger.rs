@@ -3,11 +3,13 @@
 //! Pure, and separate from the sockets, because stamps come late, out of order or never: whatever is missing is told, and
 //! nothing is put in its place.
 
+use std::time::Duration;
+
 use super::offset::FourStamps;
 use crate::echo::{Earlier, Epoch};
 use crate::model::{CardStamp, Stamp, WallStamp};
 
-/// Exchanges kept at first, and at most: room for twice what is in flight.
+/// Exchanges kept at first, and at most.
 const LEAST_ROOM: usize = 16;
 const MOST_ROOM: usize = 1 << 16;
 
@@ -66,6 +68,27 @@ pub struct Spans {
 }
 
 impl Exchange {
+    /// One of which nothing is known but that it has ended.
+    #[must_use]
+    pub fn unknown(sequence: u64, ended: Stamp) -> Self {
+        Self { ended: Some(ended), ..Self::begun(sequence, (ended, WallStamp::from_nanos(0))) }
+    }
+
+    fn begun(sequence: u64, (started, set_out): (Stamp, WallStamp)) -> Self {
+        Self {
+            sequence,
+            started,
+            set_out,
+            ended: None,
+            sent: None,
+            far: None,
+            received: None,
+            card: CardStamps::default(),
+            is_steady: true,
+            epoch: (0, Epoch::default()),
+        }
+    }
+
     /// The spans of an exchange that has ended; `None` of one that has not.
     #[must_use]
     pub fn spans(&self) -> Option<Spans> {
@@ -123,26 +146,32 @@ pub struct Ledger {
     numbers: Vec<Option<(u32, u64)>>,
     /// From one message to the next, the kernel's numbers differ by this.
     stride: u32,
+    /// After so long an exchange has been given up, or nobody comes to take it out any more.
+    retention: Duration,
 }
 
 impl Ledger {
-    /// An empty ledger of messages whose numbers differ by `stride`: 1 of datagrams, their length in a stream.
+    /// An empty ledger of messages whose numbers differ by `stride`: 1 of datagrams, their length in a stream. An answer is
+    /// waited for no longer than `patience`.
     #[must_use]
-    pub fn new(stride: u32) -> Self {
-        Self { exchanges: vec![None; LEAST_ROOM], numbers: vec![None; LEAST_ROOM], stride: stride.max(1) }
+    pub fn new(stride: u32, patience: Duration) -> Self {
+        let (exchanges, numbers) = (vec![None; LEAST_ROOM], vec![None; LEAST_ROOM]);
+        // A process that was held up is late in giving up, too.
+        Self { exchanges, numbers, stride: stride.max(1), retention: patience * 2 }
     }
 
-    /// Takes an exchange that begins, on both clocks, while so many are in flight. Returns one that had to make room.
-    pub fn begin(&mut self, sequence: u64, at: (Stamp, WallStamp), in_flight: usize) -> Option<Exchange> {
-        if in_flight * 2 > self.exchanges.len() && self.exchanges.len() < MOST_ROOM {
+    /// Takes an exchange that begins, on both clocks. Returns one that had to make room.
+    ///
+    /// Those whose answers are slow stay, however many quick ones come and go meanwhile: the slow would be missing else.
+    pub fn begin(&mut self, sequence: u64, at: (Stamp, WallStamp)) -> Option<Exchange> {
+        let retention = self.retention;
+        let is_awaited = |known: &Exchange| at.0.since(known.started) <= retention;
+        while self.exchanges[self.place(sequence)].as_ref().is_some_and(is_awaited) && self.exchanges.len() < MOST_ROOM
+        {
             self.grow();
         }
-        let (started, set_out) = at;
-        let (ended, sent, far, received) = (None, None, None, None);
-        let (card, is_steady, epoch) = (CardStamps::default(), true, (0, Epoch::default()));
-        let fresh = Exchange { sequence, started, set_out, ended, sent, far, received, card, is_steady, epoch };
         let place = self.place(sequence);
-        self.exchanges[place].replace(fresh)
+        self.exchanges[place].replace(Exchange::begun(sequence, at))
     }
 
     /// The kernel numbers the message of this exchange so.
@@ -180,12 +209,18 @@ impl Ledger {
         self.exchanges[at].as_mut().filter(|exchange| exchange.sequence == sequence)
     }
 
-    /// The far end's stamps of an exchange, and of which epoch of its clock they are: the exchange is complete and leaves.
-    pub fn completed(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
-        let exchange = self.of(earlier.sequence).filter(|exchange| exchange.ended.is_some())?;
+    /// The far end's stamps of an exchange, and of which epoch of its clock they are. Returns it if it is complete with them.
+    pub fn told(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
+        let exchange = self.of(earlier.sequence)?;
         exchange.far = Some((earlier.received, earlier.sent));
         exchange.epoch.1 = epoch;
-        self.take(earlier.sequence)
+        self.take_complete(earlier.sequence)
+    }
+
+    /// Takes out an exchange that has ended, if its far stamps are there: an answer may be overtaken by the next, which has them.
+    pub fn take_complete(&mut self, sequence: u64) -> Option<Exchange> {
+        self.of(sequence).filter(|exchange| exchange.ended.is_some() && exchange.far.is_some())?;
+        self.take(sequence)
     }
 
     /// Takes out an exchange as it is.
@@ -232,6 +267,8 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
 
     const fn at(nanos: u64) -> WallStamp {
         WallStamp::from_nanos(nanos)
@@ -307,9 +344,9 @@ mod tests {
 
     #[test]
     fn stamps_are_matched_by_number_and_sequence_whatever_their_order() {
-        let mut ledger = Ledger::new(72);
+        let mut ledger = Ledger::new(72, PATIENCE);
         for sequence in 0..40 {
-            ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)), sequence as usize);
+            ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)));
             ledger.numbered(sequence as u32 * 72 + 71, sequence);
         }
         // The end of no message.
@@ -321,19 +358,30 @@ mod tests {
         }
         assert!((8..40).all(|sequence| ledger.of(sequence).unwrap().sent == Some(at(100 + sequence))));
         let far = |sequence| Earlier { sequence, received: at(1), sent: at(2) };
-        assert_eq!(ledger.completed(far(20), Epoch::from_number(3)), None, "it has not been answered");
         ledger.of(20).unwrap().ended = Some(Stamp::from_nanos(50));
-        let complete = ledger.completed(far(20), Epoch::from_number(3)).unwrap();
+        assert_eq!(ledger.take_complete(20), None, "the far end has told nothing of it");
+        let complete = ledger.told(far(20), Epoch::from_number(3)).unwrap();
         assert_eq!((complete.sent, complete.far), (Some(at(120)), Some((at(1), at(2)))));
-        assert_eq!(ledger.completed(far(20), Epoch::from_number(3)), None, "only once");
+        assert_eq!(ledger.told(far(20), Epoch::from_number(3)), None, "only once");
         assert_eq!(ledger.take_all().len(), 39);
     }
 
     #[test]
+    fn an_answer_that_the_next_one_overtakes_is_complete_when_it_comes() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        ledger.begin(0, (Stamp::from_nanos(0), at(1)));
+        let far = Earlier { sequence: 0, received: at(1), sent: at(2) };
+        assert_eq!(ledger.told(far, Epoch::from_number(3)), None, "it has not been answered");
+        ledger.of(0).unwrap().ended = Some(Stamp::from_nanos(50));
+        let complete = ledger.take_complete(0).unwrap();
+        assert_eq!((complete.far, complete.epoch.1), (Some((at(1), at(2))), Epoch::from_number(3)));
+    }
+
+    #[test]
     fn a_stamp_of_the_card_that_may_be_of_a_repetition_is_not_taken() {
-        let mut ledger = Ledger::new(1);
+        let mut ledger = Ledger::new(1, PATIENCE);
         for sequence in 0..3 {
-            ledger.begin(sequence, (Stamp::from_nanos(0), at(1)), 1);
+            ledger.begin(sequence, (Stamp::from_nanos(0), at(1)));
             ledger.numbered(sequence as u32, sequence);
             ledger.sent(sequence as u32, at(1));
         }
@@ -349,8 +397,8 @@ mod tests {
 
     #[test]
     fn a_stamp_of_before_the_exchange_set_out_is_of_another_message() {
-        let mut ledger = Ledger::new(1);
-        ledger.begin(7, (Stamp::from_nanos(0), at(50)), 1);
+        let mut ledger = Ledger::new(1, PATIENCE);
+        ledger.begin(7, (Stamp::from_nanos(0), at(50)));
         ledger.numbered(0, 7);
         ledger.sent(0, at(49));
         ledger.sent_by_card(0, card(7).unwrap());
@@ -366,11 +414,27 @@ mod tests {
     }
 
     #[test]
-    fn an_old_exchange_makes_room_and_is_handed_back() {
-        let mut ledger = Ledger::new(1);
-        let out: Vec<Exchange> =
-            (0..20).filter_map(|sequence| ledger.begin(sequence, (Stamp::from_nanos(0), at(1)), 1)).collect();
-        assert_eq!(out.iter().map(|exchange| exchange.sequence).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert_eq!(ledger.of(3), None);
+    fn a_slow_exchange_stays_until_it_has_been_given_up_however_many_quick_ones_pass() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        let begun = |sequence: u64| (Stamp::from_nanos(sequence * 1_000_000), at(1));
+        ledger.begin(0, begun(0));
+        for sequence in 1..2_000 {
+            assert_eq!(ledger.begin(sequence, begun(sequence)), None);
+            ledger.take(sequence);
+        }
+        assert!(ledger.of(0).is_some(), "its answer may still come");
+        let out: Vec<u64> = (2_001..5_000).filter_map(|at| ledger.begin(at, begun(at))).map(|e| e.sequence).collect();
+        assert_eq!(out.first(), Some(&0), "nobody waits for it after twice the patience");
+        assert!(ledger.exchanges.len() <= 4096, "room for what came within that time, and no more");
+    }
+
+    #[test]
+    fn of_what_had_to_make_room_nothing_is_known_but_that_it_was_answered() {
+        let unknown = Exchange::unknown(3, Stamp::from_nanos(7));
+        assert_eq!(kinds(&unknown), [Err("no_send_stamp"); 3]);
+        let mut ledger = Ledger::new(1, Duration::from_secs(100));
+        let mut begin = |sequence| ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)));
+        assert!((0..MOST_ROOM as u64).all(|sequence| begin(sequence).is_none()));
+        assert_eq!(begin(MOST_ROOM as u64 + 5).map(|gone| gone.sequence), Some(5));
     }
 }

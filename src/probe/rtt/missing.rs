@@ -49,7 +49,7 @@ pub fn findings(lanes: &[Lane<RttOperation>]) -> Vec<Finding> {
             "no .kernel of stamps=hardware: the card was told to stamp everything and stamped no exchange whole ({kind}): {}",
             listed(&lanes)
         );
-        finding("no_hardware_stamps", Severity::Info, text)
+        Finding::new("no_hardware_stamps", Severity::Info, text)
     });
     absent(lanes).chain(by_card).chain(groups.into_iter().map(|(group, lanes)| selection(group, lanes))).collect()
 }
@@ -83,7 +83,7 @@ fn selection((by, name, kind): Group, mut lanes: Vec<(String, f64)>) -> Finding 
         share * 100.0,
         cause(by, name, kind),
     );
-    finding("stamped_selection", Severity::Notice, text)
+    Finding::new("stamped_selection", Severity::Notice, text)
 }
 
 /// How the ones that are missing came to be missing, and what has them all.
@@ -141,7 +141,7 @@ fn absent(lanes: &[Lane<RttOperation>]) -> impl Iterator<Item = Finding> {
                 ("no_network_time", format!("no rtt.network: the far end tells no stamps of its own kernel: {lanes}"))
             }
         };
-        finding(id, Severity::Info, text)
+        Finding::new(id, Severity::Info, text)
     })
 }
 
@@ -151,11 +151,6 @@ fn listed(lanes: &[String]) -> String {
         0 => named,
         more => format!("{named}, and {more} more"),
     }
-}
-
-/// A finding of words alone.
-pub fn finding(id: &str, severity: Severity, text: String) -> Finding {
-    Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None }
 }
 
 #[cfg(test)]

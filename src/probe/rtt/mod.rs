@@ -46,9 +46,10 @@ pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target};
 
 use crate::load::{
-    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, drive,
+    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, abandoned,
+    drive,
 };
-use crate::model::{Finding, Scalar, Series, Stamp, Warning};
+use crate::model::{Measured, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::Applied;
 use operation::{RttOperation, Stamped};
@@ -74,23 +75,6 @@ pub enum RttError {
     Driver(#[from] DriverError),
 }
 
-/// What was measured.
-#[derive(Debug)]
-pub struct Measured {
-    /// All series, floor and programmed delays included.
-    pub series: Vec<Series>,
-    /// What is known of the far clocks.
-    pub scalars: Vec<Scalar>,
-    /// What was noticed about the targets.
-    pub findings: Vec<Finding>,
-    /// What was noticed about the measurement.
-    pub warnings: Vec<Warning>,
-    /// How long it lasted.
-    pub elapsed: Duration,
-    /// Whether it was stopped before its planned end.
-    pub interrupted: bool,
-}
-
 /// Measures until the end of the spec, or until `shutdown`.
 ///
 /// # Errors
@@ -98,7 +82,7 @@ pub struct Measured {
 pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &Shutdown) -> Result<Measured, RttError> {
     let prepared = tokio::select! {
         prepared = prepare::prepare(spec) => prepared?,
-        () = shutdown.requested() => return Ok(Measured::nothing()),
+        () = shutdown.requested() => return Ok(Measured::stopped()),
     };
     let (targets, floor) = prepared.lanes.split_at(prepared.target_count);
     let (applied, target_count) = (prepared.applied(), prepared.target_count);
@@ -122,25 +106,12 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
         warnings: warnings(&prepared, &load),
         elapsed: load.elapsed,
         interrupted: load.interrupted,
+        bad: Vec::new(),
     };
     measured.series.extend(load.lanes.into_iter().flat_map(LaneRecord::into_series));
     measured.series.extend(prepared.programmed());
     measured.series.extend(prepared.take_stamped());
     Ok(measured)
-}
-
-impl Measured {
-    /// What is left when the user stopped before the first attempt.
-    const fn nothing() -> Self {
-        Self {
-            series: Vec::new(),
-            scalars: Vec::new(),
-            findings: Vec::new(),
-            warnings: Vec::new(),
-            elapsed: Duration::ZERO,
-            interrupted: true,
-        }
-    }
 }
 
 /// A short closed loop against the loopback: two closed loops at a time would measure each other.
@@ -159,10 +130,7 @@ fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
         let text = format!("{late} answers came after the timeout; their attempts are counted as lost");
         warnings.push(Warning::new("late_answers", text));
     }
-    if load.abandoned_count > 0 {
-        let text = format!("{} attempts were in flight at the interruption and are not counted", load.abandoned_count);
-        warnings.push(Warning::new("abandoned", text));
-    }
+    warnings.extend(abandoned(load.abandoned_count));
     warnings
 }
 

@@ -119,7 +119,7 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     }
     prepared.note_emulated(&sites);
     prepared.target_count = prepared.lanes.len();
-    prepared.add_floor().await?;
+    prepared.add_floor(spec.load.timeout).await?;
     if let Some(denied) = &prepared.hubs.denied {
         let text = format!(
             "no icmp channel: {denied}; allow it with `sysctl net.ipv4.ping_group_range=\"0 2147483647\"` or give the program CAP_NET_RAW"
@@ -270,7 +270,7 @@ impl Prepared {
     fn note_passed_over(&mut self, target: &Target, located: &Located) {
         for (address, what) in &located.passed_over {
             let text = format!("{}: {address} {what}; {} is measured instead", target.name, located.address.ip());
-            self.note("address_passed_over", Severity::Notice, text);
+            self.notes.push(Finding::new("address_passed_over", Severity::Notice, text));
         }
     }
 
@@ -283,7 +283,7 @@ impl Prepared {
         let named: Vec<String> = missing.iter().filter(|c| spec.named(**c)).map(Channel::to_string).collect();
         if !named.is_empty() {
             let text = format!("{} has no port, so it is not measured by {}", site.target.name, named.join(", "));
-            self.note("channel_left_out", Severity::Notice, text);
+            self.notes.push(Finding::new("channel_left_out", Severity::Notice, text));
         }
     }
 
@@ -295,12 +295,8 @@ impl Prepared {
                 "emulated in user space, where the kernel's handshake and ICMP cannot be delayed, so with echo and udp only, and without rtt.network: {}",
                 names.join(", ")
             );
-            self.note("emulated", Severity::Info, text);
+            self.notes.push(Finding::new("emulated", Severity::Info, text));
         }
-    }
-
-    fn note(&mut self, id: &str, severity: Severity, text: String) {
-        self.notes.push(Finding { id: id.to_owned(), severity, text, evidence: Vec::new(), advice: None });
     }
 
     async fn add_target(&mut self, spec: &RttSpec, site: &Site<'_>, echo: Echo) -> Result<(), PrepareError> {
@@ -323,7 +319,8 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let channel = UdpChannel::open(site.address, spec.reach.bind, site.stampers).map_err(PrepareError::Udp)?;
+            let channel = UdpChannel::open(site.address, spec.reach.bind, spec.load.timeout, site.stampers)
+                .map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, RttOperation::Udp(channel));
         }
         if self.lanes.len() == before {
@@ -339,7 +336,7 @@ impl Prepared {
             self.add(site, Channel::Connect, RttOperation::Connect(channel));
         }
         if spec.wants(Channel::Icmp) {
-            match self.hubs.of(site.address.ip(), spec.reach.bind) {
+            match self.hubs.of(site.address.ip(), spec.reach.bind, spec.load.timeout) {
                 Some(hub) => {
                     let channel = IcmpChannel::new(hub, site.address.into(), site.stampers);
                     self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
@@ -373,8 +370,8 @@ impl Prepared {
         self.lanes.push(Lane { operation, name, labels, floor: false, reference: reference(target) });
     }
 
-    /// One loopback lane for each channel that the targets use.
-    async fn add_floor(&mut self) -> Result<(), PrepareError> {
+    /// One loopback lane for each channel that the targets use, whose answers are waited for as long.
+    async fn add_floor(&mut self, patience: Duration) -> Result<(), PrepareError> {
         let (address, loopback) = (self._floor.address(), IpAddr::from(Ipv4Addr::LOCALHOST));
         let used: BTreeSet<Channel> = self.lanes.iter().map(|lane| channel_of(&lane.operation)).collect();
         for channel in used {
@@ -382,7 +379,7 @@ impl Prepared {
                 Channel::Connect => {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
-                Channel::Icmp => match self.hubs.of(loopback, None) {
+                Channel::Icmp => match self.hubs.of(loopback, None, patience) {
                     Some(hub) => {
                         let address = SocketAddr::new(loopback, 0).into();
                         RttOperation::Icmp(IcmpChannel::new(hub, address, Stampers::Kernel))
@@ -390,12 +387,13 @@ impl Prepared {
                     None => continue,
                 },
                 Channel::Echo => {
-                    let channel = EchoChannel::open(address, None, DISCOVERY_PATIENCE, Stampers::Kernel);
+                    let channel = EchoChannel::open(address, None, patience, Stampers::Kernel);
                     channel.settled().await;
                     RttOperation::Echo(channel)
                 }
                 Channel::Udp => {
-                    let channel = UdpChannel::open(address, None, Stampers::Kernel).map_err(PrepareError::Floor)?;
+                    let channel =
+                        UdpChannel::open(address, None, patience, Stampers::Kernel).map_err(PrepareError::Floor)?;
                     RttOperation::Udp(channel)
                 }
             };
@@ -408,11 +406,11 @@ impl Prepared {
 }
 
 impl Hubs {
-    fn of(&mut self, like: IpAddr, bind: Option<IpAddr>) -> Option<Arc<IcmpHub>> {
+    fn of(&mut self, like: IpAddr, bind: Option<IpAddr>, patience: Duration) -> Option<Arc<IcmpHub>> {
         if let Some(hub) = self.open.get(&like.is_ipv4()) {
             return Some(Arc::clone(hub));
         }
-        match IcmpHub::open(like, bind) {
+        match IcmpHub::open(like, bind, patience) {
             Ok(hub) => {
                 let hub = Arc::new(hub);
                 self.open.insert(like.is_ipv4(), Arc::clone(&hub));
@@ -440,5 +438,5 @@ fn not_an_echo(target: &str, what: &str) -> Finding {
         REFUSED | UNREACHED => format!("no echo answers at {target}: {what}; no further echo is sent to it"),
         _ => format!("{target} is not an echo: {what}; no further echo is sent to it"),
     };
-    Finding { id: "not_an_echo".to_owned(), severity: Severity::Info, text, evidence: Vec::new(), advice: None }
+    Finding::new("not_an_echo", Severity::Info, text)
 }

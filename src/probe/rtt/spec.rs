@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::load::LoadSpec;
 use crate::model::LinkProfile;
+use crate::model::span::known_as_nanos;
 use crate::wire::locate::{BindFamily, Reach};
 
 /// A spec that cannot be meant.
@@ -96,16 +97,12 @@ pub struct RttSpec {
     #[serde(flatten)]
     pub reach: Reach,
     /// How far the far ends' wall clocks are from ours at most, as something outside of this measurement says.
-    #[serde(rename = "clock_bound_ns", serialize_with = "as_nanos", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clock_bound_ns", serialize_with = "known_as_nanos", skip_serializing_if = "Option::is_none")]
     pub clock_bound: Option<Duration>,
     /// How to load.
     pub load: LoadSpec,
     /// Share of unanswered attempts above which a target counts as lost.
     pub max_loss_ratio: f64,
-}
-
-fn as_nanos<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    span.map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)).serialize(serializer)
 }
 
 impl RttSpec {

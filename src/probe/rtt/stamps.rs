@@ -177,13 +177,9 @@ impl Stamps {
         self.lock().0.renumber(asked, socket);
     }
 
-    /// Takes an exchange that begins, while so many are in flight.
-    pub fn begin(&self, sequence: u64, started: Stamp, in_flight: usize) {
-        let mut inner = self.lock();
-        let (book, tracks) = &mut *inner;
-        if let Some(gone) = book.begin(sequence, started, in_flight) {
-            tracks.record(gone.sequence, &gone);
-        }
+    /// Takes an exchange that begins.
+    pub fn begin(&self, sequence: u64, started: Stamp) {
+        self.take(|book| book.begin(sequence, started));
     }
 
     /// The kernel numbers the message of this exchange so.
@@ -193,7 +189,7 @@ impl Stamps {
 
     /// Takes the end of an exchange.
     pub fn read(&self, read: Read, socket: BorrowedFd<'_>) {
-        self.lock().0.read(read, socket);
+        self.take(|book| book.read(read, socket));
     }
 
     /// The stamp of the answer to this exchange was that of a later one.
@@ -203,11 +199,16 @@ impl Stamps {
 
     /// Takes the far end's stamps of an exchange before.
     pub fn told(&self, earlier: Earlier, pong: &Frame) {
+        self.lock().1.one_way.hear(pong.is_same_host);
+        self.take(|book| book.told(earlier, pong.epoch));
+    }
+
+    /// Does this to the book, and records the exchange of which nothing more will be known after it.
+    fn take(&self, act: impl FnOnce(&mut Book) -> Option<Exchange>) {
         let mut inner = self.lock();
         let (book, tracks) = &mut *inner;
-        if let Some(complete) = book.completed(earlier, pong.epoch) {
-            tracks.one_way.hear(pong.is_same_host);
-            tracks.record(complete.sequence, &complete);
+        if let Some(exchange) = act(book) {
+            tracks.record(exchange.sequence, &exchange);
         }
     }
 

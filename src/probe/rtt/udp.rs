@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -41,17 +42,17 @@ struct Shared {
 }
 
 impl UdpChannel {
-    /// A socket that hears only `address`, whose messages these are to stamp.
+    /// A socket that hears only `address`, whose messages these are to stamp; `patience` is how long an answer is waited for.
     ///
     /// # Errors
     /// When there are no descriptors, or the bind address is not of this host.
-    pub fn open(address: SocketAddr, bind: Option<IpAddr>, stampers: Stampers) -> io::Result<Self> {
+    pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration, stampers: Stampers) -> io::Result<Self> {
         let socket = Connected::bind(address, bind)?;
         if let Err(error) = socket.connect(address) {
             // No route is a fact about the target, counted on schedule like any other.
             return Ok(Self { shared: Err(outcome_of(&error)), _reader: JoinSet::new() });
         }
-        let stamps = Stamps::new(Book::new(1, stampers, socket.want_stamps(stampers)));
+        let stamps = Stamps::new(Book::new(1, patience, stampers, socket.want_stamps(stampers)));
         let (session, pending) = (clock::entropy(), Pending::default());
         let host = kernel_token(session);
         let shared = Arc::new(Shared { socket, session, host, pending, stampers, stamps, sent: AtomicU32::new(0) });
@@ -91,7 +92,7 @@ impl UdpChannel {
 
 impl Shared {
     fn send(&self, sequence: u64, ping: &Frame) -> io::Result<()> {
-        self.stamps.begin(sequence, ping.sent, self.pending.count());
+        self.stamps.begin(sequence, ping.sent);
         if let Err(error) = self.socket.send(&ping.encode()) {
             // Whether the kernel has counted it is not known; asking again begins the numbers again.
             self.sent.store(0, Ordering::Relaxed);

@@ -6,15 +6,16 @@ use std::collections::HashMap;
 use std::ops::Sub;
 use std::time::Duration;
 
-use super::Measured;
 use super::machine;
 use super::spec::{LiveCell, LiveSpec};
 use crate::bench::heartbeat::formula::{self, Formula};
 use crate::bench::heartbeat::reference::{self, Reference};
 use crate::bench::heartbeat::{Cell, Network};
 use crate::detect::Rule;
+use crate::model::span::nanos;
 use crate::model::{
-    Counts, Finding, Histogram, Labels, Moments, Outcome, Scalar, Series, Severity, Stamp, Summary, Variation, Warning,
+    Counts, Finding, Histogram, Labels, Measured, Moments, Outcome, Scalar, Series, Severity, Stamp, Summary,
+    Variation, Warning,
 };
 use crate::sys::socket_table::Traffic;
 
@@ -158,12 +159,7 @@ pub fn measured(spec: &LiveSpec, seen: &Seen, cells: &[machine::Cell], interrupt
             measured.series.push(series(name, &target, spans.into_iter().map(Some), None));
         }
     }
-    measured.scalars.extend(payload(seen).map(|bytes| Scalar {
-        name: "heartbeat.payload".to_owned(),
-        labels: target,
-        unit: "bytes".to_owned(),
-        value: Some(bytes),
-    }));
+    measured.scalars.extend(payload(seen).map(|bytes| Scalar::new("heartbeat.payload", &target, "bytes", bytes)));
     measured.warnings = warnings(spec, seen, cells, interrupted);
     measured
 }
@@ -218,7 +214,7 @@ impl Found {
     }
 
     fn scalar(&self, name: &str, unit: &str, value: Option<f64>) -> Scalar {
-        Scalar { name: format!("heartbeat.{name}"), labels: self.labels.clone(), unit: unit.to_owned(), value }
+        Scalar::new(format!("heartbeat.{name}"), &self.labels, unit, value)
     }
 
     /// Whether the mean of the formula lies within the interval of the measured mean, widened by the measured delay.
@@ -245,7 +241,7 @@ impl Found {
             s(high),
             delay.unwrap_or(0.0) / 1e6
         );
-        Some(Finding { id: id.into(), severity, text, evidence: Vec::new(), advice: None })
+        Some(Finding::new(id, severity, text))
     }
 
     fn bad(&self, cell: &SeenCell) -> Option<String> {
@@ -285,7 +281,7 @@ fn series(name: &str, labels: &Labels, spans: impl Iterator<Item = Option<u64>>,
         labels: labels.clone(),
         counts,
         saturated_count: histogram.saturated(),
-        timeout_ns: timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)),
+        timeout_ns: timeout.map(nanos),
         summary: Summary::of(&histogram, &moments, &counts, &Variation::default()),
         histogram,
         ..Series::default()

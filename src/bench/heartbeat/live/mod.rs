@@ -39,7 +39,7 @@ pub use client::ClientError;
 pub use observer::ObserverError;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
-use crate::model::{Finding, Scalar, Series, Stamp, Warning};
+use crate::model::{Measured, Stamp};
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
 use crate::sys::socket_table::Traffic;
@@ -149,23 +149,6 @@ pub enum LiveError {
     Gap,
 }
 
-/// What was measured.
-#[derive(Debug, Default)]
-pub struct Measured {
-    /// Detection of each cell, and the delay of reports.
-    pub series: Vec<Series>,
-    /// Bytes, intervals and formulas of each cell.
-    pub scalars: Vec<Scalar>,
-    /// Whether the formulas hold.
-    pub findings: Vec<Finding>,
-    /// What to know about the run.
-    pub warnings: Vec<Warning>,
-    /// Why the result is bad, if it is.
-    pub bad: Vec<String>,
-    /// Whether it was stopped before its end.
-    pub interrupted: bool,
-}
-
 /// Measures every cell at once; `advance` hears of nodes that came or were noticed, in the end two for each.
 ///
 /// # Errors
@@ -180,7 +163,7 @@ pub async fn measure(
     let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
     let bed = tokio::select! {
         biased;
-        () = shutdown.requested() => return Ok(Measured { interrupted: true, ..Measured::default() }),
+        () = shutdown.requested() => return Ok(Measured::stopped()),
         bed = Bed::make(spec, &all) => bed?,
     };
     let observer = Observer::start(bed.watched.clone()).map_err(LiveError::Thread)?;

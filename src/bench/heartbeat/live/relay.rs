@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::model::Stamp;
+use crate::model::span::nanos;
 use crate::sys::clock;
 use crate::sys::thread::Background;
 
@@ -72,8 +73,7 @@ impl Relay {
 
     /// From now on all bytes come so much later.
     pub fn delay(&self, delay: Duration) {
-        let delay = u64::try_from(delay.as_nanos()).unwrap_or(GONE - 1);
-        self.link.0.store(delay.min(GONE - 1), Ordering::Release);
+        self.link.0.store(nanos(delay).min(GONE - 1), Ordering::Release);
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bench::heartbeat::formula;
 use crate::detect::{DetectorSpec, Rule};
+use crate::model::span::all_as_nanos;
 use crate::wire::Url;
 
 /// Intervals that are measured: below, scheduling is a good part of them; above, nobody waits for the result.
@@ -106,7 +107,7 @@ pub struct LiveSpec {
     /// Always `live`.
     pub mode: &'static str,
     /// Spans between heartbeats.
-    #[serde(rename = "intervals_ns", serialize_with = "as_nanos")]
+    #[serde(rename = "intervals_ns", serialize_with = "all_as_nanos")]
     pub intervals: Vec<Duration>,
     /// The detector of the gateway, its margin said.
     pub detector: DetectorSpec,
@@ -244,10 +245,6 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-fn as_nanos<S: serde::Serializer>(spans: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(spans.iter().map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

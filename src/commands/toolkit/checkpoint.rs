@@ -18,10 +18,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::measuring::document;
 use crate::console;
-use crate::context::{Header, Parts, Store};
+use crate::context::{Header, Store};
 use crate::error::Failure;
 use crate::load::{LaneRecord, LoadSpec, MakeBeside, Part};
-use crate::model::{Histogram, Scalar, Series};
+use crate::model::{Histogram, Measured, Scalar, Series};
 
 /// Lanes that are copied and not yet written down.
 const COPIES: usize = 4;
@@ -110,7 +110,8 @@ impl Writing {
 /// Takes the lanes of one checkpoint, and writes it once all are there.
 fn write_down(mut copies: Receiver<Copied>, lane_count: usize, place: &Place) -> Result<(), Failure> {
     let (header, load, store) = place;
-    let mut parts = Parts::default();
+    // Whatever comes after this, the document is not that of a run that ended.
+    let mut measured = Measured::stopped();
     let mut spool = Spool::new(store)?;
     for _ in 0..lane_count {
         let Some(Copied { record, beside, elapsed }) = copies.blocking_recv() else { return Ok(()) };
@@ -118,12 +119,12 @@ fn write_down(mut copies: Receiver<Copied>, lane_count: usize, place: &Place) ->
         for whole in record.into_series().into_iter().chain(beside.series) {
             spool.push(&whole)?;
             // What is judged of it; its values are in the spool.
-            parts.series.push(Series { histogram: Histogram::new(), timeline: Vec::new(), ..whole });
+            measured.series.push(Series { histogram: Histogram::new(), timeline: Vec::new(), ..whole });
         }
-        parts.scalars.extend::<Vec<Scalar>>(beside.scalars);
-        parts.elapsed = elapsed;
+        measured.scalars.extend::<Vec<Scalar>>(beside.scalars);
+        measured.elapsed = elapsed;
     }
-    let mut run = document(header, load.as_ref(), parts);
+    let mut run = document(header, load.as_ref(), measured);
     run.series.clear();
     let id = run.id.clone();
     let Ok(Value::Object(mut run)) = serde_json::to_value(run) else { return Ok(()) };
@@ -198,7 +199,7 @@ mod tests {
         let store = Store::locate(Some(folder.path().to_owned())).unwrap();
         let header = Header::new("probe rtt", &Value::Null, 7, BTreeMap::new()).unwrap();
         let mut checkpoints = Checkpoints::new(&header, None, Some(&store));
-        let scalar = Scalar { name: "x".to_owned(), labels: Labels::new(), unit: "ns".to_owned(), value: Some(1.0) };
+        let scalar = Scalar::new("x", &Labels::new(), "ns", 1.0);
         for lane in lanes.iter().copied() {
             let record = record(["rtt.echo", "rtt.icmp"][lane]);
             let beside = || {

@@ -8,20 +8,18 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::bench::etcd::{
-    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Measured, Read, Refusal, Settings, SpawnError,
-    SpawnSpec, Workload, cell_count, measure,
+    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Read, Refusal, Settings, SpawnError, SpawnSpec,
+    Workload, cell_count, measure,
 };
-use crate::commands::load_args::{SpacingArg, SpanArgs};
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_share, parse_whole};
-use crate::context::{Header, Parts};
+use crate::commands::toolkit::load_args::{SpacingArg, SpanArgs};
+use crate::commands::toolkit::measuring::{Driven, check_gates};
+use crate::commands::toolkit::output_args::OutputArgs;
+use crate::commands::toolkit::value::{parse_share, parse_whole};
 use crate::error::{Exit, Failure};
-use crate::load::lost_targets;
 use crate::load::{Arrival, Rate};
-use crate::sys::host::raise_file_limit;
-use crate::sys::shutdown::Shutdown;
 use crate::wire::{TlsSpec, Url};
+
+const COMMAND: &str = "bench etcd";
 
 const EXAMPLES: &str = "Examples:
   What one client sees, and what holds it back:
@@ -195,30 +193,15 @@ enum ConsistencyArg {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    raise_file_limit();
-    let header = Header::new("bench etcd", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let mut watcher = measuring.observer_of("bench etcd", u32::try_from(cell_count(&spec)).unwrap_or(1));
-    let measured =
-        on_event_loop(async |shutdown: &Shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
-    watcher.finish();
-    let measured = measured?;
-    let mut bad = measured.bad.clone();
-    let run = measuring.run(parts(measured));
-    let responses: Vec<_> = run.responses().collect();
-    bad.extend(lost_targets(&responses, spec.max_loss_ratio));
-    measuring.conclude(run, &bad)
-}
-
-fn parts(measured: Measured) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed: measured.elapsed,
-        complete: !measured.interrupted,
-    }
+    let driven = Driven {
+        command: COMMAND,
+        spec: &spec,
+        load: &spec.load,
+        times: cell_count(&spec),
+        max_loss_ratio: spec.max_loss_ratio,
+        output: &args.output,
+    };
+    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
 }
 
 /// An error of the measurement with its next step.
@@ -280,7 +263,7 @@ fn hint_of(kind: &str) -> &'static str {
 
 impl EtcdArgs {
     fn spec(&self) -> Result<EtcdSpec, Failure> {
-        check_gates("bench etcd", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
         let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
             (Some(_), _) => Vec::new(),
             (None, []) => vec![1],

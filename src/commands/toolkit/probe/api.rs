@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::address_args::AddressArgs;
-use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_bytes, parse_share};
-use crate::context::{Header, Parts};
+use crate::commands::toolkit::address_args::AddressArgs;
+use crate::commands::toolkit::load_args::LoadArgs;
+use crate::commands::toolkit::measuring::{Driven, check_gates};
+use crate::commands::toolkit::output_args::OutputArgs;
+use crate::commands::toolkit::value::{parse_bytes, parse_share};
 use crate::error::{Exit, Failure};
-use crate::load::lost_targets;
-use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, Measured, PrepareError, Server, measure};
-use crate::sys::host::raise_file_limit;
+use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, PrepareError, Server, measure};
 use crate::wire::{LocateError, TlsSpec};
+
+const COMMAND: &str = "probe api";
 
 const EXAMPLES: &str = "Examples:
   What curl shows, as distributions: a new connection for each request, phase by phase:
@@ -115,27 +114,15 @@ enum HttpArg {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    raise_file_limit();
-    let header = Header::new("probe api", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let mut watcher = measuring.observer("probe api");
-    let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
-    watcher.finish();
-    let run = measuring.run(parts(measured?));
-    let responses: Vec<_> = run.responses().collect();
-    let bad = lost_targets(&responses, spec.max_loss_ratio);
-    measuring.conclude(run, &bad)
-}
-
-fn parts(measured: Measured) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed: measured.elapsed,
-        complete: !measured.interrupted,
-    }
+    let driven = Driven {
+        command: COMMAND,
+        spec: &spec,
+        load: &spec.load,
+        times: 1,
+        max_loss_ratio: spec.max_loss_ratio,
+        output: &args.output,
+    };
+    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
 }
 
 /// An error of the measurement with its next step.
@@ -209,7 +196,7 @@ impl ApiArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates("probe api", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
 }

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::sys::clock;
+
 /// A duration with its unit.
 ///
 /// # Errors
@@ -23,6 +25,12 @@ pub fn parse_positive(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("it must be longer than nothing".to_owned()),
         span => Ok(span),
     }
+}
+
+/// The seed given, or one that is drawn: of 53 bits, so that it survives every JSON reader.
+#[must_use]
+pub fn seed(given: Option<u64>) -> u64 {
+    given.unwrap_or_else(|| clock::entropy() >> 11)
 }
 
 /// A share from `0%` to `100%`, as a ratio.

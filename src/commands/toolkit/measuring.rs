@@ -1,16 +1,56 @@
 //! The frame around every measurement: outputs first, checkpoints meanwhile, one verdict at the end.
 
+use serde::Serialize;
+
 use super::checkpoint::Checkpoints;
 use super::load_args::planned_span;
 use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
-use crate::context::{Header, OutputFile, Parts, Store};
+use crate::context::{Header, OutputFile, Store};
 use crate::error::{Exit, Failure};
-use crate::load::{LoadSpec, Observer, Part, Settled, judge};
-use crate::model::{GateDecision, GateReport, Run, Stamp};
+use crate::load::{LoadSpec, Observer, Part, Settled, judge, lost_targets};
+use crate::model::{GateDecision, GateReport, Measured, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats::{self, Gate};
+use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
+
+/// A command that drives a load, as it was meant.
+pub struct Driven<'a, S> {
+    /// The command, such as `probe rtt`.
+    pub command: &'static str,
+    /// The whole of what was meant.
+    pub spec: &'a S,
+    /// The load in it.
+    pub load: &'a LoadSpec,
+    /// How many times that load is driven, one after another.
+    pub times: usize,
+    /// The largest share of attempts that may stay unanswered before a target counts as lost.
+    pub max_loss_ratio: f64,
+    /// What to do with the run.
+    pub output: &'a OutputArgs,
+}
+
+impl<S: Serialize> Driven<'_, S> {
+    /// Measures on an event loop, with progress and checkpoints, and ends with the verdict.
+    ///
+    /// # Errors
+    /// When a place cannot be written, nothing can be measured, or the run cannot be kept.
+    pub fn run(
+        self,
+        measure: impl AsyncFnOnce(&mut Watcher, &Shutdown) -> Result<Measured, Failure>,
+    ) -> Result<Exit, Failure> {
+        raise_file_limit();
+        let header = Header::new(self.command, self.spec, self.load.seed, self.output.labels())?;
+        let measuring = Measuring::open(self.output, header, self.load.clone())?;
+        let mut watcher = measuring.observer(self.command, u32::try_from(self.times).unwrap_or(1));
+        let measured = on_event_loop(async |shutdown| measure(&mut watcher, shutdown).await);
+        watcher.finish();
+        let mut measured = measured?;
+        measured.bad.extend(lost_targets(&measured.series, self.max_loss_ratio));
+        measuring.conclude(measured)
+    }
+}
 
 /// Everything that was opened before measuring.
 pub struct Measuring<'a> {
@@ -30,15 +70,9 @@ impl<'a> Measuring<'a> {
         Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load: load.into() })
     }
 
-    /// An observer that shows progress and writes a checkpoint each minute.
-    #[must_use]
-    pub fn observer(&self, command: &'static str) -> Watcher {
-        self.observer_of(command, 1)
-    }
-
-    /// The same for a run that drives its load `times` over, one after another.
-    #[must_use]
-    pub fn observer_of(&self, command: &'static str, times: u32) -> Watcher {
+    /// An observer that shows progress and writes a checkpoint each minute, of a run that drives its load `times` over, one
+    /// after another.
+    fn observer(&self, command: &'static str, times: u32) -> Watcher {
         let planned = self.load.as_ref().and_then(|load| Some(planned_span(load)? * times + load.warmup * (times - 1)));
         Watcher {
             progress: Progress::start(command, planned, self.args.quiet),
@@ -46,17 +80,13 @@ impl<'a> Measuring<'a> {
         }
     }
 
-    /// The run document of what was measured.
-    #[must_use]
-    pub fn run(&self, parts: Parts) -> Run {
-        document(&self.header, self.load.as_ref(), parts)
-    }
-
-    /// Keeps, writes, prints and judges the run; `bad` are the reasons it is bad apart from gates.
+    /// Keeps, writes, prints and judges the run of what was measured.
     ///
     /// # Errors
     /// When it could not be kept, written or judged; it has been printed even so.
-    pub fn conclude(self, run: Run, bad: &[String]) -> Result<Exit, Failure> {
+    pub fn conclude(self, mut measured: Measured) -> Result<Exit, Failure> {
+        let bad = std::mem::take(&mut measured.bad);
+        let run = document(&self.header, self.load.as_ref(), measured);
         let kept = self.store.as_ref().map(|store| store.save(&run.id, &run)).transpose();
         let runs = std::slice::from_ref(&run);
         let gate = match self.args.show.fail_if.as_slice() {
@@ -86,13 +116,13 @@ impl<'a> Measuring<'a> {
         if let Some(gate) = &gate {
             say_gate(gate);
         }
-        Ok(exit_of(&run, bad, gate.as_ref()))
+        Ok(exit_of(&run, &bad, gate.as_ref()))
     }
 }
 
 /// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
-pub(super) fn document(header: &Header, load: Option<&LoadSpec>, parts: Parts) -> Run {
-    let mut run = header.run(parts);
+pub(super) fn document(header: &Header, load: Option<&LoadSpec>, measured: Measured) -> Run {
+    let mut run = header.run(measured);
     let Some(load) = load else { return run };
     let verdict = judge(&run, load);
     run.validity = verdict.validity;
@@ -189,7 +219,7 @@ pub struct Watcher {
 
 impl Watcher {
     /// Ends the progress line and waits for a checkpoint that is being written.
-    pub fn finish(self) {
+    fn finish(self) {
         self.checkpoints.finish();
     }
 }

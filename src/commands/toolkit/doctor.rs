@@ -5,9 +5,9 @@ use clap::Args;
 use super::measuring::{Measuring, check_gates, on_event_loop};
 use super::output_args::{OutputArgs, ShowArgs};
 use crate::console::Steps;
-use crate::context::{Header, Parts};
+use crate::context::Header;
 use crate::error::{Exit, Failure};
-use crate::model::Severity;
+use crate::model::{Measured, Severity};
 use crate::probe::host::{Examined, HostSpec, SCALARS, STEPS, evaluate, examine, findings, scalars};
 use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
@@ -47,7 +47,7 @@ pub fn run(args: DoctorArgs) -> Result<Exit, Failure> {
     let (spec, runs) = (HostSpec::default(), args.show.store());
     let runs = runs.and_then(|store| store.prepare().map(|()| store)).map_err(|failure| failure.what().to_owned());
     let output = OutputArgs::unkept(args.show, args.quiet);
-    let header = Header::new("doctor", &spec, 0, output.labels())?;
+    let header = Header::new("doctor", &spec, None, output.labels())?;
     let measuring = Measuring::open(&output, header, None)?;
     let began = clock::now();
     let examined = {
@@ -63,17 +63,15 @@ pub fn run(args: DoctorArgs) -> Result<Exit, Failure> {
     let Examined { facts, series, interrupted } = examined;
     // What was not measured because somebody did not wait is nothing that does not work.
     let checks = if interrupted { Vec::new() } else { evaluate(&facts) };
-    let mut run = measuring.run(Parts {
+    let findings = findings(&checks);
+    let problems = findings.iter().filter(|finding| finding.severity == Severity::Problem);
+    measuring.conclude(Measured {
+        bad: problems.map(|finding| finding.text.clone()).collect(),
         series,
         scalars: if interrupted { Vec::new() } else { scalars(&facts, &checks) },
-        findings: findings(&checks),
+        findings,
+        warnings: Vec::new(),
         elapsed: clock::now().since(began),
-        complete: !interrupted,
-        ..Parts::default()
-    });
-    // Nothing here is drawn.
-    run.seed = None;
-    let problems = run.findings.iter().filter(|finding| finding.severity == Severity::Problem);
-    let bad: Vec<String> = problems.map(|finding| finding.text.clone()).collect();
-    measuring.conclude(run, &bad)
+        interrupted,
+    })
 }

@@ -19,7 +19,7 @@ use crate::report::{bytes_text, count_text, duration_text};
 use crate::sys::host::raise_file_limit;
 use crate::sys::interface::is_own;
 use crate::sys::resolve::lookup;
-use crate::sys::{clock, shutdown::Shutdown};
+use crate::sys::shutdown::Shutdown;
 use crate::topo::{Crossing, ProxyLimits, ProxySockets, ProxySpec, Tally, carry};
 
 const EXAMPLES: &str = "Examples:
@@ -141,7 +141,7 @@ impl EmulateArgs {
         to: SocketAddr,
         shutdown: &Shutdown,
     ) -> Result<Exit, Failure> {
-        let seed = self.seed.unwrap_or_else(|| clock::entropy() >> 11);
+        let seed = value::seed(self.seed);
         let listening = match &sockets {
             ProxySockets { tcp: Some(tcp), .. } => tcp.local_addr(),
             ProxySockets { udp: Some(udp), .. } => udp.local_addr(),

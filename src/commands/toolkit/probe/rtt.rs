@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::address_args::AddressArgs;
-use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::output_args::OutputArgs;
-use crate::commands::topology::{read_topology, unknown_profile};
-use crate::commands::value::{parse_positive, parse_share};
-use crate::context::{Header, Parts};
+use crate::commands::toolkit::address_args::AddressArgs;
+use crate::commands::toolkit::load_args::LoadArgs;
+use crate::commands::toolkit::measuring::{Driven, check_gates};
+use crate::commands::toolkit::output_args::OutputArgs;
+use crate::commands::toolkit::topology::{read_topology, unknown_profile};
+use crate::commands::toolkit::value::{parse_positive, parse_share};
 use crate::error::{Exit, Failure};
-use crate::load::lost_targets;
-use crate::probe::rtt::{Channel, Measured, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
-use crate::sys::host::raise_file_limit;
+use crate::probe::rtt::{Channel, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};
 use crate::wire::LocateError;
+
+const COMMAND: &str = "probe rtt";
 
 const EXAMPLES: &str = "Examples:
   Compare three emulated topologies, with nothing else installed:
@@ -96,27 +95,15 @@ enum ChannelArg {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    raise_file_limit();
-    let header = Header::new("probe rtt", &spec, spec.load.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, spec.load.clone())?;
-    let mut watcher = measuring.observer("probe rtt");
-    let measured = on_event_loop(async |shutdown| measure(&spec, &mut watcher, shutdown).await.map_err(explain));
-    watcher.finish();
-    let run = measuring.run(parts(measured?));
-    let responses: Vec<_> = run.responses().collect();
-    let bad = lost_targets(&responses, spec.max_loss_ratio);
-    measuring.conclude(run, &bad)
-}
-
-fn parts(measured: Measured) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed: measured.elapsed,
-        complete: !measured.interrupted,
-    }
+    let driven = Driven {
+        command: COMMAND,
+        spec: &spec,
+        load: &spec.load,
+        times: 1,
+        max_loss_ratio: spec.max_loss_ratio,
+        output: &args.output,
+    };
+    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
 }
 
 /// An error of the measurement with its next step.
@@ -152,7 +139,7 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates("probe rtt", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 

@@ -8,16 +8,17 @@ use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Measured, Network, dump, estimate, planned_beats,
-    simulate,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Network, dump, estimate, planned_beats, simulate,
 };
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_positive, parse_share, parse_whole};
+use crate::commands::toolkit::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::toolkit::output_args::OutputArgs;
+use crate::commands::toolkit::value::{parse_positive, parse_share, parse_whole, seed};
 use crate::console::{self, Steps};
-use crate::context::{Header, OutputFile, Parts, read_run};
+use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
+use crate::model::Measured;
+use crate::model::span::nanos;
 use crate::report::duration_text;
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
@@ -131,13 +132,12 @@ pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
     let header = Header::new("bench heartbeat", &spec, spec.seed, args.output.labels())?;
     let measuring = Measuring::open(&args.output, header, None)?;
     let began = clock::now();
-    let measured = until_told(|is_over| simulated(&spec, args.output.quiet, is_over))?;
-    let elapsed = clock::now().since(began);
+    let mut measured = until_told(|is_over| simulated(&spec, args.output.quiet, is_over))?;
+    measured.elapsed = clock::now().since(began);
     if let Some(dumping) = dumping {
         dumping.write(&spec, &measured, args.output.quiet)?;
     }
-    let run = measuring.run(parts(measured, elapsed));
-    measuring.conclude(run, &[])
+    measuring.conclude(measured)
 }
 
 /// Works on a thread of its own, which asks whether the user wishes to stop; this one only listens to the signals meanwhile.
@@ -167,7 +167,7 @@ fn simulated(spec: &HeartbeatSpec, quiet: bool, is_over: &(dyn Fn() -> bool + Sy
 }
 
 fn told(estimate: &Estimate) -> String {
-    let span = duration_text(u64::try_from(estimate.span.as_nanos()).unwrap_or(u64::MAX));
+    let span = duration_text(nanos(estimate.span));
     let settings = if estimate.settings == 1 { "setting" } else { "settings" };
     format!(
         "about {span} for {} {settings}: {:.3} billion heartbeats, {:.1} million/s on each core; Ctrl-C keeps what is done",
@@ -195,7 +195,7 @@ impl Dumping {
         self.file.write(&text)?;
         if !quiet {
             let (number, path) = (self.number, self.path.display());
-            let detection = duration_text(u64::try_from(detection.as_nanos()).unwrap_or(u64::MAX));
+            let detection = duration_text(nanos(detection));
             console::say(format_args!("trial {number}, a detection of {detection}, written to {path}"));
         }
         Ok(())
@@ -204,17 +204,6 @@ impl Dumping {
 
 fn ended_early() -> Failure {
     Failure::plain(Exit::Unable, "the simulation ended early, which is a bug")
-}
-
-fn parts(measured: Measured, elapsed: Duration) -> Parts {
-    Parts {
-        series: measured.series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed,
-        complete: !measured.interrupted,
-    }
 }
 
 impl HeartbeatArgs {
@@ -238,8 +227,7 @@ impl HeartbeatArgs {
                 mistakes_per_day: self.max_mistakes,
                 bytes_per_h: self.max_cost,
             },
-            // 53 bits, so that the seed survives every JSON reader.
-            seed: self.seed.unwrap_or_else(|| clock::entropy() >> 11),
+            seed: seed(self.seed),
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench heartbeat --help`"))
     }

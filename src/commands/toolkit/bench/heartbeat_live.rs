@@ -8,15 +8,17 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::bench::heartbeat::live::{
-    ClientError, Fault, LiveError, LiveSpec, LiveSpecError, Measured, ObserverError, Target, measure,
+    ClientError, Fault, LiveError, LiveSpec, LiveSpecError, ObserverError, Target, measure,
 };
 use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::output_args::OutputArgs;
+use crate::commands::toolkit::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::toolkit::output_args::OutputArgs;
+use crate::commands::toolkit::value::seed;
 use crate::console::Steps;
-use crate::context::{Header, Parts};
+use crate::context::Header;
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
+use crate::model::Series;
 use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
@@ -123,9 +125,9 @@ impl LiveArgs {
         let elapsed = clock::now().since(began);
         drop(steps);
         let mut measured = measured?;
-        let bad = std::mem::take(&mut measured.bad);
-        let run = measuring.run(parts(measured, beside, elapsed));
-        measuring.conclude(run, &bad)
+        measured.elapsed = elapsed;
+        measured.series.extend(beside);
+        measuring.conclude(measured)
     }
 
     fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
@@ -156,8 +158,7 @@ impl LiveArgs {
             faults: self.fault.iter().map(|fault| (*fault).into()).collect(),
             nodes: asked.nodes.unwrap_or(NODES),
             target,
-            // 53 bits, so that the seed survives every JSON reader.
-            seed: asked.seed.unwrap_or_else(|| clock::entropy() >> 11),
+            seed: seed(asked.seed),
         };
         spec.checked().map_err(wrong)
     }
@@ -175,9 +176,9 @@ impl From<FaultArg> for Fault {
     }
 }
 
-/// The same intervals and detector in the simulated world, on a network without delay or loss: the loopback is as good as
-/// that.
-fn simulated(spec: &LiveSpec) -> crate::bench::heartbeat::Measured {
+/// The detections of the same intervals and detector in the simulated world, on a network without delay or loss: the
+/// loopback is as good as that.
+fn simulated(spec: &LiveSpec) -> impl Iterator<Item = Series> {
     let simulated = HeartbeatSpec {
         mode: "simulated",
         intervals: spec.intervals.clone(),
@@ -191,22 +192,8 @@ fn simulated(spec: &LiveSpec) -> crate::bench::heartbeat::Measured {
         goal: Goal::default(),
         seed: spec.seed,
     };
-    simulate(&simulated, 1, &|_| {}, &|| false)
-}
-
-/// The live run, and of the simulation its detections.
-fn parts(measured: Measured, beside: crate::bench::heartbeat::Measured, elapsed: Duration) -> Parts {
-    let is_detection = |name: &str| name == "heartbeat.detection";
-    let mut series = measured.series;
-    series.extend(beside.series.into_iter().filter(|series| is_detection(&series.name)));
-    Parts {
-        series,
-        scalars: measured.scalars,
-        findings: measured.findings,
-        warnings: measured.warnings,
-        elapsed,
-        complete: !measured.interrupted,
-    }
+    let series = simulate(&simulated, 1, &|_| {}, &|| false).series;
+    series.into_iter().filter(|series| series.name == "heartbeat.detection")
 }
 
 /// An error of the measurement with its next step.

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 
 use super::value;
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
-use crate::sys::clock;
 
 /// Longest run that is planned: a month.
 const LONGEST: Duration = Duration::from_secs(31 * 86_400);
@@ -100,8 +99,7 @@ impl SpanArgs {
             warmup: self.warmup,
             timeout: self.timeout,
             max_in_flight: self.max_in_flight as usize,
-            // 53 bits, so that the seed survives every JSON reader.
-            seed: self.seed.unwrap_or_else(|| clock::entropy() >> 11),
+            seed: value::seed(self.seed),
         })
     }
 }
