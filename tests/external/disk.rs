@@ -154,7 +154,7 @@ fn report(gateway: &Server, data: &Path, version: u64) -> String {
         r#"{{"task_id":"t","node_id":"edge","status":"running","timestamp":"2026-01-02T03:04:05Z","version":{version}}}"#
     );
     let mut curl = Command::new(path_of("curl", "curl"));
-    curl.args(["--silent", "--max-time", "10", "--write-out", " %{http_code}", "--cacert"])
+    curl.args(["--noproxy", "*", "--silent", "--max-time", "30", "--write-out", " %{http_code}", "--cacert"])
         .arg(data.join("certificate.pem"));
     curl.args(["-H", "Authorization: Bearer 0123456789abcdef", "-H", "Content-Type: application/json", "-d", &body]);
     let output = curl.arg(format!("https://localhost:{}/v1/status", gateway.port)).output().unwrap();

@@ -16,6 +16,9 @@ const CAP_SYS_ADMIN: u32 = 21;
 /// Where programs are looked for beside the path: servers lie outside of the path of ordinary users.
 const SERVER_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
+/// Longest wait for a condition: what takes a second on an idle machine takes long on a busy one with a slow disk.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Pause between two looks at a condition.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -57,12 +60,12 @@ pub fn path_of(program: &str, package: &str) -> PathBuf {
     })
 }
 
-/// Looks again and again until the condition holds; fails when it does not within ten seconds.
+/// Looks again and again until the condition holds; fails when it does not for long.
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = clock::now() + Duration::from_secs(10);
+    let deadline = clock::now() + PATIENCE;
     while !holds() {
-        assert!(clock::now() < deadline, "waited 10 s in vain until {what}");
+        assert!(clock::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
         let_pass(LOOK_PAUSE);
     }
 }

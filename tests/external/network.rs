@@ -36,7 +36,10 @@ fn dead_addresses_are_counted_on_schedule() {
     }
     let elapsed = Duration::from_nanos(run.elapsed_ns);
     assert!(elapsed >= Duration::from_millis(2350), "it ended before the last timeout: {elapsed:?}");
-    assert!(elapsed <= Duration::from_millis(2900), "dead targets held it up: {elapsed:?}");
+    // The last start was late by what its slip says; were one waited for before the next, it would take 20 timeouts.
+    let slips = run.series.iter().filter(|series| series.name.ends_with(".slip"));
+    let latest = Duration::from_nanos(slips.filter_map(|slip| slip.summary.max_ns).max().unwrap());
+    assert!(elapsed <= Duration::from_millis(4000) + latest, "dead targets held it up: {elapsed:?}");
     assert!(ended.stderr.contains("hole"), "{}", ended.stderr);
 }
 

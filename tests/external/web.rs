@@ -69,6 +69,7 @@ fn a_server_that_ends_connections_after_a_hundred_answers_loses_none() {
 }
 
 /// What curl says of one request, in seconds.
+#[derive(Clone)]
 struct Curl {
     tcp: f64,
     tls: f64,
@@ -80,30 +81,35 @@ fn curl(url: &str, ca: &str) -> Curl {
     let format =
         "%{time_namelookup} %{time_connect} %{time_appconnect} %{time_pretransfer} %{time_starttransfer} %{time_total}";
     let mut command = Command::new(path_of("curl", "curl"));
-    let output = command.args(["-4", "-s", "-o", "/dev/null", "--cacert", ca, "-w", format, url]).output().unwrap();
+    let output = command
+        .args(["--noproxy", "*", "-4", "-s", "-o", "/dev/null", "--cacert", ca, "-w", format, url])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let stamps: Vec<f64> = text.split(' ').map(|stamp| stamp.parse().unwrap()).collect();
     Curl { tcp: stamps[1] - stamps[0], tls: stamps[2] - stamps[1], ttfb: stamps[4] - stamps[3], total: stamps[5] }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn least(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(f64::INFINITY, f64::min)
 }
 
-/// A debug build on a busy machine against curl: the same order of magnitude. The benchmark of peers is exact.
+/// A debug build on a busy machine against curl: the same order of magnitude, of the least of either, which others that work
+/// there have the least part in. The benchmark of peers is exact.
 #[test]
 fn phases_are_plausible_beside_those_of_curl() {
     let _turn = turn();
     let site = Site::new();
     let nginx = Server::nginx_tls(&site.authority.identity(&["localhost"]), false);
     let url = format!("https://localhost:{}/large", nginx.port);
-    let theirs: Vec<Curl> = (0..15).map(|_| curl(&url, &site.ca())).collect();
+    let some_of_curl = || (0..10).map(|_| curl(&url, &site.ca())).collect::<Vec<_>>();
+    let before = some_of_curl();
     let run =
         call(&probe_api(&[&url, "--ca-file", &site.ca(), "-4", "--http", "1.1", "--count", "40", "--rate", "20/s"]))
             .run(0);
-    let theirs = |phase: fn(&Curl) -> f64| median(theirs.iter().map(phase).collect()) * 1e9;
+    let all = [before, some_of_curl()].concat();
+    let theirs = |phase: fn(&Curl) -> f64| least(all.iter().map(phase)) * 1e9;
     let cases = [
         ("api.tcp", theirs(|curl| curl.tcp)),
         ("api.tls", theirs(|curl| curl.tls)),
@@ -111,7 +117,7 @@ fn phases_are_plausible_beside_those_of_curl() {
         ("api.total", theirs(|curl| curl.total)),
     ];
     for (name, theirs) in cases {
-        let ours = of(&run, name).summary.p50_ns.unwrap() as f64;
+        let ours = of(&run, name).summary.min_ns.unwrap() as f64;
         let slack = 2e6;
         assert!(ours < theirs * 4.0 + slack && theirs < ours * 4.0 + slack, "{name}: ours {ours} ns, curl {theirs} ns");
     }

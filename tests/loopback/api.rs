@@ -5,15 +5,15 @@ use std::time::Duration;
 use offloadctl::model::{Run, Series};
 
 use crate::certificate::Authority;
+use crate::lateness::{Lateness, beside};
 use crate::measure::read;
 use crate::support::program::Scene;
 use crate::web::{Manner, Web};
 
-/// How far above what was programmed a median may be: threads wake up in between, on two busy cores, and a debug build
-/// takes its time for a TLS handshake.
+/// How far above what was programmed a median may be on an idle machine: a debug build takes its time for a TLS handshake.
 const SLACK: Duration = Duration::from_millis(25);
 
-/// How late a busy machine may wake this process at the beginning of a phase.
+/// How late an idle machine may wake this process at the beginning of a phase.
 const EARLY: Duration = Duration::from_millis(15);
 
 /// A phase for which nothing was programmed takes less than this.
@@ -41,12 +41,12 @@ fn names(run: &Run) -> Vec<String> {
 }
 
 #[track_caller]
-fn expect(run: &Run, name: &str, path: &str, programmed: Duration) {
+fn expect((run, lateness): &(Run, Lateness), name: &str, path: &str, programmed: Duration) {
     let summary = &of(run, name, path).summary;
     let (min, p50) = (summary.min_ns.unwrap(), summary.p50_ns.unwrap());
-    let slack = if programmed.is_zero() { NOTHING } else { programmed + SLACK };
+    let slack = programmed + lateness.above(if programmed.is_zero() { NOTHING } else { SLACK });
     // The far end may begin to wait before this process, awake too late, has stamped the beginning of these two.
-    let early = if matches!(name, "api.tls" | "api.transfer") { EARLY } else { Duration::ZERO };
+    let early = if matches!(name, "api.tls" | "api.transfer") { EARLY + lateness.worst } else { Duration::ZERO };
     assert!(min + nanos(early) >= nanos(programmed), "{name}: {min} ns is less than {programmed:?}");
     assert!(p50 <= nanos(slack), "{name}: {p50} ns is more than {slack:?}");
 }
@@ -65,7 +65,8 @@ fn each_phase_lands_in_its_own_series() {
     for (offered, http) in [(&["h2", "http/1.1"][..], "2"), (&["http/1.1"], "1.1")] {
         let tls = Some(authority.identity(&["127.0.0.1"]).server(offered));
         let web = Web::start(Manner { tls, hello, head, body, ..Manner::default() });
-        let cold = api(&scene, &format!("{}/x --ca-file ca.pem --count 20 --rate 20/s --timeout 5s", web.url()));
+        let line = format!("{}/x --ca-file ca.pem --count 20 --timeout 5s", web.url());
+        let cold = beside(|| api(&scene, &format!("{line} --rate 20/s")));
         expect(&cold, "api.tls", "/x", hello);
         expect(&cold, "api.ttfb", "/x", head);
         expect(&cold, "api.transfer", "/x", body);
@@ -73,19 +74,18 @@ fn each_phase_lands_in_its_own_series() {
         expect(&cold, "api.total", "/x", hello + head + body);
         expect(&cold, "api.request.service", "/x", hello + head + body);
         // An address needs no lookup: the phase is absent and not zero.
-        expect_absent(&cold, "api.dns");
-        let labels = &of(&cold, "api.request", "/x").labels;
+        expect_absent(&cold.0, "api.dns");
+        let labels = &of(&cold.0, "api.request", "/x").labels;
         assert_eq!((labels.value("http"), labels.value("connection")), (Some(http), Some("cold")));
         assert_eq!(labels.value("address"), Some(web.address().to_string().as_str()));
 
         let before = web.connections();
-        let reused =
-            api(&scene, &format!("{}/x --ca-file ca.pem --count 20 --concurrency 2 --reuse --timeout 5s", web.url()));
+        let reused = beside(|| api(&scene, &format!("{line} --concurrency 2 --reuse")));
         expect(&reused, "api.ttfb", "/x", head);
         expect(&reused, "api.transfer", "/x", body);
         expect(&reused, "api.total", "/x", head + body);
-        ["api.dns", "api.tcp", "api.tls"].iter().for_each(|name| expect_absent(&reused, name));
-        let labels = &of(&reused, "api.request", "/x").labels;
+        ["api.dns", "api.tcp", "api.tls"].iter().for_each(|name| expect_absent(&reused.0, name));
+        let labels = &of(&reused.0, "api.request", "/x").labels;
         assert_eq!((labels.value("http"), labels.value("connection")), (Some(http), Some("reused")));
         // One to discover, two questions about the server, and the two that are kept.
         assert_eq!(web.connections() - before, 5, "connections were not kept");
@@ -103,22 +103,23 @@ fn in_the_clear_there_is_no_tls_and_http_two_needs_to_be_asked_for() {
                 "http://localhost:{}/y {reuse} --http {option} -4 --count 20 --rate 50/s",
                 web.address().port()
             );
-            let run = api(&scene, &arguments);
-            expect(&run, "api.ttfb", "/y", head);
-            expect(&run, "api.transfer", "/y", Duration::ZERO);
-            expect_absent(&run, "api.tls");
+            let measured = beside(|| api(&scene, &arguments));
+            expect(&measured, "api.ttfb", "/y", head);
+            expect(&measured, "api.transfer", "/y", Duration::ZERO);
+            let run = &measured.0;
+            expect_absent(run, "api.tls");
             if reuse.is_empty() {
                 // A name is looked up for each connection.
-                expect(&run, "api.dns", "/y", Duration::ZERO);
-                assert_eq!(of(&run, "api.dns", "/y").counts.ok_count, 20);
+                expect(&measured, "api.dns", "/y", Duration::ZERO);
+                assert_eq!(of(run, "api.dns", "/y").counts.ok_count, 20);
             }
-            assert_eq!(of(&run, "api.request", "/y").labels.value("http"), Some(http));
+            assert_eq!(of(run, "api.request", "/y").labels.value("http"), Some(http));
             let scalars: Vec<_> = run.scalars.iter().map(|scalar| (scalar.name.as_str(), scalar.value)).collect();
             let [("api.throughput", Some(per_second)), ("api.status", Some(20.0))] = scalars[..] else {
                 panic!("{scalars:?}");
             };
             // The plan is 50 a second at most; the last answer comes a little after its start.
-            assert!(per_second > 5.0 && per_second < 60.0, "{per_second}");
+            assert!(per_second > 1.0 && per_second < 60.0, "{per_second}");
         }
     }
 }

@@ -9,8 +9,11 @@ use offloadctl::model::{Finding, Run};
 
 use crate::api::{api, of};
 use crate::certificate::{Authority, Identity};
-use crate::support::program::{Ended, Scene};
+use crate::support::program::{Ended, Scene, poll};
 use crate::web::{Manner, Web};
+
+/// Until then something must have happened that takes a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that does the same to every connection until the test ends.
 fn misbehave(what: fn(TcpStream)) -> SocketAddr {
@@ -208,11 +211,12 @@ fn a_token_that_expires_in_the_middle_is_read_again() {
         "probe api {}/ --token-file token --reuse --rate 20/s --duration 3s --json --no-save",
         web.url()
     ));
-    let file = scene.path("token");
-    std::thread::sleep(Duration::from_millis(1200));
+    poll("a second of answers", PATIENCE, || (web.answered(200) >= 20).then_some(()));
     *token.lock().unwrap() = "second".to_owned();
-    std::thread::sleep(Duration::from_millis(600));
-    std::fs::write(file, "the second token\n").unwrap();
+    poll("refusals", PATIENCE, || (web.answered(401) >= 8).then_some(()));
+    // As tools replace a token: at once, so that nobody reads a part of it.
+    scene.write("new", "the second token\n");
+    std::fs::rename(scene.path("new"), scene.path("token")).unwrap();
     *token.lock().unwrap() = "the second token".to_owned();
     let run = crate::measure::read(&started.end());
     let count = |code: &str| {

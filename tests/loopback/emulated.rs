@@ -1,16 +1,20 @@
 //! Emulated links: what is measured stands on what the link was told to do, exchange by exchange.
 
+use std::time::Duration;
+
 use offloadctl::model::{Run, Series};
 
+use crate::lateness::{Lateness, beside};
 use crate::measure::{probe, probe_in, read};
 use crate::support::program::Scene;
 
-/// How far above the programmed mean a measured mean may be: four wake-ups on two busy cores, in a debug build.
-const SLACK_NS: u64 = 20_000_000;
+/// How far above the programmed mean a measured mean may be on an idle machine: four wake-ups, in a debug build.
+const SLACK: Duration = Duration::from_millis(20);
 
 /// Holds each channel of each target against its programmed series.
 #[track_caller]
-fn check(run: &Run, targets: usize, count: u64) {
+fn check((run, lateness): &(Run, Lateness), targets: usize, count: u64) {
+    let slack = lateness.above(SLACK);
     let mut checked = 0;
     for programmed in run.series.iter().filter(|series| series.name.ends_with(".programmed")) {
         let beside = |name: &str| {
@@ -20,7 +24,7 @@ fn check(run: &Run, targets: usize, count: u64) {
         };
         let name = programmed.name.strip_suffix(".programmed").unwrap();
         for measured in [beside(name), beside(&format!("{name}.service"))] {
-            never_less(measured, programmed, count);
+            never_less(measured, programmed, count, slack);
         }
         checked += 1;
     }
@@ -28,7 +32,7 @@ fn check(run: &Run, targets: usize, count: u64) {
 }
 
 #[track_caller]
-fn never_less(measured: &Series, programmed: &Series, count: u64) {
+fn never_less(measured: &Series, programmed: &Series, count: u64, slack: Duration) {
     let name = measured.full_name();
     assert_eq!((measured.counts.attempt_count, programmed.counts.attempt_count), (count, count), "{name}");
     assert_eq!(measured.counts.ok_count, programmed.counts.ok_count, "{name}");
@@ -41,20 +45,25 @@ fn never_less(measured: &Series, programmed: &Series, count: u64) {
         ("p95", m.p95_ns, p.p95_ns),
         ("max", m.max_ns, p.max_ns),
     ] {
-        let (measured, programmed) = (measured.expect(what), programmed.expect(what));
+        // Few exchanges have no high quantiles, on either side.
+        let Some((measured, programmed)) = measured.zip(programmed) else {
+            assert!((measured, programmed) == (None, None) && count < 200, "{name}: {what}");
+            continue;
+        };
         assert!(measured >= programmed, "{name}: {what} {measured} ns is less than the {programmed} ns programmed");
     }
-    let above = m.mean_ns.unwrap() - p.mean_ns.unwrap();
-    assert!(above <= SLACK_NS, "{name}: the mean is {above} ns above the programmed one");
+    let above = Duration::from_nanos(m.mean_ns.unwrap() - p.mean_ns.unwrap());
+    assert!(above <= slack, "{name}: the mean is {above:?} above the programmed one, {slack:?} are allowed");
 }
 
 #[test]
 fn a_constant_link_is_measured_as_it_was_told() {
     let scene = Scene::new();
     scene.write("own.toml", "[profile.ten]\nrtt_mean = \"10ms\"\nrtt_p95 = \"10ms\"\njitter = \"0ms\"\n");
-    let run = read(&probe_in(&scene, "--topology own.toml --emulate ten --rate 100/s --count 200"));
-    check(&run, 1, 200);
-    for series in run.series.iter().filter(|series| series.name.ends_with(".programmed")) {
+    let line = "--topology own.toml --emulate ten --rate 100/s --count 200";
+    let measured = beside(|| read(&probe_in(&scene, line)));
+    check(&measured, 1, 200);
+    for series in measured.0.series.iter().filter(|series| series.name.ends_with(".programmed")) {
         // Each exchange draws 10 ms; the order of messages may hold one back, and nothing lets one go early.
         assert!(series.summary.min_ns >= Some(10_000_000), "{}", series.full_name());
     }
@@ -62,20 +71,20 @@ fn a_constant_link_is_measured_as_it_was_told() {
 
 #[test]
 fn the_built_in_links_are_measured_as_they_were_told() {
-    let run = probe("--emulate local-dc,cross-region,hybrid --rate 100/s --count 200 --seed 11");
-    check(&run, 3, 200);
+    let measured = beside(|| probe("--emulate local-dc,cross-region,hybrid --rate 100/s --count 200 --seed 11"));
+    check(&measured, 3, 200);
 }
 
 #[test]
 fn a_closed_loop_over_a_link_is_measured_as_it_was_told() {
-    let run = probe("--emulate local-dc --concurrency 4 --count 400 --seed 11");
-    check(&run, 1, 400);
+    check(&beside(|| probe("--emulate local-dc --concurrency 4 --count 400 --seed 11")), 1, 400);
 }
 
 #[test]
 fn warm_up_is_left_out_of_both_sides() {
-    let run = probe("--emulate local-dc --rate 100/s --count 200 --warmup 500ms --seed 11");
-    check(&run, 1, 200);
+    // The link goes by when an exchange reaches it. The last of the warm-up is so far ahead of the first that is recorded that
+    // a busy machine does not make it one of those.
+    check(&beside(|| probe("--emulate local-dc --rate 3/s --count 15 --warmup 1s --seed 11")), 1, 15);
 }
 
 #[test]

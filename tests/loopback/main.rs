@@ -17,6 +17,7 @@ mod gateway;
 mod gateway_fault;
 mod gateway_limit;
 mod gateway_rules;
+mod lateness;
 mod live;
 mod measure;
 mod plan;

@@ -54,7 +54,10 @@ fn starts_that_may_wait_are_made_together_and_the_wait_is_slip() {
     let far = prompt();
     let run = probe(&format!("far={} --channel echo --rate 200/s --count 200 --timer-slack 50ms", far.address()));
     let slip = &series(&run.series, "rtt.echo.slip");
-    assert_eq!((slip.counts.attempt_count, run.validity.valid), (200, true));
+    assert_eq!(slip.counts.attempt_count, 200);
+    // A busy machine may make them later than they may be: then it is told.
+    let is_late = slip.summary.p95_ns.unwrap() > 51_000_000;
+    assert!(run.validity.valid || is_late, "{:?}: {:?}", run.validity, slip.summary);
     // Eleven starts are planned within 50 ms. A start alone would wait for nobody, and of eleven together one waits least.
     let prompt: u64 = slip.histogram.buckets().filter(|(low, ..)| *low < 4_000_000).map(|(.., count)| count).sum();
     assert!(prompt <= 40, "{prompt} of 200 starts waited less than 4 ms");

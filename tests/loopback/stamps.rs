@@ -8,6 +8,7 @@ use offloadctl::model::{Clock, Measured, Scalar, Series, WallStamp};
 use offloadctl::probe::rtt::Channel;
 
 use crate::far_end::{FarEnd, Manner};
+use crate::lateness::beside;
 use crate::measure::{library, probe, series};
 
 const BOTH: [Channel; 2] = [Channel::Echo, Channel::Udp];
@@ -33,14 +34,15 @@ fn nearly_all(series: &Series, count: u64) {
 #[test]
 fn network_is_within_kernel_and_kernel_within_user() {
     let echo = Embedded::start().unwrap();
-    let measured = library(&format!("far={}", echo.address()), &BOTH, 200, 200);
+    // So slowly that answers of a busy machine do not wait together in the stream: those have one stamp.
+    let measured = library(&format!("far={}", echo.address()), &BOTH, 20, 60);
     for (name, channel) in [("rtt.echo", "echo"), ("rtt.echo_udp", "echo_udp")] {
         let user = series(&measured.series, &format!("{name}.service"));
         let kernel = series(&measured.series, &format!("{name}.kernel"));
         let network = part(&measured.series, "rtt.network", channel);
         let wakeup = part(&measured.series, "rtt.wakeup", channel);
         for stamped in [kernel, network, wakeup] {
-            nearly_all(stamped, 200);
+            nearly_all(stamped, 60);
         }
         assert_eq!((kernel.clock, network.clock, wakeup.clock), (Clock::Kernel, Clock::Kernel, Clock::User));
         assert!(p50(network) < p50(kernel), "{name}: {} ns, {} ns", p50(network), p50(kernel));
@@ -48,17 +50,20 @@ fn network_is_within_kernel_and_kernel_within_user() {
         assert!(wakeup.summary.min_ns.unwrap() > 0);
         part(&measured.series, "rtt.floor.network", channel);
     }
-    assert!(measured.findings.is_empty(), "{:?}", measured.findings);
+    // On a busy machine some answers wait together in the stream; that they have one stamp is another test's question.
+    let others = measured.findings.iter().filter(|finding| finding.id != "stamped_selection");
+    assert_eq!(others.count(), 0, "{:?}", measured.findings);
 }
 
 #[test]
 fn the_last_exchange_is_told_by_one_that_is_not_counted() {
     let echo = Embedded::start().unwrap();
-    // The kernel begins to stamp a moment after it was asked, which the warm-up leaves out.
-    let run = probe(&format!("far={} --channel echo,udp --rate 50/s --count 30 --warmup 300ms", echo.address()));
+    // The kernel begins to stamp a moment after it was asked, which the warm-up leaves out; the last of it is so far ahead of
+    // the first that is recorded that a busy machine does not make it one of those.
+    let run = probe(&format!("far={} --channel echo,udp --rate 5/s --count 15 --warmup 400ms", echo.address()));
     for channel in ["echo", "echo_udp"] {
         let network = part(&run.series, "rtt.network", channel);
-        assert_eq!(network.counts.attempt_count, 30);
+        assert_eq!(network.counts.attempt_count, 15);
         assert_eq!(network.failure_kinds.get("no_far_stamps"), None, "{:?}", network.failure_kinds);
     }
 }
@@ -160,13 +165,14 @@ fn the_delay_of_a_link_is_in_network_and_in_kernel() {
     let (echo, delay) = (Embedded::start().unwrap(), Duration::from_millis(6));
     let far = echo.address();
     let target = format!("far={}", relay_as(move |_| far, delay, |_, pong| pong));
-    let measured = library(&target, &[Channel::Udp], 50, 50);
+    let (measured, lateness) = beside(|| library(&target, &[Channel::Udp], 50, 50));
     let network = part(&measured.series, "rtt.network", "echo_udp");
     nearly_all(network, 50);
     let least = u64::try_from(delay.as_nanos()).unwrap();
     assert!(network.summary.min_ns.unwrap() >= least, "{:?}", network.summary);
     assert!(series(&measured.series, "rtt.echo_udp.kernel").summary.min_ns.unwrap() >= least);
-    assert!(p50(network) < least + 10_000_000, "{:?}", network.summary);
+    let most = delay + lateness.above(Duration::from_millis(10));
+    assert!(u128::from(p50(network)) < most.as_nanos(), "{:?}, beside {lateness:?}", network.summary);
 }
 
 #[test]

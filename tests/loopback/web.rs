@@ -63,6 +63,7 @@ struct Shared {
     manner: Manner,
     counters: Mutex<BTreeMap<String, (u64, f64)>>,
     connection_count: Mutex<u64>,
+    answers: Mutex<BTreeMap<u16, u64>>,
 }
 
 impl Web {
@@ -97,6 +98,11 @@ impl Web {
         format!("{scheme}://{}", self.address)
     }
 
+    /// Answers of this status that it has begun.
+    pub fn answered(&self, status: u16) -> u64 {
+        self.shared.answers.lock().unwrap().get(&status).copied().unwrap_or(0)
+    }
+
     /// Connections that it has accepted.
     pub fn connections(&self) -> u64 {
         *self.shared.connection_count.lock().unwrap()
@@ -115,7 +121,14 @@ async fn converse<S>(stream: S, speaks_two: bool, shared: Arc<Shared>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let answer = answer(request, Arc::clone(&shared)).await?;
+            *shared.answers.lock().unwrap().entry(answer.status().as_u16()).or_default() += 1;
+            Ok::<_, Infallible>(answer)
+        }
+    });
     // A client that goes away is the end of the conversation, and no fault.
     let _ = if speaks_two {
         http2::Builder::new(TokioExecutor::new())

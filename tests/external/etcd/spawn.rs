@@ -1,11 +1,14 @@
 //! Clusters that `bench etcd` starts itself: compared in turns, and gone afterwards.
 
 use std::fs;
+use std::process::Command;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::cluster::Bare;
 use super::series;
-use crate::host::turn;
+use crate::host::{path_of, turn, wait_until};
 use crate::program::{Ended, OFFLOADCTL, call, findings};
 
 /// A call with its temporary files in `folder`, interrupted after `seconds`.
@@ -30,12 +33,32 @@ fn expect_clean(folder: &TempDir) {
     }
 }
 
+/// Where the clusters with their data in `folder` serve clients.
+fn client_urls(folder: &TempDir) -> Vec<String> {
+    let all = fs::read_dir("/proc").unwrap();
+    let lines = all.filter_map(|process| fs::read(process.ok()?.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    let ours = lines.filter(|line| line.contains(folder.path().to_str().unwrap()));
+    ours.filter_map(|line| {
+        line.split('\0').find_map(|word| word.strip_prefix("--listen-client-urls=")).map(str::to_owned)
+    })
+    .collect()
+}
+
+/// How many keys there are; none where nobody serves yet.
+fn keys_at(url: &str) -> usize {
+    let mut command = Command::new(path_of("etcdctl", "etcd-client"));
+    command.env("ETCDCTL_API", "3").args(["--endpoints", url, "get", "", "--prefix", "--keys-only"]);
+    let output = command.output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.is_empty()).count()
+}
+
 #[test]
 fn settings_are_compared_in_turns_and_nothing_stays() {
     let _turn = turn();
     let folder = TempDir::new().unwrap();
     let line = "--spawn snapshot-count=1000,100000 --workload put,range --count 600 --rounds 6 --clients 4";
-    let run = bench_within(&folder, "60", line).run(0);
+    let run = bench_within(&folder, "120", line).run(0);
     for setting in ["snapshot-count=1000", "snapshot-count=100000"] {
         let label = format!("setting={setting},");
         for name in ["etcd.put", "etcd.range"] {
@@ -54,7 +77,7 @@ fn a_cluster_of_three_writes_through_its_majority_and_its_log_lies_where_it_shou
     let _turn = turn();
     let (folder, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let line = format!("--spawn wal-dir={} --members 3 --count 60 --rounds 2", log.path().display());
-    let run = bench_within(&folder, "60", &line).run(0);
+    let run = bench_within(&folder, "120", &line).run(0);
     assert_eq!(series(&run, "etcd.put", "setting=wal-dir=").counts.ok_count, 60);
     let synced = run.scalars.iter().filter(|scalar| scalar.name == "etcd.server.wal_fsync_mean");
     assert_eq!(synced.filter(|scalar| scalar.value.is_some_and(|ns| ns > 0.0)).count(), 3);
@@ -66,7 +89,14 @@ fn a_cluster_of_three_writes_through_its_majority_and_its_log_lies_where_it_shou
 fn an_interruption_keeps_what_was_measured_and_stops_the_clusters() {
     let _turn = turn();
     let folder = TempDir::new().unwrap();
-    let run = bench_within(&folder, "6", "--spawn snapshot-count=1000,100000 --duration 30s").run(130);
+    let place = TempDir::new().unwrap();
+    let temporary = format!("TMPDIR={}", folder.path().display());
+    let line = "bench etcd --json --no-save --spawn snapshot-count=1000,100000 --duration 60s";
+    let words = ["env", &temporary, OFFLOADCTL].into_iter().chain(line.split(' '));
+    let bench = Bare::start(&words.map(str::to_owned).collect::<Vec<_>>(), place.path());
+    wait_until("it writes to a cluster", || client_urls(&folder).iter().any(|url| keys_at(url) > 500));
+    bench.signal(Signal::SIGINT);
+    let run = bench.end(place.path()).run(130);
     assert!(!run.complete);
     assert!(series(&run, "etcd.put", "setting=snapshot-count=1000,").counts.ok_count > 0);
     expect_clean(&folder);
@@ -76,13 +106,13 @@ fn an_interruption_keeps_what_was_measured_and_stops_the_clusters() {
 fn a_flag_that_etcd_does_not_know_says_what_etcd_said() {
     let _turn = turn();
     let folder = TempDir::new().unwrap();
-    let ended = bench_within(&folder, "60", "--spawn snapshot-cuont=1000 --count 1");
+    let ended = bench_within(&folder, "120", "--spawn snapshot-cuont=1000 --count 1");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("etcd with snapshot-cuont=1000 does not serve"), "{}", ended.stderr);
     assert!(ended.stderr.contains("flag provided but not defined: -snapshot-cuont"), "{}", ended.stderr);
     expect_clean(&folder);
 
-    let ended = bench_within(&folder, "60", "--spawn --etcd no-such-etcd --count 1");
+    let ended = bench_within(&folder, "120", "--spawn --etcd no-such-etcd --count 1");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("there is no program `no-such-etcd`"), "{}", ended.stderr);
 }
@@ -92,14 +122,14 @@ fn the_disk_of_a_folder_is_timed_first() {
     let _turn = turn();
     let (folder, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let path = log.path().display();
-    let run = bench_within(&folder, "60", &format!("--spawn --count 20 --rounds 1 --wal-dir {path}")).run(0);
+    let run = bench_within(&folder, "120", &format!("--spawn --count 20 --rounds 1 --wal-dir {path}")).run(0);
     let disk = series(&run, "disk.fdatasync", "folder=");
     assert!(disk.counts.ok_count >= 1_000 && disk.summary.min_ns.is_some_and(|ns| ns > 1_000), "{:?}", disk.counts);
     let said = findings(&run, "disk_fdatasync");
     assert!(said.len() == 1 && said[0].contains(log.path().to_str().unwrap()), "{said:?}");
     assert_eq!(log.path().read_dir().unwrap().count(), 0);
 
-    let ended = bench_within(&folder, "60", "--spawn --count 1 --wal-dir /no/such/folder");
+    let ended = bench_within(&folder, "120", "--spawn --count 1 --wal-dir /no/such/folder");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot time writes in `/no/such/folder`"), "{}", ended.stderr);
 }
