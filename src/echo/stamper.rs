@@ -104,6 +104,11 @@ impl<F: Copy> Stamper<F> {
         while let Ok(Some(_)) = stamping::sent(socket) {}
     }
 
+    /// The reception of this stamp was another's: of those with it that wait, nobody knows when they were received.
+    pub fn retract(&mut self, received: WallStamp) {
+        self.waiting.retain(|waiting| waiting.received != received);
+    }
+
     /// The time between two steps of the wall clock that it is now, as a PONG tells it.
     pub const fn epoch(&self) -> Epoch {
         Epoch::from_number(self.first_epoch.wrapping_add(self.watch.step_count()))
@@ -183,6 +188,21 @@ mod tests {
         assert_ne!(after, before);
         assert_eq!(scene.exchange('d'), [('d', after)]);
         assert_eq!(scene.exchange('a'), [('a', after)]);
+    }
+
+    #[test]
+    fn a_reception_that_was_anothers_is_not_told_though_the_answer_was_under_way() {
+        let mut scene = Scene::new();
+        scene.stamper.answered(0, Answered { flow: 'a', sequence: 0, received: Some(WallStamp::from_nanos(1)) });
+        scene.stamper.answered(1, Answered { flow: 'a', sequence: 1, received: Some(WallStamp::from_nanos(2)) });
+        scene.stamper.retract(WallStamp::from_nanos(1));
+        let far = scene.peer.local_addr().unwrap();
+        for _ in 0..2 {
+            scene.echo.send_to(b"pong", far).unwrap();
+        }
+        let mut told = Vec::new();
+        scene.stamper.collect(scene.echo.as_fd(), |_, earlier, _| told.push(earlier.sequence));
+        assert_eq!(told, [1]);
     }
 
     #[test]

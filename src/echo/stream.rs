@@ -93,7 +93,11 @@ impl Stamps {
 
     /// Segments that wait together may be joined, under the stamp of the last: then that of the one before was not its own.
     fn tell_apart(&mut self, stamp: Option<WallStamp>) {
-        self.earlier = self.earlier.filter(|earlier| Some(earlier.received) != stamp);
+        let Some(stamp) = stamp else { return };
+        self.earlier = self.earlier.filter(|earlier| earlier.received != stamp);
+        if let Some(stamper) = &mut self.stamper {
+            stamper.retract(stamp);
+        }
     }
 
     fn pong(&mut self, stream: &TcpStream, ping: Frame, received: Stamp) -> Frame {

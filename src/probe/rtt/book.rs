@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::ledger::{Exchange, Ledger};
+use super::exchange::Exchange;
+use super::ledger::Ledger;
 use crate::echo::{Earlier, Epoch};
 use crate::model::Stamp;
 use crate::sys::stamping::{Reception, SentAt, Stampers};
@@ -44,6 +45,11 @@ impl Book {
         Self { ledger, watch, stampers, refused: asked.err().map(|error| error.to_string()) }
     }
 
+    /// Keeps exchanges that were answered until they are taken out.
+    pub fn keeping_answered(self) -> Self {
+        Self { ledger: self.ledger.keeping_answered(), ..self }
+    }
+
     /// Who was asked for stamps.
     pub const fn stampers(&self) -> Stampers {
         self.stampers
@@ -59,9 +65,9 @@ impl Book {
         self.refused.as_deref()
     }
 
-    /// Takes an exchange that begins. Returns one that had to make room.
-    pub fn begin(&mut self, sequence: u64, started: Stamp) -> Option<Exchange> {
-        self.ledger.begin(sequence, (started, self.watch.earliest(started)))
+    /// Takes an exchange that begins, while so many are in flight. Returns those that were answered and had to make room.
+    pub fn begin(&mut self, sequence: u64, started: Stamp, in_flight: usize) -> Vec<Exchange> {
+        self.ledger.begin(sequence, (started, self.watch.earliest(started)), in_flight)
     }
 
     /// The kernel numbers the message of this exchange so; takes its stamp if it is there already.
@@ -77,10 +83,15 @@ impl Book {
         self.refused = asked.err().map(|error| error.to_string());
     }
 
-    /// Takes the end of an exchange, and its stamp of sending if that came late. Returns it if nothing more will be known of it:
+    /// Looks at the wall clock, and whether it was not stepped since the exchange began whose answer was read just now.
+    pub fn is_steady(&mut self, sequence: u64) -> bool {
+        self.watch.observe(clock::reading());
+        self.ledger.of(sequence).is_none_or(|exchange| self.watch.is_steady_since(exchange.started))
+    }
+
+    /// Takes the end of an exchange after [`Self::is_steady`], and its stamp of sending if that came late. Returns it if nothing more will be known of it:
     /// the far end's stamps are there, or it had to make room for others.
     pub fn read(&mut self, read: Read, socket: BorrowedFd<'_>) -> Option<Exchange> {
-        self.watch.observe(clock::reading());
         let Some(exchange) = self.ledger.of(read.sequence) else {
             return Some(Exchange::unknown(read.sequence, read.ended));
         };

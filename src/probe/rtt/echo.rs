@@ -205,7 +205,7 @@ impl Shared {
     fn send(&self, stream: &TcpStream, sequence: u64, started: Stamp) -> Result<(), Outcome> {
         let frame = Frame::ping(self.session, sequence, started).wanting_stamps(self.host).encode();
         if sequence != GREETING {
-            self.stamps.begin(sequence, started);
+            self.stamps.begin(sequence, started, self.pending.count());
         }
         let number = self.write(stream, &frame)?;
         self.stamps.written(number, sequence, stream.as_fd());

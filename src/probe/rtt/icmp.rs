@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::book::{Book, Read};
-use super::ledger::Exchange;
+use super::exchange::Exchange;
 use super::pending::Pending;
 use super::stamps::{Absence, Tracks};
 use crate::load::Answer;
@@ -88,8 +88,9 @@ impl IcmpHub {
     pub fn open(like: IpAddr, bind: Option<IpAddr>, patience: Duration) -> Result<Self, IcmpDenied> {
         let token = clock::entropy();
         let socket = IcmpSocket::open(like, bind)?;
+        let book = Book::new(1, patience, Stampers::Kernel, socket.want_stamps(Stampers::Kernel));
         let shared = Arc::new(Shared {
-            book: Mutex::new(Book::new(1, patience, Stampers::Kernel, socket.want_stamps(Stampers::Kernel))),
+            book: Mutex::new(book.keeping_answered()),
             sent: AtomicU32::new(0),
             socket,
             types: if like.is_ipv4() { V4 } else { V6 },
@@ -197,8 +198,8 @@ impl Shared {
             return Err(error);
         }
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
-        // Whoever has to make room was not answered, or is told as unknown when his attempt comes to take him out.
-        book.begin(key, started);
+        // Attempts take out their answered exchanges; nobody comes for one that had to make room.
+        book.begin(key, started, self.pending.count());
         book.written(number, key, self.socket.descriptor());
         Ok(())
     }
@@ -242,9 +243,12 @@ impl Shared {
         if message[0] == self.types.reply && message.len() >= 24 {
             if word(&message[8..]) == self.token {
                 let (sequence, ended) = (word(&message[16..]), clock::now());
-                if self.pending.settle(sequence, Outcome::Ok, received.at) {
+                let mut book = self.book();
+                // Its age is known by the wall clock, unless that was stepped while the reply waited.
+                let at = if book.is_steady(sequence) { received.at } else { ended };
+                if self.pending.settle(sequence, Outcome::Ok, at) {
                     let read = Read { sequence, ended, received: received.stamps };
-                    self.book().read(read, self.socket.descriptor());
+                    book.read(read, self.socket.descriptor());
                 }
             }
         } else if message[0] == self.types.unreachable

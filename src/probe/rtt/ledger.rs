@@ -1,147 +1,30 @@
-//! Exchanges of one socket until all stamps of them are there: what is known of each, and what follows from it.
+//! Exchanges of one socket until all stamps of them are there.
 //!
-//! Pure, and separate from the sockets, because stamps come late, out of order or never: whatever is missing is told, and
-//! nothing is put in its place.
+//! Pure, and separate from the sockets, because stamps come late, out of order or never, and because an exchange that is slow
+//! must not be left out: what remained would be the quick ones.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use super::offset::FourStamps;
+use super::exchange::Exchange;
 use crate::echo::{Earlier, Epoch};
 use crate::model::{CardStamp, Stamp, WallStamp};
 
-/// Exchanges kept at first, and at most.
+/// Exchanges kept at first, and at most: room for twice what is in flight, and as much for those that are slow.
 const LEAST_ROOM: usize = 16;
 const MOST_ROOM: usize = 1 << 16;
-
-/// A card's clock runs for itself or is steered to a time from the network, by less than this share of a span; its stamps
-/// are some tens of nanoseconds apart at least.
-const CARD_RATE: u64 = 1000;
-const CARD_GRAIN_NS: u64 = 100;
-
-/// What is known of one exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exchange {
-    /// Its number in the session.
-    pub sequence: u64,
-    /// When this process set out to send it.
-    pub started: Stamp,
-    /// The same by the wall clock, at the earliest.
-    pub set_out: WallStamp,
-    /// When this process had read the answer; `None` until then.
-    pub ended: Option<Stamp>,
-    /// When the kernel sent it (t1).
-    pub sent: Option<WallStamp>,
-    /// When the far kernel received it (t2), and when it sent the answer (t3).
-    pub far: Option<(WallStamp, WallStamp)>,
-    /// When the kernel received the answer (t4).
-    pub received: Option<WallStamp>,
-    /// The same two by the network card, where it was asked.
-    pub card: CardStamps,
-    /// Whether the wall clock was not stepped meanwhile.
-    pub is_steady: bool,
-    /// Steps of our wall clock before it, and the epoch of the far one: offsets across a step are not compared.
-    pub epoch: (u64, Epoch),
-}
-
-/// When the card sent a message and received its answer, by its own clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CardStamps {
-    /// When it left.
-    pub sent: Option<CardStamp>,
-    /// When its answer came in.
-    pub received: Option<CardStamp>,
-    /// Whether the kernel stamped another message of its number: then nobody knows which one a card's stamp is of.
-    pub is_ambiguous: bool,
-}
-
-/// What follows from the stamps of one exchange; each is a span or the kind of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spans {
-    /// From the kernel's sending to its reception: t4 - t1.
-    pub kernel_ns: Result<u64, &'static str>,
-    /// What this process added to that.
-    pub wakeup_ns: Result<u64, &'static str>,
-    /// What neither process was concerned in: (t4 - t1) - (t3 - t2).
-    pub network_ns: Result<u64, &'static str>,
-    /// From the card's sending to its reception.
-    pub card_ns: Result<u64, &'static str>,
-}
-
-impl Exchange {
-    /// One of which nothing is known but that it has ended.
-    #[must_use]
-    pub fn unknown(sequence: u64, ended: Stamp) -> Self {
-        Self { ended: Some(ended), ..Self::begun(sequence, (ended, WallStamp::from_nanos(0))) }
-    }
-
-    fn begun(sequence: u64, (started, set_out): (Stamp, WallStamp)) -> Self {
-        Self {
-            sequence,
-            started,
-            set_out,
-            ended: None,
-            sent: None,
-            far: None,
-            received: None,
-            card: CardStamps::default(),
-            is_steady: true,
-            epoch: (0, Epoch::default()),
-        }
-    }
-
-    /// The spans of an exchange that has ended; `None` of one that has not.
-    #[must_use]
-    pub fn spans(&self) -> Option<Spans> {
-        let user_ns = self.ended?.nanos_since(self.started);
-        let kernel_ns = self.kernel_ns().and_then(|kernel| match kernel <= user_ns {
-            true => Ok(kernel),
-            // The kernel's part lies within ours; where it does not, one of the stamps is not of this exchange.
-            false => Err("implausible"),
-        });
-        Some(Spans {
-            kernel_ns,
-            wakeup_ns: kernel_ns.map(|kernel| user_ns - kernel),
-            network_ns: kernel_ns.and_then(|kernel| self.network_ns(kernel)),
-            card_ns: self.card_ns(kernel_ns.unwrap_or(user_ns)),
-        })
-    }
-
-    /// The card's part lies within the kernel's: more than that is a clock that was set meanwhile, or another card's.
-    fn card_ns(&self, within_ns: u64) -> Result<u64, &'static str> {
-        let sent = self.card.sent.ok_or("no_send_stamp")?;
-        let received = self.card.received.ok_or("no_receive_stamp")?;
-        let most_ns = within_ns + within_ns / CARD_RATE + CARD_GRAIN_NS;
-        received.nanos_since(sent).filter(|card| *card <= most_ns).ok_or("implausible")
-    }
-
-    /// The stamps of both ends, if all four are there.
-    #[must_use]
-    pub fn four_stamps(&self) -> Option<FourStamps> {
-        let (far_received, far_sent) = self.far?;
-        Some(FourStamps { sent: self.sent?, far_received, far_sent, received: self.received? })
-    }
-
-    fn kernel_ns(&self) -> Result<u64, &'static str> {
-        if !self.is_steady {
-            return Err("clock_step");
-        }
-        let sent = self.sent.ok_or("no_send_stamp")?;
-        let received = self.received.ok_or("no_receive_stamp")?;
-        received.nanos_since(sent).ok_or("implausible")
-    }
-
-    fn network_ns(&self, kernel_ns: u64) -> Result<u64, &'static str> {
-        let (received, sent) = self.far.ok_or("no_far_stamps")?;
-        let dwell_ns = sent.nanos_since(received).ok_or("implausible")?;
-        kernel_ns.checked_sub(dwell_ns).ok_or("implausible")
-    }
-}
 
 /// The exchanges of one socket that are not complete yet.
 #[derive(Debug)]
 pub struct Ledger {
     /// By sequence, modulo their count.
     exchanges: Vec<Option<Exchange>>,
+    /// Older ones in whose place there is another, while somebody waits for them.
+    aside: HashMap<u64, Exchange>,
+    /// So many were set aside since those that nobody waits for any more were looked for.
+    untidied: usize,
+    /// Whether those that were answered are kept for somebody who takes them out.
+    keeps_answered: bool,
     /// The sequence of each message, by the kernel's number of it, modulo their count.
     numbers: Vec<Option<(u32, u64)>>,
     /// From one message to the next, the kernel's numbers differ by this.
@@ -155,23 +38,57 @@ impl Ledger {
     /// waited for no longer than `patience`.
     #[must_use]
     pub fn new(stride: u32, patience: Duration) -> Self {
-        let (exchanges, numbers) = (vec![None; LEAST_ROOM], vec![None; LEAST_ROOM]);
-        // A process that was held up is late in giving up, too.
-        Self { exchanges, numbers, stride: stride.max(1), retention: patience * 2 }
+        Self {
+            exchanges: vec![None; LEAST_ROOM],
+            aside: HashMap::new(),
+            untidied: 0,
+            keeps_answered: false,
+            numbers: vec![None; LEAST_ROOM],
+            stride: stride.max(1),
+            // A process that was held up is late in giving up, too.
+            retention: patience * 2,
+        }
     }
 
-    /// Takes an exchange that begins, on both clocks. Returns one that had to make room.
+    /// Keeps exchanges that were answered until they are taken out, too.
+    #[must_use]
+    pub fn keeping_answered(self) -> Self {
+        Self { keeps_answered: true, ..self }
+    }
+
+    /// Takes an exchange that begins, on both clocks, while so many are in flight. Returns those that were answered and had
+    /// to make room.
     ///
     /// Those whose answers are slow stay, however many quick ones come and go meanwhile: the slow would be missing else.
-    pub fn begin(&mut self, sequence: u64, at: (Stamp, WallStamp)) -> Option<Exchange> {
-        let retention = self.retention;
-        let is_awaited = |known: &Exchange| at.0.since(known.started) <= retention;
-        while self.exchanges[self.place(sequence)].as_ref().is_some_and(is_awaited) && self.exchanges.len() < MOST_ROOM
-        {
+    pub fn begin(&mut self, sequence: u64, at: (Stamp, WallStamp), in_flight: usize) -> Vec<Exchange> {
+        if in_flight * 2 > self.exchanges.len() && self.exchanges.len() < MOST_ROOM {
             self.grow();
         }
         let place = self.place(sequence);
-        self.exchanges[place].replace(Exchange::begun(sequence, at))
+        match self.exchanges[place].replace(Exchange::begun(sequence, at)) {
+            Some(older) if older.ended.is_some() && !self.keeps_answered => vec![older],
+            Some(older) if self.is_awaited(&older, at.0) => self.set_aside(older, at.0),
+            _ => Vec::new(),
+        }
+    }
+
+    fn is_awaited(&self, exchange: &Exchange, now: Stamp) -> bool {
+        now.since(exchange.started) <= self.retention
+    }
+
+    fn set_aside(&mut self, exchange: Exchange, now: Stamp) -> Vec<Exchange> {
+        let mut gone = Vec::new();
+        self.untidied += 1;
+        if self.untidied > (self.aside.len() / 2).max(LEAST_ROOM) {
+            let retention = self.retention;
+            let old = self.aside.extract_if(|_, known| now.since(known.started) > retention);
+            gone.extend(old.map(|(_, known)| known).filter(|known| known.ended.is_some()));
+            self.untidied = 0;
+        }
+        if self.aside.len() < MOST_ROOM {
+            self.aside.insert(exchange.sequence, exchange);
+        }
+        gone
     }
 
     /// The kernel numbers the message of this exchange so.
@@ -206,7 +123,10 @@ impl Ledger {
     /// The exchange of this sequence, if it is still here.
     pub fn of(&mut self, sequence: u64) -> Option<&mut Exchange> {
         let at = self.place(sequence);
-        self.exchanges[at].as_mut().filter(|exchange| exchange.sequence == sequence)
+        match &mut self.exchanges[at] {
+            Some(exchange) if exchange.sequence == sequence => Some(exchange),
+            _ => self.aside.get_mut(&sequence),
+        }
     }
 
     /// The far end's stamps of an exchange, and of which epoch of its clock they are. Returns it if it is complete with them.
@@ -226,13 +146,14 @@ impl Ledger {
     /// Takes out an exchange as it is.
     pub fn take(&mut self, sequence: u64) -> Option<Exchange> {
         let at = self.place(sequence);
-        self.exchanges[at].take_if(|exchange| exchange.sequence == sequence)
+        self.exchanges[at].take_if(|exchange| exchange.sequence == sequence).or_else(|| self.aside.remove(&sequence))
     }
 
     /// Takes out all exchanges as they are, in their order, because nothing more will be known of them.
     pub fn take_all(&mut self) -> Vec<Exchange> {
         self.forget_numbers();
-        let mut all: Vec<Exchange> = self.exchanges.iter_mut().filter_map(Option::take).collect();
+        let aside = self.aside.drain().map(|(_, exchange)| exchange);
+        let mut all: Vec<Exchange> = self.exchanges.iter_mut().filter_map(Option::take).chain(aside).collect();
         all.sort_by_key(|exchange| exchange.sequence);
         all
     }
@@ -278,75 +199,11 @@ mod tests {
         CardStamp::from_nanos(nanos)
     }
 
-    /// An exchange that this process saw as 100 ns, the kernel as 60 and the card as 50, of which 20 were spent at the far
-    /// end, whose clock is elsewhere, as that of the card is.
-    fn whole() -> Exchange {
-        Exchange {
-            sequence: 3,
-            started: Stamp::from_nanos(1_000),
-            set_out: at(5_000),
-            ended: Some(Stamp::from_nanos(1_100)),
-            sent: Some(at(5_010)),
-            far: Some((at(77), at(97))),
-            received: Some(at(5_070)),
-            card: CardStamps { sent: card(915), received: card(965), is_ambiguous: false },
-            is_steady: true,
-            epoch: (0, Epoch::default()),
-        }
-    }
-
-    fn kinds(exchange: &Exchange) -> [Result<u64, &'static str>; 3] {
-        let Spans { kernel_ns, wakeup_ns, network_ns, .. } = exchange.spans().unwrap();
-        [kernel_ns, wakeup_ns, network_ns]
-    }
-
-    #[test]
-    fn the_spans_are_differences_on_one_clock_each() {
-        assert_eq!(kinds(&whole()), [Ok(60), Ok(40), Ok(40)]);
-        assert_eq!(whole().spans().unwrap().card_ns, Ok(50));
-    }
-
-    #[test]
-    fn the_span_of_the_card_is_its_own_and_lies_within_that_of_the_kernel() {
-        let of = |sent, received, exchange: Exchange| {
-            let card = CardStamps { sent, received, is_ambiguous: false };
-            Exchange { card, ..exchange }.spans().unwrap().card_ns
-        };
-        assert_eq!(of(None, card(965), whole()), Err("no_send_stamp"));
-        assert_eq!(of(card(915), None, whole()), Err("no_receive_stamp"), "never filled in from the kernel's");
-        assert_eq!(of(card(965), card(915), whole()), Err("implausible"), "set back meanwhile");
-        assert_eq!(of(card(915), card(915 + 160), whole()), Ok(160), "the grain of its clock");
-        assert_eq!(of(card(915), card(915 + 161), whole()), Err("implausible"), "longer than the kernel's 60");
-        let stepped = Exchange { is_steady: false, ..whole() };
-        assert_eq!(of(card(915), card(965), stepped), Ok(50), "the wall clock is none of the card's");
-        assert_eq!(of(card(915), card(915 + 201), stepped), Err("implausible"), "longer than this process's 100");
-        let long = Exchange { ended: Some(Stamp::from_nanos(2_001_000)), received: Some(at(2_005_000)), ..whole() };
-        assert_eq!(of(card(1), card(2_001_001), long), Ok(2_001_000), "a clock that runs 500 ppm fast");
-    }
-
-    #[test]
-    fn what_is_missing_is_told_and_never_filled_in() {
-        let cases = [
-            (Exchange { is_steady: false, ..whole() }, [Err("clock_step"); 3]),
-            (Exchange { sent: None, ..whole() }, [Err("no_send_stamp"); 3]),
-            (Exchange { received: None, ..whole() }, [Err("no_receive_stamp"); 3]),
-            (Exchange { received: Some(at(5_009)), ..whole() }, [Err("implausible"); 3]),
-            (Exchange { received: Some(at(5_111)), ..whole() }, [Err("implausible"); 3]),
-            (Exchange { far: None, ..whole() }, [Ok(60), Ok(40), Err("no_far_stamps")]),
-            (Exchange { far: Some((at(98), at(97))), ..whole() }, [Ok(60), Ok(40), Err("implausible")]),
-            (Exchange { far: Some((at(0), at(61))), ..whole() }, [Ok(60), Ok(40), Err("implausible")]),
-        ];
-        for (exchange, expected) in cases {
-            assert_eq!(kinds(&exchange), expected, "{exchange:?}");
-        }
-        assert_eq!(Exchange { ended: None, ..whole() }.spans(), None);
-    }
-
     #[test]
     fn stamps_are_matched_by_number_and_sequence_whatever_their_order() {
         let mut ledger = Ledger::new(72, PATIENCE);
         for sequence in 0..40 {
-            ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)));
+            ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)), sequence as usize);
             ledger.numbered(sequence as u32 * 72 + 71, sequence);
         }
         // The end of no message.
@@ -369,7 +226,7 @@ mod tests {
     #[test]
     fn an_answer_that_the_next_one_overtakes_is_complete_when_it_comes() {
         let mut ledger = Ledger::new(1, PATIENCE);
-        ledger.begin(0, (Stamp::from_nanos(0), at(1)));
+        ledger.begin(0, (Stamp::from_nanos(0), at(1)), 1);
         let far = Earlier { sequence: 0, received: at(1), sent: at(2) };
         assert_eq!(ledger.told(far, Epoch::from_number(3)), None, "it has not been answered");
         ledger.of(0).unwrap().ended = Some(Stamp::from_nanos(50));
@@ -381,7 +238,7 @@ mod tests {
     fn a_stamp_of_the_card_that_may_be_of_a_repetition_is_not_taken() {
         let mut ledger = Ledger::new(1, PATIENCE);
         for sequence in 0..3 {
-            ledger.begin(sequence, (Stamp::from_nanos(0), at(1)));
+            ledger.begin(sequence, (Stamp::from_nanos(0), at(1)), 1);
             ledger.numbered(sequence as u32, sequence);
             ledger.sent(sequence as u32, at(1));
         }
@@ -398,7 +255,7 @@ mod tests {
     #[test]
     fn a_stamp_of_before_the_exchange_set_out_is_of_another_message() {
         let mut ledger = Ledger::new(1, PATIENCE);
-        ledger.begin(7, (Stamp::from_nanos(0), at(50)));
+        ledger.begin(7, (Stamp::from_nanos(0), at(50)), 1);
         ledger.numbered(0, 7);
         ledger.sent(0, at(49));
         ledger.sent_by_card(0, card(7).unwrap());
@@ -413,28 +270,57 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_slow_exchange_stays_until_it_has_been_given_up_however_many_quick_ones_pass() {
-        let mut ledger = Ledger::new(1, PATIENCE);
-        let begun = |sequence: u64| (Stamp::from_nanos(sequence * 1_000_000), at(1));
-        ledger.begin(0, begun(0));
-        for sequence in 1..2_000 {
-            assert_eq!(ledger.begin(sequence, begun(sequence)), None);
-            ledger.take(sequence);
+    /// Begins one each millisecond, two of them in flight, and returns the numbers of those that had to make room.
+    fn pass(ledger: &mut Ledger, sequences: std::ops::Range<u64>, is_answered: bool) -> Vec<u64> {
+        let mut gone = Vec::new();
+        for sequence in sequences {
+            let begun = Stamp::from_nanos(sequence * 1_000_000);
+            gone.extend(ledger.begin(sequence, (begun, at(1)), 2).iter().map(|exchange| exchange.sequence));
+            ledger.of(sequence).unwrap().ended = is_answered.then_some(begun);
         }
-        assert!(ledger.of(0).is_some(), "its answer may still come");
-        let out: Vec<u64> = (2_001..5_000).filter_map(|at| ledger.begin(at, begun(at))).map(|e| e.sequence).collect();
-        assert_eq!(out.first(), Some(&0), "nobody waits for it after twice the patience");
-        assert!(ledger.exchanges.len() <= 4096, "room for what came within that time, and no more");
+        gone
     }
 
     #[test]
-    fn of_what_had_to_make_room_nothing_is_known_but_that_it_was_answered() {
-        let unknown = Exchange::unknown(3, Stamp::from_nanos(7));
-        assert_eq!(kinds(&unknown), [Err("no_send_stamp"); 3]);
-        let mut ledger = Ledger::new(1, Duration::from_secs(100));
-        let mut begin = |sequence| ledger.begin(sequence, (Stamp::from_nanos(sequence), at(1)));
-        assert!((0..MOST_ROOM as u64).all(|sequence| begin(sequence).is_none()));
-        assert_eq!(begin(MOST_ROOM as u64 + 5).map(|gone| gone.sequence), Some(5));
+    fn a_slow_exchange_stays_until_it_has_been_given_up_however_many_quick_ones_pass() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        assert!(pass(&mut ledger, 0..1, false).is_empty());
+        let out = pass(&mut ledger, 1..2_000, true);
+        assert!(out.iter().copied().eq(1..2_000 - 16), "those that were answered make room in their turn");
+        ledger.of(0).unwrap().ended = Some(Stamp::from_nanos(7));
+        let far = Earlier { sequence: 0, received: at(1), sent: at(2) };
+        assert!(ledger.told(far, Epoch::default()).is_some_and(|exchange| exchange.sequence == 0));
+        assert_eq!(ledger.of(0), None);
+    }
+
+    #[test]
+    fn unanswered_exchanges_take_no_more_room_than_twice_the_patience_has() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        assert!(pass(&mut ledger, 0..100_000, false).is_empty());
+        assert!((2_000..=8_000).contains(&ledger.aside.len()), "{}", ledger.aside.len());
+        assert_eq!(ledger.exchanges.len(), LEAST_ROOM);
+    }
+
+    #[test]
+    fn one_that_was_answered_late_and_of_which_the_far_end_tells_nothing_is_handed_back_in_the_end() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        pass(&mut ledger, 0..40, false);
+        ledger.of(3).unwrap().ended = Some(Stamp::from_nanos(7));
+        assert_eq!(pass(&mut ledger, 40..10_000, false), [3]);
+    }
+
+    #[test]
+    fn those_that_were_answered_are_kept_where_somebody_takes_them_out() {
+        let mut ledger = Ledger::new(1, PATIENCE).keeping_answered();
+        assert!(pass(&mut ledger, 0..1_000, true).is_empty());
+        assert!((0..1_000).all(|sequence| ledger.take(sequence).is_some()));
+        assert_eq!(ledger.take_all(), []);
+    }
+
+    #[test]
+    fn what_waits_aside_is_limited() {
+        let mut ledger = Ledger::new(1, Duration::from_secs(1_000));
+        pass(&mut ledger, 0..2 * MOST_ROOM as u64, false);
+        assert_eq!(ledger.aside.len(), MOST_ROOM);
     }
 }

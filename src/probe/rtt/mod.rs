@@ -25,6 +25,7 @@ mod book;
 mod card;
 mod connect;
 mod echo;
+mod exchange;
 mod far;
 mod icmp;
 mod ledger;
@@ -98,12 +99,14 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
             drive(targets, &spec.load, &mut watch, shutdown).await?
         }
     };
+    // Before the flush, which reads what attempts left behind that were not counted.
+    let warnings = warnings(&prepared, &load);
     prepared.flush(spec.load.timeout.min(LONGEST_FLUSH)).await;
     let mut measured = Measured {
         series,
         scalars: prepared.scalars(),
         findings: prepared.findings(),
-        warnings: warnings(&prepared, &load),
+        warnings,
         elapsed: load.elapsed,
         interrupted: load.interrupted,
         bad: Vec::new(),
@@ -127,7 +130,9 @@ fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
     let mut warnings = prepared.warnings.clone();
     let late = prepared.late_count();
     if late > 0 {
-        let text = format!("{late} answers came after the timeout; their attempts are counted as lost");
+        let text = format!(
+            "{late} answers were not waited for: they came twice, or after the timeout, when their attempts had been counted as lost"
+        );
         warnings.push(Warning::new("late_answers", text));
     }
     warnings.extend(abandoned(load.abandoned_count));

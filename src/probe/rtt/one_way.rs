@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::ledger::Exchange;
+use super::exchange::Exchange;
 use crate::load::Track;
 use crate::model::{Outcome, WallStamp};
 
@@ -76,7 +76,7 @@ fn span(sent: WallStamp, received: WallStamp) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::CardStamps;
+    use super::super::exchange::CardStamps;
     use super::*;
     use crate::echo::Epoch;
     use crate::model::Stamp;

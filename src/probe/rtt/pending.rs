@@ -54,6 +54,11 @@ impl Pending {
         false
     }
 
+    /// Attempts that wait.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Settles every attempt, because the way their answers would come is gone.
     pub fn settle_all(&self, outcome: Outcome) {
         let waiting = std::mem::take(&mut *self.lock());

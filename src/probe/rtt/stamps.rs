@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::book::{Book, Read};
-use super::ledger::{Exchange, Spans};
+use super::exchange::{Exchange, Spans};
 use super::offset::{FarClock, OffsetTrack};
 use super::one_way::OneWay;
 use crate::echo::{Earlier, Frame};
@@ -177,9 +177,9 @@ impl Stamps {
         self.lock().0.renumber(asked, socket);
     }
 
-    /// Takes an exchange that begins.
-    pub fn begin(&self, sequence: u64, started: Stamp) {
-        self.take(|book| book.begin(sequence, started));
+    /// Takes an exchange that begins, while so many are in flight.
+    pub fn begin(&self, sequence: u64, started: Stamp, in_flight: usize) {
+        self.take(|book| book.begin(sequence, started, in_flight));
     }
 
     /// The kernel numbers the message of this exchange so.
@@ -189,7 +189,10 @@ impl Stamps {
 
     /// Takes the end of an exchange.
     pub fn read(&self, read: Read, socket: BorrowedFd<'_>) {
-        self.take(|book| book.read(read, socket));
+        self.take(|book| {
+            book.is_steady(read.sequence);
+            book.read(read, socket)
+        });
     }
 
     /// The stamp of the answer to this exchange was that of a later one.
@@ -203,13 +206,11 @@ impl Stamps {
         self.take(|book| book.told(earlier, pong.epoch));
     }
 
-    /// Does this to the book, and records the exchange of which nothing more will be known after it.
-    fn take(&self, act: impl FnOnce(&mut Book) -> Option<Exchange>) {
+    /// Does this to the book, and records the exchanges of which nothing more will be known after it.
+    fn take<T: IntoIterator<Item = Exchange>>(&self, act: impl FnOnce(&mut Book) -> T) {
         let mut inner = self.lock();
         let (book, tracks) = &mut *inner;
-        if let Some(exchange) = act(book) {
-            tracks.record(exchange.sequence, &exchange);
-        }
+        act(book).into_iter().for_each(|exchange| tracks.record(exchange.sequence, &exchange));
     }
 
     /// The two clocks differ by no more than this, says the user.
@@ -258,7 +259,7 @@ impl Stamps {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::CardStamps;
+    use super::super::exchange::CardStamps;
     use super::*;
     use crate::echo::Epoch;
     use crate::model::{CardStamp, WallStamp};

@@ -92,7 +92,7 @@ impl UdpChannel {
 
 impl Shared {
     fn send(&self, sequence: u64, ping: &Frame) -> io::Result<()> {
-        self.stamps.begin(sequence, ping.sent);
+        self.stamps.begin(sequence, ping.sent, self.pending.count());
         if let Err(error) = self.socket.send(&ping.encode()) {
             // Whether the kernel has counted it is not known; asking again begins the numbers again.
             self.sent.store(0, Ordering::Relaxed);
