@@ -23,7 +23,8 @@ pub struct Ledger {
     aside: HashMap<u64, Exchange>,
     /// So many were set aside since those that nobody waits for any more were looked for.
     untidied: usize,
-    /// Whether those that were answered are kept for somebody who takes them out.
+    /// Whether those that were answered are kept for what takes them out: their attempt, or the far end's word of them, which
+    /// may come late.
     keeps_answered: bool,
     /// The sequence of each message, by the kernel's number of it, modulo their count.
     numbers: Vec<Option<(u32, u64)>>,
@@ -87,6 +88,8 @@ impl Ledger {
         }
         if self.aside.len() < MOST_ROOM {
             self.aside.insert(exchange.sequence, exchange);
+        } else if exchange.ended.is_some() {
+            gone.push(exchange);
         }
         gone
     }
@@ -131,6 +134,7 @@ impl Ledger {
 
     /// The far end's stamps of an exchange, and of which epoch of its clock they are. Returns it if it is complete with them.
     pub fn told(&mut self, earlier: Earlier, epoch: Epoch) -> Option<Exchange> {
+        self.keeps_answered = true;
         let exchange = self.of(earlier.sequence)?;
         exchange.far = Some((earlier.received, earlier.sent));
         exchange.epoch.1 = epoch;
@@ -315,6 +319,16 @@ mod tests {
         assert!(pass(&mut ledger, 0..1_000, true).is_empty());
         assert!((0..1_000).all(|sequence| ledger.take(sequence).is_some()));
         assert_eq!(ledger.take_all(), []);
+    }
+
+    #[test]
+    fn those_that_were_answered_wait_for_a_far_end_that_tells_its_stamps() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        let far = |sequence| Earlier { sequence, received: at(1), sent: at(2) };
+        pass(&mut ledger, 0..1, true);
+        assert!(ledger.told(far(0), Epoch::default()).is_some());
+        assert!(pass(&mut ledger, 1..1_000, true).is_empty());
+        assert!((1..1_000).all(|sequence| ledger.told(far(sequence), Epoch::default()).is_some()));
     }
 
     #[test]
