@@ -4,7 +4,6 @@
 //! "status": "running", "payload": {...}}`; `"status": "vanished"` removes the task; `{"after": "1s", "repeat": true}` begins
 //! again. What comes first without `after` is what the source knows at its start. `{node}` in a task id is the node's name.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde_json::value::RawValue;
 use super::{Event, EventSource, Next, Sighting, TaskState};
 use crate::model::Stamp;
 use crate::sys::clock;
+use crate::sys::file::read_text;
 
 /// Longest script: a demonstration, not a recording.
 const LONGEST_SCRIPT: u64 = 16 << 20;
@@ -98,10 +98,7 @@ impl Script {
     /// When the file cannot be read or a line is no step.
     pub fn read(path: &Path) -> Result<Self, ScriptError> {
         let failed = |source| ScriptError::Read { path: path.to_owned(), source };
-        if fs::metadata(path).map_err(failed)?.len() > LONGEST_SCRIPT {
-            return Err(failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "longer than 16 MiB")));
-        }
-        let text = fs::read_to_string(path).map_err(failed)?;
+        let text = read_text(path, LONGEST_SCRIPT).map_err(failed)?;
         Self::parse(&text).map_err(|(line, what)| ScriptError::Line { path: path.to_owned(), line, what })
     }
 

@@ -10,6 +10,7 @@ pub mod datagram;
 mod descriptor;
 pub mod disk;
 pub mod exec;
+pub mod file;
 pub mod host;
 pub mod icmp;
 pub mod interface;

@@ -3,7 +3,6 @@
 //! Loaded once, before measuring: a file that is missing or not a certificate fails in the first second.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +18,10 @@ use serde::Serialize;
 
 use super::certificate::{check_validity, refusal};
 use super::tls::Dialer;
+use crate::sys::file;
+
+/// Bytes of a file with certificates, or of a key, that are read.
+const LONGEST_PEM: u64 = 16 << 20;
 
 /// Trust that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +172,7 @@ impl fmt::Debug for TrustPem {
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File { what, path: path.to_owned(), source })
+    file::read(path, LONGEST_PEM).map_err(|source| TlsError::File { what, path: path.to_owned(), source })
 }
 
 fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, TlsError> {

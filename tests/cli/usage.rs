@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 90] = [
+const CASES: [(&str, &str); 92] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -97,7 +97,9 @@ const CASES: [(&str, &str); 90] = [
     ("usage-slack-and-concurrency", "probe rtt --emulate hybrid --concurrency 2 --timer-slack 4ms"),
     ("usage-slack-and-timeout", "probe rtt --emulate hybrid --timeout 100ms --timer-slack 60ms"),
     ("usage-suffix", "probe rtt --emulate hybrid --output run.docx"),
+    ("usage-topology-endless", "topology list --topology /dev/zero"),
     ("usage-topology-key", "probe rtt --topology key.toml"),
+    ("usage-topology-long", "topology list --topology long.toml"),
     ("usage-topology-value", "probe rtt --topology value.toml"),
     ("usage-unknown-profile", "probe rtt --emulate moon"),
 ];
@@ -107,6 +109,7 @@ fn what_cannot_be_meant_is_refused_with_its_reason() {
     let scene = Scene::new();
     let profile = "[profile.edge]\nrtt_mean = \"45ms\"\nrtt_p95 = \"90ms\"\njitter = \"12ms\"\n";
     scene.write("key.toml", &profile.replace("jitter", "jiter"));
+    scene.write("long.toml", &"# one line more\n".repeat(1 << 17));
     scene.write("value.toml", &profile.replace("45ms", "45"));
     let agent =
         "{\n  \"server\": \"wss://localhost\",\n  \"interval\": \"5s\", \"sources\": {\"script\": \"steps\"}\n}\n";

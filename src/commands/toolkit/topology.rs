@@ -1,6 +1,6 @@
 //! `offloadctl topology`: the link profiles, built in and of a file, and links that behave so.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,6 +10,7 @@ use crate::console;
 use crate::error::{Exit, Failure};
 use crate::model::LinkProfile;
 use crate::report::{duration_text, plain_table, ratio_text};
+use crate::sys::file::read_text;
 use crate::topo::{BUILT_IN, TopologyFile};
 
 /// Largest topology file that is read.
@@ -63,11 +64,12 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
 /// # Errors
 /// When it cannot be read or holds a mistake.
 pub fn read_topology(path: &Path) -> Result<TopologyFile, Failure> {
-    let unreadable = |error| Failure::file("cannot read the topology", path, &error);
-    if fs::metadata(path).map_err(unreadable)?.len() > FILE_LIMIT {
-        return Err(Failure::plain(Exit::Usage, format!("`{}` is too long for a topology file", path.display())));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = read_text(path, FILE_LIMIT).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            Failure::plain(Exit::Usage, format!("`{}` is too long for a topology file: {error}", path.display()))
+        }
+        _ => Failure::file("cannot read the topology", path, &error),
+    })?;
     TopologyFile::parse(&text).map_err(|error| {
         Failure::plain(Exit::Usage, format!("{}: {}", path.display(), error.to_string().trim_end()))
             .hint("see docs/guide/probe-rtt.md for the keys of a topology file")

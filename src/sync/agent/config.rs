@@ -3,7 +3,6 @@
 //! Separate because it is an interface of its own. A key that is not known is refused, with those that are: a typing error
 //! must not become a default. Paths are taken from the folder of the file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::detect::Bounds;
 use crate::sync::message::LONGEST_ID;
+use crate::sys::file::read_text;
 use crate::wire::{TlsSpec, Url, UrlError};
 
 /// Longest file that is read.
@@ -286,10 +286,7 @@ fn token_of(text: &str, node_id: &str) -> Result<String, String> {
 
 fn read(what: &'static str, path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read { what, path: path.to_owned(), source };
-    if fs::metadata(path).map_err(failed)?.len() > LONGEST_FILE {
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "longer than 1 MiB")));
-    }
-    fs::read_to_string(path).map_err(failed)
+    read_text(path, LONGEST_FILE).map_err(failed)
 }
 
 fn within(key: &'static str, span: Duration) -> Result<Duration, ConfigError> {
@@ -308,6 +305,8 @@ fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const MISSION: &str =

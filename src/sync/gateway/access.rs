@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::refusal::{Code, Refusal};
+use crate::sys::file::read_text;
 
 /// Shortest token: below 16 characters it can be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -107,10 +108,7 @@ impl Access {
     /// When the file cannot be read or a line is wrong.
     pub fn read(path: &Path) -> Result<Self, AccessError> {
         let failed = |source| AccessError::Read { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(failed)?.len() > LONGEST_FILE {
-            return Err(failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "longer than 64 MiB")));
-        }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = read_text(path, LONGEST_FILE).map_err(failed)?;
         Self::parse(&text).map_err(|(line, what)| AccessError::Line { path: path.to_owned(), line, what })
     }
 

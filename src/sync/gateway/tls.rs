@@ -8,19 +8,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
 
 use crate::sync::store::{beside, make_folder, publish};
+use crate::sys::file;
 
 type Made = rcgen::CertifiedKey<rcgen::KeyPair>;
 
 /// Files of a certificate that we made ourselves: agents are told to trust the first.
 const OWN_CERTIFICATE: &str = "certificate.pem";
 const OWN_KEY: &str = "certificate.key";
+
+/// Bytes of a file with certificates, or of a key, that are read.
+const LONGEST_PEM: u64 = 16 << 20;
 
 /// Names of a certificate that we made ourselves.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -36,7 +40,7 @@ pub enum TlsError {
         /// What it should be.
         what: &'static str,
         /// Why it is not.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// A certificate authority is not one.
     #[error("{} holds no certificate authority", path.display())]
@@ -154,16 +158,15 @@ fn verifier(path: &Path) -> Result<Arc<dyn rustls::server::danger::ClientCertVer
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |source| TlsError::Pem { path: path.to_owned(), what: "certificate", source };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(failed)?;
-    if chain.is_empty() { Err(failed(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(chain) }
+    let bytes = file::read(path, LONGEST_PEM).map_err(|error| failed(pem::Error::Io(error)))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(failed)?;
+    if chain.is_empty() { Err(failed(pem::Error::NoItemsFound)) } else { Ok(chain) }
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Pem {
-        path: path.to_owned(),
-        what: "private key",
-        source,
-    })
+    let failed = |source| TlsError::Pem { path: path.to_owned(), what: "private key", source };
+    let bytes = file::read(path, LONGEST_PEM).map_err(|error| failed(pem::Error::Io(error)))?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(failed)
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -17,6 +17,7 @@ use super::spec::{LiveSpec, Target};
 use super::{LiveError, log};
 use crate::sys::clock;
 use crate::sys::exec::{Server, ending_text};
+use crate::sys::file::read_text;
 use crate::sys::resolve::lookup;
 use crate::wire::{TlsSpec, Trust, Url};
 
@@ -177,10 +178,7 @@ fn write_tokens(path: &Path, nodes: &[String]) -> io::Result<Tokens> {
 
 fn read_tokens(path: &Path, nodes: &[String]) -> Result<Tokens, LiveError> {
     let failed = |source| LiveError::TokenFile { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(failed)?.len() > LONGEST_FILE {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
-    }
-    tokens_of(&fs::read_to_string(path).map_err(failed)?, nodes)
+    tokens_of(&read_text(path, LONGEST_FILE).map_err(failed)?, nodes)
         .map_err(|missing| LiveError::Token { path: path.to_owned(), missing })
 }
 
