@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 92] = [
+const CASES: [(&str, &str); 95] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -84,6 +84,9 @@ const CASES: [(&str, &str); 92] = [
     ("usage-emulate-kernel-seed", "topology emulate hybrid --kernel --seed 1 -- true"),
     ("usage-emulate-nothing", "topology emulate hybrid"),
     ("usage-emulate-port", "topology emulate hybrid --listen 127.0.0.1:0 --to localhost"),
+    ("usage-emulate-port-alone", "topology emulate hybrid --listen 127.0.0.1:0 --to :7000"),
+    ("usage-emulate-port-bracket", "topology emulate hybrid --listen 127.0.0.1:0 --to [::1"),
+    ("usage-emulate-port-zero", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:0"),
     ("usage-emulate-profile", "topology emulate moon --listen 127.0.0.1:0 --to 127.0.0.1:1"),
     ("usage-man-unknown", "man probe nothing"),
     ("usage-max-loss", "probe rtt --emulate hybrid --max-loss 2"),

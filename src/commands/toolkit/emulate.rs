@@ -15,6 +15,7 @@ use crate::console;
 use crate::echo::bind_pair;
 use crate::error::{Exit, Failure};
 use crate::model::{LinkProfile, Summary};
+use crate::probe::rtt::split_port;
 use crate::report::{bytes_text, count_text, duration_text};
 use crate::sys::host::raise_file_limit;
 use crate::sys::interface::is_own;
@@ -58,7 +59,7 @@ pub struct EmulateArgs {
     /// Take connections and datagrams here; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDRESS:PORT", required_unless_present = "kernel")]
     listen: Option<SocketAddr>,
-    /// Carry them to here
+    /// Carry them to here; of a name's addresses, to the first of the family of --listen if there is one
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "kernel")]
     to: Option<String>,
     /// TCP alone
@@ -112,7 +113,7 @@ pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
     };
     raise_file_limit();
     on_event_loop(async |shutdown| {
-        let to = far_end(to).await?;
+        let to = far_end(to, listen).await?;
         refuse_circle(listen, to)?;
         let sockets = args.sockets(listen).map_err(|error| {
             Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
@@ -214,18 +215,29 @@ const fn loopback_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The first address of the far end.
-async fn far_end(text: &str) -> Result<SocketAddr, Failure> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let wrong = || Failure::plain(Exit::Usage, format!("`{text}` is not `HOST:PORT`")).hint("such as `127.0.0.1:6443`");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port.parse().map_err(|_| wrong())?;
-    let addresses = lookup(host, port).await.map_err(|error| {
+/// The address of the far end, for a listener at this one.
+async fn far_end(text: &str, listen: SocketAddr) -> Result<SocketAddr, Failure> {
+    let (host, port) = host_and_port(text)?;
+    let addresses = lookup(&host, port).await.map_err(|error| {
         Failure::plain(Exit::Unable, format!("the name `{host}` does not resolve: {error}")).hint("check the name")
     })?;
-    addresses.first().copied().ok_or_else(|| Failure::plain(Exit::Unable, format!("the name `{host}` has no address")))
+    nearest(&addresses, listen).ok_or_else(|| Failure::plain(Exit::Unable, format!("the name `{host}` has no address")))
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), Failure> {
+    let wrong = |why| {
+        Failure::plain(Exit::Usage, format!("`{text}` is not `HOST:PORT`: {why}"))
+            .hint("such as `127.0.0.1:6443`; an IPv6 address is in brackets, `[::1]:6443`")
+    };
+    let (host, port) = split_port(text).map_err(wrong)?;
+    Ok((host, port.ok_or_else(|| wrong("it has no port"))?))
+}
+
+/// Of a name's addresses the first of the listener's own family, else the first: a server for the clients of this family listens
+/// there, though a name such as `localhost` may begin with the other.
+fn nearest(addresses: &[SocketAddr], listen: SocketAddr) -> Option<SocketAddr> {
+    let same = addresses.iter().find(|address| address.is_ipv4() == listen.is_ipv4());
+    same.or_else(|| addresses.first()).copied()
 }
 
 /// What was carried, a line for each way of transport, and whether it was in time.
@@ -304,6 +316,27 @@ mod tests {
         let often = late(59, 1_700).unwrap();
         assert!(often.contains("above 1.70 ms one time in a hundred, the profile itself varies by 1.60 ms"), "{often}");
         assert_eq!(warning(&Summary::default(), &built_in("local-dc").unwrap().link()), None);
+    }
+
+    #[test]
+    fn a_far_end_is_a_host_and_a_port_that_can_be_sent_to() {
+        let whole = |text: &str| host_and_port(text).map_err(|failure| failure.exit());
+        assert_eq!(whole("[::1]:17"), Ok(("::1".to_owned(), 17)));
+        assert_eq!(whole("[fe80::1%eth0]:17"), Ok(("fe80::1%eth0".to_owned(), 17)));
+        assert_eq!(whole("server:17"), Ok(("server".to_owned(), 17)));
+        for text in ["", ":17", "server", "server:", "server:0", "127.0.0.1:0", "[::1]:0", "[::1", "::1", "[::1:17"] {
+            assert_eq!(whole(text), Err(Exit::Usage), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_a_names_addresses_the_one_of_the_listeners_family_is_taken() {
+        let [v6, v4, other] = ["[::1]:17", "127.0.0.1:17", "127.0.0.2:17"].map(|text| text.parse().unwrap());
+        let [to_v4, to_v6] = ["127.0.0.1:0", "[::]:0"].map(|text| text.parse().unwrap());
+        assert_eq!(nearest(&[v6, v4, other], to_v4), Some(v4));
+        assert_eq!(nearest(&[v4, v6], to_v6), Some(v6));
+        assert_eq!(nearest(&[v6], to_v4), Some(v6));
+        assert_eq!(nearest(&[], to_v4), None);
     }
 
     #[test]

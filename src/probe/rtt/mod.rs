@@ -44,7 +44,7 @@ use std::time::Duration;
 
 pub use far::SCALARS;
 pub use prepare::PrepareError;
-pub use spec::{Channel, Place, RttSpec, SpecError, Target};
+pub use spec::{Channel, Place, RttSpec, SpecError, Target, split_port};
 
 use crate::load::{
     Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, abandoned,

@@ -170,7 +170,11 @@ impl FromStr for Target {
     }
 }
 
-fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
+/// Host and port of `HOST:PORT`; the port of `HOST` alone is `None`.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
     if let Ok(whole) = address.parse::<SocketAddr>() {
         return nonzero(whole.port()).map(|port| (whole.ip().to_string(), Some(port)));
     }
