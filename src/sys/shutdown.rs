@@ -16,7 +16,7 @@ const HEARD_WITHIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Shutdown {
     wish: Arc<Wish>,
-    _listener: JoinSet<()>,
+    listeners: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Shutdown {
             }
             heard.make();
         });
-        Ok(Self { wish, _listener: listener })
+        Ok(Self { wish, listeners: listener })
     }
 
     /// A wish of its own that this one brings about too: to end a part of the work without ending all of it.
@@ -55,7 +55,23 @@ impl Shutdown {
             parent.made().await;
             heard.make();
         });
-        Self { wish, _listener: listener }
+        Self { wish, listeners: listener }
+    }
+
+    /// A wish of its own that this one brings about too, and the end of the terminal (SIGHUP): for what would leave something
+    /// behind if that ended the process.
+    ///
+    /// # Errors
+    /// When the runtime cannot register the handler.
+    pub fn or_hang_up(&self) -> io::Result<Self> {
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut child = self.child();
+        let heard = Arc::clone(&child.wish);
+        child.listeners.spawn(async move {
+            hang_up.recv().await;
+            heard.make();
+        });
+        Ok(child)
     }
 
     /// Makes the wish from within.

@@ -18,8 +18,11 @@ use crate::program::{Ended, OFFLOADCTL};
 
 const PROFILE: &str = "[profile.slow]\nrtt_mean = \"20ms\"\nrtt_p95 = \"20ms\"\njitter = \"0ms\"\n";
 
-/// Writes down what it was told, and whether the table of delays was there.
-const STAND_IN: &str = "#!/bin/sh\necho \"$* table=$(wc -l <\"$TC_LIB_DIR/offloadctl.dist\")\" >>\"$TC_LOG\"\n";
+/// Writes down what it was told, and whether the table of delays was there, and sends its caller the signal `TC_SIGNAL`.
+const STAND_IN: &str = r#"#!/bin/sh
+echo "$* table=$(wc -l <"$TC_LIB_DIR/offloadctl.dist")" >>"$TC_LOG"
+[ -z "$TC_SIGNAL" ] || kill -s "$TC_SIGNAL" $PPID
+"#;
 
 /// A folder with a profile, a place for temporary files, and a stand-in for `tc`.
 struct Scene {
@@ -45,13 +48,18 @@ impl Scene {
 
     /// A command over a link of this profile; with the stand-in, if `pretend`.
     fn start(&self, profile: &str, pretend: bool, command: &[&str]) -> Child {
+        self.call(profile, pretend, command).spawn().unwrap()
+    }
+
+    fn call(&self, profile: &str, pretend: bool, command: &[&str]) -> Command {
         let mut call = Command::new(OFFLOADCTL);
         call.args(["topology", "emulate", profile, "--topology", "own.toml", "--kernel", "--"]).args(command);
         if pretend {
             call.env("PATH", self.with_stand_in());
         }
         call.current_dir(self.folder.path()).env("TMPDIR", self.path("tmp")).env("TC_LOG", self.path("tc.log"));
-        call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        call
     }
 
     /// A path on which the stand-in is found first.
@@ -155,6 +163,23 @@ fn nothing_of_a_link_is_left_however_it_ends() {
         assert_eq!(child.wait().unwrap().code(), code, "{signal}");
         wait_until("all of it has ended", || [command, started].iter().all(|id| kill(*id, None).is_err()));
         wait_until("nobody is inside", || !is_inhabited(namespace));
+        assert!(is_empty(&scene.path("tmp")), "{signal}");
+    }
+}
+
+#[test]
+fn a_signal_while_the_link_is_made_ends_it_though_no_step_fails() {
+    if !may_administer("kernel_link::a_signal_while_the_link_is_made_ends_it_though_no_step_fails") {
+        return;
+    }
+    let _turn = turn();
+    for signal in ["INT", "TERM", "HUP"] {
+        let scene = Scene::new();
+        let mut call = scene.call("slow", true, &["touch", "begun"]);
+        let ended = ended(call.env("TC_SIGNAL", signal).spawn().unwrap());
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(130), ""), "{signal}");
+        assert!(!scene.path("begun").exists(), "the command began after {signal}");
+        assert_eq!(fs::read_to_string(scene.path("tc.log")).unwrap().lines().count(), 2, "{signal}");
         assert!(is_empty(&scene.path("tmp")), "{signal}");
     }
 }

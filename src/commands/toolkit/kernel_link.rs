@@ -27,14 +27,17 @@ pub fn run(name: &str, profile: &LinkProfile, command: &[OsString], quiet: bool)
     let Some((program, arguments)) = command.split_first() else {
         return Err(Failure::plain(Exit::Usage, "`topology emulate --kernel` needs a command after `--`"));
     };
-    // Signals are heard from here on: an interrupt between two steps must not leave the table of delays behind.
+    // Signals are heard from here on: one between two steps must not leave the table of delays behind.
     on_event_loop(async |shutdown| {
-        let link = match KernelLink::make(profile) {
-            Ok(link) => link,
-            Err(_) if shutdown.was_requested().await => return Ok(Exit::Interrupted),
-            Err(error) => return Err(explain(error)),
-        };
-        let _echo = echo(&link)?;
+        let shutdown = shutdown
+            .or_hang_up()
+            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
+        let made = KernelLink::make(profile).map_err(explain).and_then(|link| Ok((echo(&link)?, link)));
+        // Also where no step failed of it: the command that comes has not heard it.
+        if shutdown.was_requested().await {
+            return Ok(Exit::Interrupted);
+        }
+        let (_echo, link) = made?;
         if !quiet {
             let jitter = independent_jitter_ns(profile).map_err(Failure::unable)?;
             console::say(format_args!(

@@ -90,19 +90,20 @@ impl KernelLink {
         let [near, middle, far] = [namespace()?, namespace()?, namespace()?];
         let plan = plan(profile, &middle.path().display().to_string())?;
         let [ip, tc] = [program("ip")?, program("tc")?];
-        let failed = |source| KernelLinkError::Io { what: "the table of delays cannot be written".to_owned(), source };
-        let folder = TempDir::with_prefix("offloadctl-").map_err(failed)?;
-        std::fs::write(folder.path().join(format!("{TABLE}.dist")), &plan.table).map_err(failed)?;
         let of = |place| match place {
             Place::Near => &near,
             Place::Middle => &middle,
             Place::Far => &far,
         };
-        plan.links.iter().try_for_each(|step| perform(step, &ip, of(step.place), folder.path()))?;
+        plan.links.iter().try_for_each(|step| perform(step, &ip, of(step.place), None))?;
         // Before there are delays and losses.
         let deaf = |source| KernelLinkError::Io { what: "its ends do not hear each other".to_owned(), source };
         settle(&near, &far).map_err(deaf)?;
-        plan.delays.iter().try_for_each(|step| perform(step, &tc, of(step.place), folder.path()))?;
+        // A folder that is there no longer than it is read: nobody clears it away for us where we are killed.
+        let failed = |source| KernelLinkError::Io { what: "the table of delays cannot be written".to_owned(), source };
+        let folder = TempDir::with_prefix("offloadctl-").map_err(failed)?;
+        std::fs::write(folder.path().join(format!("{TABLE}.dist")), &plan.table).map_err(failed)?;
+        plan.delays.iter().try_for_each(|step| perform(step, &tc, of(step.place), Some(folder.path())))?;
         Ok(Self { near, far, _middle: middle })
     }
 }
@@ -116,7 +117,7 @@ pub fn netem_works() -> Result<(), KernelLinkError> {
     let trials = [("ip", "link add bridge0 type bridge"), ("tc", "qdisc add dev lo root netem delay 1ms")];
     trials.into_iter().try_for_each(|(name, text)| {
         let words = text.split(' ').map(str::to_owned).collect();
-        perform(&Step { place: Place::Middle, program: name, words }, &program(name)?, &namespace, Path::new("/"))
+        perform(&Step { place: Place::Middle, program: name, words }, &program(name)?, &namespace, None)
     })
 }
 
@@ -156,11 +157,11 @@ fn program(name: &'static str) -> Result<PathBuf, KernelLinkError> {
         .ok_or(KernelLinkError::Program(name))
 }
 
-fn perform(step: &Step, program: &Path, namespace: &Namespace, tables: &Path) -> Result<(), KernelLinkError> {
+fn perform(step: &Step, program: &Path, namespace: &Namespace, tables: Option<&Path>) -> Result<(), KernelLinkError> {
     let text = format!("{} {}", step.program, step.words.join(" "));
     let failed = |source| KernelLinkError::Io { what: format!("`{text}` cannot be run"), source };
     let mut command = Command::new(program);
-    command.args(&step.words).env("TC_LIB_DIR", tables).stdin(Stdio::null());
+    command.args(&step.words).envs(tables.map(|folder| ("TC_LIB_DIR", folder))).stdin(Stdio::null());
     namespace.enter(&mut command).map_err(failed)?;
     let output = command.output().map_err(failed)?;
     if output.status.success() {
