@@ -88,7 +88,7 @@ pub const fn remedy(error: &KernelLinkError) -> &'static str {
         KernelLinkError::Netem { .. } => {
             "load it with `modprobe sch_netem`, or boot a kernel with CONFIG_NET_SCH_NETEM; links in user space, without --kernel, work everywhere"
         }
-        KernelLinkError::Fit(_) => "`offloadctl topology list` shows profiles that fit",
+        KernelLinkError::Plan(_) => "`offloadctl topology list` shows profiles that fit",
         KernelLinkError::Step { .. } | KernelLinkError::Io { .. } => {
             "links in user space, without --kernel, work everywhere"
         }

@@ -15,12 +15,11 @@ use tempfile::TempDir;
 
 pub use plan::{FAR_V4, FAR_V6, independent_jitter_ns};
 
-use super::FitError;
 use crate::model::LinkProfile;
 use crate::sys::clock;
 use crate::sys::exec::find_program;
 use crate::sys::namespace::Namespace;
-use plan::{NEAR_V6, Place, Step, TABLE, plan};
+use plan::{NEAR_V6, Place, PlanError, Step, TABLE, plan};
 
 /// Where administrators' programs are, beside the path of ordinary users.
 const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -35,9 +34,9 @@ const SAID_LIMIT: usize = 400;
 /// A link that the kernel does not emulate here.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelLinkError {
-    /// No log-normal delay has the profile's figures.
+    /// The profile is none that netem can have.
     #[error(transparent)]
-    Fit(#[from] FitError),
+    Plan(#[from] PlanError),
     /// No privilege, or no namespaces.
     #[error("no network namespace can be made here")]
     Namespace(#[source] io::Error),
@@ -138,7 +137,10 @@ fn settle(near: &Namespace, far: &Namespace) -> io::Result<()> {
             let _ = from.send_to(&[], (address, port));
             match to.recv(&mut [0]) {
                 Ok(_) => break,
-                Err(error) if clock::now() > deadline => return Err(error),
+                Err(_) if clock::now() > deadline => {
+                    let what = format!("nothing came through by IPv6 within {} s", SETTLING.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+                }
                 Err(_) => {}
             }
         }

@@ -45,6 +45,10 @@ const ENTRIES: u32 = 4096;
 const LARGEST: f64 = 32_767.0;
 const SCALE: f64 = 8_192.0;
 
+/// The largest spread, which the kernel holds in 32 bits with a sign, and the units of a loss, in 32 bits without.
+const LARGEST_SPREAD_NS: i32 = i32::MAX;
+const LOSS_UNITS: f64 = u32::MAX as f64;
+
 /// Bits a second of a link without a limit: netem keeps the order of packets only where it has a rate.
 const UNLIMITED: u64 = 100_000_000_000;
 
@@ -87,12 +91,33 @@ pub struct Plan {
     pub table: String,
 }
 
+/// A profile that netem has no words for.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// No log-normal delay has the profile's figures.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// It would be cut off in silence.
+    #[error("netem spreads delays by {LARGEST_SPREAD_NS} ns at most, and the profile's would need {spread_ns} ns")]
+    Spread {
+        /// What would be needed.
+        spread_ns: u64,
+    },
+    /// It would be none.
+    #[error("netem counts losses in shares of 2^32: a loss of {}% would be none", ratio * 100.0)]
+    Loss {
+        /// The profile's.
+        ratio: f64,
+    },
+}
+
 /// Plans a link of this profile; `middle` is the path of the namespace between both ends.
 ///
 /// # Errors
-/// When no log-normal delay has the profile's mean and p95.
-pub fn plan(profile: &LinkProfile, middle: &str) -> Result<Plan, FitError> {
+/// When no log-normal delay has the profile's mean and p95, or netem has no words for it.
+pub fn plan(profile: &LinkProfile, middle: &str) -> Result<Plan, PlanError> {
     let (delay, table) = delays(profile)?;
+    let shape = shape(profile)?;
     let ip = |place, text: String| step(place, "ip", &text);
     // Nothing is sent by the middle itself, and no group is pruned.
     let mut links = vec![
@@ -117,7 +142,7 @@ pub fn plan(profile: &LinkProfile, middle: &str) -> Result<Plan, FitError> {
             links.push(ip(end, format!("neighbour add {address} lladdr {} dev {DEVICE} nud permanent", peer.2)));
         }
     }
-    let netem = format!("root netem limit {} {delay}{}", packets(profile), shape(profile));
+    let netem = format!("root netem limit {} {delay}{shape}", packets(profile));
     let ports = [FAR_PORT, NEAR_PORT];
     let delays = ports.map(|port| step(Place::Middle, "tc", &format!("qdisc add dev {port} {netem}"))).to_vec();
     Ok(Plan { links, delays, table })
@@ -138,7 +163,7 @@ fn step(place: Place, program: &'static str, text: &str) -> Step {
 }
 
 /// The delay of one direction in netem's words, and its table.
-fn delays(profile: &LinkProfile) -> Result<(String, String), FitError> {
+fn delays(profile: &LinkProfile) -> Result<(String, String), PlanError> {
     let (_, sigma) = log_normal_of(profile)?;
     let mean = profile.rtt_mean_ns as f64 / 2.0;
     let one_way = (1.0 + 2.0 * ((sigma * sigma).exp() - 1.0)).ln();
@@ -153,17 +178,22 @@ fn delays(profile: &LinkProfile) -> Result<(String, String), FitError> {
     if spread < 1.0 {
         return Ok((format!("delay {}", microseconds(mean)), String::new()));
     }
+    if spread > f64::from(LARGEST_SPREAD_NS) {
+        return Err(PlanError::Spread { spread_ns: spread as u64 });
+    }
     let entries: Vec<String> = (0..ENTRIES).map(|at| format!("{:.0}\n", quantile(at) / spread * SCALE)).collect();
     Ok((format!("delay {} {} distribution {TABLE}", microseconds(mean), microseconds(spread)), entries.concat()))
 }
 
 /// Loss and rate in netem's words.
-fn shape(profile: &LinkProfile) -> String {
+fn shape(profile: &LinkProfile) -> Result<String, PlanError> {
     let loss = match profile.loss_ratio {
-        ratio if ratio > 0.0 => format!(" loss random {:.4}%", ratio * 100.0),
+        ratio if ratio > 0.0 && (ratio * LOSS_UNITS).round() < 1.0 => return Err(PlanError::Loss { ratio }),
+        // With as many digits as it has: rounded, a small one would be none.
+        ratio if ratio > 0.0 => format!(" loss random {}%", ratio * 100.0),
         _ => String::new(),
     };
-    format!("{loss} rate {}bit", profile.bandwidth_bits_per_s.unwrap_or(UNLIMITED))
+    Ok(format!("{loss} rate {}bit", profile.bandwidth_bits_per_s.unwrap_or(UNLIMITED)))
 }
 
 fn packets(profile: &LinkProfile) -> u64 {
@@ -215,11 +245,27 @@ mod tests {
             loss_ratio: 0.005,
             bandwidth_bits_per_s: Some(20_000_000),
         };
-        let words = "qdisc add dev near0 root netem limit 1000 delay 5000.000us loss random 0.5000% rate 20000000bit";
+        let words = "qdisc add dev near0 root netem limit 1000 delay 5000.000us loss random 0.5% rate 20000000bit";
         assert_eq!(netem(&constant), words);
         let without = LinkProfile { bandwidth_bits_per_s: None, loss_ratio: 0.0, ..constant };
         assert!(netem(&without).ends_with("limit 83333 delay 5000.000us rate 100000000000bit"), "{}", netem(&without));
         assert!(netem(&BUILT_IN[1].link()).contains("distribution offloadctl rate 1000000000bit"));
+    }
+
+    #[test]
+    fn what_netem_would_cut_off_in_silence_is_refused() {
+        let lossy = |loss_ratio| LinkProfile { loss_ratio, ..BUILT_IN[0].link() };
+        assert!(netem(&lossy(1e-8)).contains(" loss random 0.000001% "), "{}", netem(&lossy(1e-8)));
+        let none = plan(&lossy(1e-10), "/middle").unwrap_err();
+        assert_eq!(none.to_string(), "netem counts losses in shares of 2^32: a loss of 0.00000001% would be none");
+        let wide = |seconds: u64| {
+            let link = BUILT_IN[0].link();
+            let wider = |ns: u64| ns * 1_000_000_000 * seconds / link.rtt_mean_ns;
+            let [rtt_mean_ns, rtt_p95_ns] = [link.rtt_mean_ns, link.rtt_p95_ns].map(wider);
+            plan(&LinkProfile { rtt_mean_ns, rtt_p95_ns, ..link }, "/middle")
+        };
+        assert!(wide(1).is_ok());
+        assert!(matches!(wide(5), Err(PlanError::Spread { spread_ns }) if spread_ns > 2_147_483_647), "{:?}", wide(5));
     }
 
     #[test]
