@@ -19,8 +19,10 @@ use crate::program::{Ended, OFFLOADCTL};
 const PROFILE: &str = "[profile.slow]\nrtt_mean = \"20ms\"\nrtt_p95 = \"20ms\"\njitter = \"0ms\"\n";
 
 /// Writes down what it was told, and whether the table of delays was there, and sends its caller the signal `TC_SIGNAL`.
+/// Refuses what holds the word `TC_REFUSES`.
 const STAND_IN: &str = r#"#!/bin/sh
 echo "$* table=$(wc -l <"$TC_LIB_DIR/offloadctl.dist")" >>"$TC_LOG"
+case " $* " in *" ${TC_REFUSES:-no such word} "*) echo "Error: refused" >&2; exit 2 ;; esac
 [ -z "$TC_SIGNAL" ] || kill -s "$TC_SIGNAL" $PPID
 "#;
 
@@ -181,6 +183,25 @@ fn a_signal_while_the_link_is_made_ends_it_though_no_step_fails() {
         assert!(!scene.path("begun").exists(), "the command began after {signal}");
         assert_eq!(fs::read_to_string(scene.path("tc.log")).unwrap().lines().count(), 2, "{signal}");
         assert!(is_empty(&scene.path("tmp")), "{signal}");
+    }
+}
+
+#[test]
+fn doctor_says_whether_a_whole_link_can_be_made() {
+    if !may_administer("kernel_link::doctor_says_whether_a_whole_link_can_be_made") {
+        return;
+    }
+    let _turn = turn();
+    let scene = Scene::new();
+    for (refused, able) in [("no-such-word", 1.0), ("distribution", 0.0)] {
+        let mut call = Command::new(OFFLOADCTL);
+        call.args(["doctor", "--json", "--quiet", "--runs-dir", "runs"]).current_dir(scene.folder.path());
+        call.env("PATH", scene.with_stand_in()).env("TC_LOG", scene.path("tc.log")).env("TC_REFUSES", refused);
+        let output = call.env("TMPDIR", scene.path("tmp")).output().unwrap();
+        let run = offloadctl::model::Run::parse(&String::from_utf8(output.stdout).unwrap()).unwrap();
+        let links = run.scalars.iter().find(|scalar| scalar.labels.value("what") == Some("kernel_links")).unwrap();
+        assert_eq!(links.value, Some(able), "where `{refused}` is refused");
+        assert!(is_empty(&scene.path("tmp")));
     }
 }
 

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 pub use plan::{FAR_V4, FAR_V6, independent_jitter_ns};
 
+use super::BUILT_IN;
 use crate::model::LinkProfile;
 use crate::sys::clock;
 use crate::sys::exec::find_program;
@@ -107,17 +108,20 @@ impl KernelLink {
     }
 }
 
-/// Whether this host emulates links in its kernel, tried out in a namespace that is gone afterwards.
+/// Whether this host emulates links in its kernel: one is made, and gone afterwards.
 ///
 /// # Errors
 /// Why not.
 pub fn netem_works() -> Result<(), KernelLinkError> {
     let namespace = namespace()?;
+    // What is missing most often, told in few words and at once.
     let trials = [("ip", "link add bridge0 type bridge"), ("tc", "qdisc add dev lo root netem delay 1ms")];
     trials.into_iter().try_for_each(|(name, text)| {
         let words = text.split(' ').map(str::to_owned).collect();
         perform(&Step { place: Place::Middle, program: name, words }, &program(name)?, &namespace, None)
-    })
+    })?;
+    // Then all that a link needs: its ends, their addresses of both families, its rate, and the table of delays.
+    KernelLink::make(&BUILT_IN[0].link()).map(drop)
 }
 
 /// Waits until both ends hear each other by IPv6: its addresses are usable a moment after they were given, and what is sent
