@@ -21,7 +21,7 @@ const RETRANSMISSION_NS: u64 = 200_000_000;
 const UNDER_WAY_LIMIT: usize = 65_536;
 
 /// Both directions of one link.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Link {
     round_trips: RoundTrips,
     losses: Option<(ChaCha8Rng, Bernoulli)>,
