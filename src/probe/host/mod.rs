@@ -6,7 +6,7 @@
 //! ## Timed
 //! A read of the clock, over a hundred thousand in a row; the wake-up from a sleep until an absolute time, a millisecond
 //! apart, with the timer that plans every start (`timer.wakeup`); exchanges with an echo on this process's own loopback,
-//! one after another, as `probe rtt` measures its noise floor (`rtt.floor.*`). What is only read from the kernel is not
+//! one after another, by TCP alone and then by UDP alone (`rtt.floor.*`). What is only read from the kernel is not
 //! timed.
 //!
 //! ## Needs
@@ -30,17 +30,15 @@ use serde::Serialize;
 pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
 pub use fact::{Adapter, AdapterStamps, ClockFigures, Facts, Floor, Ways};
 
-use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::{Measured, Series, with_causes};
-use crate::probe::rtt::{Channel, Place, RttError, RttSpec, Target, measure};
+use crate::probe::rtt::{Channel, RttError, measure_floor};
 use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::host;
 use crate::sys::interface::{Interface, interfaces};
 use crate::sys::privilege::{self, Capability};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::netem_works;
-use crate::wire::Reach;
 
 /// Steps of an examination, for a progress line.
 pub const STEPS: u64 = 4;
@@ -66,10 +64,7 @@ pub enum HostError {
     /// No timer.
     #[error("this host has no timers left")]
     Timer(#[source] io::Error),
-    /// The loopback echo.
-    #[error("the loopback echo could not be started")]
-    Echo(#[source] io::Error),
-    /// The loopback itself.
+    /// The loopback.
     #[error(transparent)]
     Floor(#[from] RttError),
 }
@@ -159,28 +154,15 @@ fn adapters() -> Result<Vec<Adapter>, String> {
     Ok(outward.map(adapter).collect())
 }
 
-/// The loopback as `probe rtt` measures its noise floor, back to back.
-async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, HostError> {
-    let echo = Embedded::start().map_err(HostError::Echo)?;
-    let address = echo.address();
-    let place = Place::Address { host: address.ip().to_string(), port: Some(address.port()) };
-    let spec = RttSpec {
-        clock_bound: None,
-        targets: vec![Target { name: "loopback".to_owned(), place }],
-        channels: Some(BTreeSet::from([Channel::Echo, Channel::Udp])),
-        reach: Reach::default(),
-        load: LoadSpec {
-            arrival: Arrival::Closed { concurrency: 1 },
-            length: Length::Count(exchanges),
-            warmup: Duration::ZERO,
-            timeout: Duration::from_millis(500),
-            max_in_flight: 1,
-            seed: 0,
-        },
-        max_loss_ratio: 1.0,
+/// The loopback as `probe rtt` measures its noise floor before a closed loop: each channel alone, back to back.
+async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, RttError> {
+    let load = LoadSpec {
+        arrival: Arrival::Closed { concurrency: 1 },
+        length: Length::Count(exchanges),
+        warmup: Duration::ZERO,
+        timeout: Duration::from_millis(500),
+        max_in_flight: 1,
+        seed: 0,
     };
-    let mut measured = measure(&spec, &mut (), shutdown).await?;
-    // The target is the floor's own twin: one of both is enough.
-    measured.series.retain(|series| series.floor);
-    Ok(measured)
+    measure_floor(&BTreeSet::from([Channel::Echo, Channel::Udp]), &load, shutdown).await
 }
