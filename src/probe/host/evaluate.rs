@@ -195,8 +195,19 @@ fn slack(facts: &Facts) -> Check {
     }
 }
 
+/// A thing without which no default command measures, and which could not even be tried.
+fn untried(what: &str, reason: &str) -> Check {
+    Check::yes(what, "not tried")
+        .no(reason)
+        .needed()
+        .remedy("raise the limit that was reached: for open files, `ulimit -Hn 65536`", Some("ulimit -Hn"))
+}
+
 fn wakeup(facts: &Facts) -> Check {
-    let summary = &facts.wakeup;
+    let summary = match &facts.wakeup {
+        Ok(summary) => summary,
+        Err(reason) => return untried("timer_wakeup", reason),
+    };
     let named = [("p50", summary.p50_ns), ("p95", summary.p95_ns), ("p99", summary.p99_ns), ("max", summary.max_ns)];
     let figures: Vec<String> =
         named.iter().filter_map(|(name, ns)| Some(format!("{name} {}", duration((*ns)?)))).collect();
@@ -217,26 +228,27 @@ fn wakeup(facts: &Facts) -> Check {
 }
 
 fn loopback(facts: &Facts) -> Check {
-    match facts.floor.user_ns {
+    let floor = match &facts.floor {
+        Ok(floor) => floor,
+        Err(reason) => return untried("loopback", reason),
+    };
+    match floor.user_ns {
         None => Check::yes("loopback", "nothing was answered")
             .no("an echo of our own did not answer over 127.0.0.1")
             .needed()
             .remedy("let TCP through on the loopback, and bring it up: ip link set lo up", Some("ip address show lo")),
         Some(user) => {
             let part = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", duration(ns)));
-            let parts = [
-                part("user", Some(user)),
-                part("kernel", facts.floor.kernel_ns),
-                part("network", facts.floor.network_ns),
-            ];
+            let parts = [part("user", Some(user)), part("kernel", floor.kernel_ns), part("network", floor.network_ns)];
             Check::yes("loopback", format!("p50 {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
         }
     }
 }
 
 fn stamps(facts: &Facts) -> Check {
-    let share = facts.floor.user_ns.zip(facts.floor.network_ns).filter(|(user, _)| *user > 0);
-    match (facts.floor.kernel_ns, share) {
+    let floor = facts.floor.as_ref().copied().unwrap_or_default();
+    let share = floor.user_ns.zip(floor.network_ns).filter(|(user, _)| *user > 0);
+    match (floor.kernel_ns, share) {
         (Some(_), Some((user, network))) => {
             let text = format!(
                 "software, both ends; {} of a loopback round trip is the network",

@@ -16,10 +16,10 @@ pub struct Facts {
     pub clock_cost: Option<ClockFigures>,
     /// How much later than asked a sleep may end.
     pub timer_slack_ns: Option<u64>,
-    /// How late this process woke.
-    pub wakeup: Summary,
-    /// Exchanges with ourselves.
-    pub floor: Floor,
+    /// How late this process woke, or why that could not be tried.
+    pub wakeup: Result<Summary, String>,
+    /// Exchanges with ourselves, or why there could be none.
+    pub floor: Result<Floor, String>,
     /// Why the kernel stamped none of them, if it did not.
     pub unstamped: Option<String>,
     /// Interfaces that are up and lead out of this host.
@@ -64,8 +64,8 @@ impl Default for Facts {
             clock_resolution_ns: None,
             clock_cost: None,
             timer_slack_ns: None,
-            wakeup: Summary::default(),
-            floor: Floor::default(),
+            wakeup: Err(unknown()),
+            floor: Err(unknown()),
             unstamped: None,
             adapters: Err(unknown()),
             icmp_datagram: Err(unknown()),

@@ -21,7 +21,6 @@ mod fact;
 mod wakeup;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,17 +57,6 @@ impl Default for HostSpec {
     }
 }
 
-/// An examination that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// No timer.
-    #[error("this host has no timers left")]
-    Timer(#[source] io::Error),
-    /// The loopback.
-    #[error(transparent)]
-    Floor(#[from] RttError),
-}
-
 /// What was found.
 #[derive(Debug)]
 pub struct Examined {
@@ -81,32 +69,26 @@ pub struct Examined {
 }
 
 /// Examines this host; `runs` is where runs are kept, or why they cannot be. `step` is called after each of its [`STEPS`].
-///
-/// # Errors
-/// When not even a timer or a loopback socket can be had.
-pub async fn examine(
-    spec: HostSpec,
-    runs: Result<&Path, String>,
-    step: &dyn Fn(),
-    shutdown: &Shutdown,
-) -> Result<Examined, HostError> {
+/// What cannot be tried, for this process has no timer or socket left, is a fact as good as others.
+pub async fn examine(spec: HostSpec, runs: Result<&Path, String>, step: &dyn Fn(), shutdown: &Shutdown) -> Examined {
     let stolen = StealMeter::start();
     let mut facts = settings(runs);
     step();
-    let wakeup = wakeup::measure(spec.wakeups, shutdown).await.map_err(HostError::Timer)?;
-    facts.wakeup = wakeup.summary.clone();
+    let wakeup = wakeup::measure(spec.wakeups, shutdown).await.map_err(|error| with_causes(&error));
+    facts.wakeup = wakeup.as_ref().map(|series| series.summary.clone()).map_err(Clone::clone);
     step();
-    let measured = floor(spec.exchanges, shutdown).await?;
-    facts.floor = Floor::of(&measured.series);
-    facts.unstamped = measured.findings.iter().find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
+    let floor = floor(spec.exchanges, shutdown).await.map_err(|error| with_causes(&error));
+    facts.floor = floor.as_ref().map(|measured| Floor::of(&measured.series)).map_err(Clone::clone);
+    let mut noticed = floor.iter().flat_map(|measured| &measured.findings);
+    facts.unstamped = noticed.find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
     step();
     // After the measurements: it starts a program.
     facts.netem = netem_works().map_err(|error| with_causes(&error));
     facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
     step();
-    let series = std::iter::once(wakeup).chain(measured.series).collect();
+    let series = wakeup.into_iter().chain(floor.into_iter().flat_map(|measured| measured.series)).collect();
     let interrupted = shutdown.was_requested().await;
-    Ok(Examined { facts, series, interrupted })
+    Examined { facts, series, interrupted }
 }
 
 fn settings(runs: Result<&Path, String>) -> Facts {

@@ -24,8 +24,8 @@ fn good() -> Facts {
         clock_sources: vec!["tsc".to_owned(), "hpet".to_owned()],
         clock_cost: Some(ClockFigures { read_ns: 25.0, step_ns: Some(20) }),
         timer_slack_ns: Some(50_000),
-        wakeup: summary(60),
-        floor: Floor { user_ns: Some(70_000), kernel_ns: Some(33_000), network_ns: Some(7_000) },
+        wakeup: Ok(summary(60)),
+        floor: Ok(Floor { user_ns: Some(70_000), kernel_ns: Some(33_000), network_ns: Some(7_000) }),
         adapters: Ok(vec![Adapter { name: "eth0".to_owned(), stamps: Ok(software(both)) }]),
         icmp_datagram: Ok(()),
         icmp_raw: Ok(()),
@@ -67,11 +67,24 @@ fn what_a_default_command_cannot_do_without_is_a_problem() {
     let still = Facts { clock_cost: Some(ClockFigures { read_ns: 1.0, step_ns: None }), ..good() };
     assert_eq!(verdict(&still, "clock"), (Verdict::No, true));
     let late = Summary { p95_ns: Some(11_000_000), ..Summary::default() };
-    assert_eq!(verdict(&Facts { wakeup: late, ..good() }, "timer_wakeup"), (Verdict::No, true));
-    assert_eq!(verdict(&Facts { wakeup: Summary::default(), ..good() }, "timer_wakeup"), (Verdict::No, true));
-    assert_eq!(verdict(&Facts { floor: Floor::default(), ..good() }, "loopback"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { wakeup: Ok(late), ..good() }, "timer_wakeup"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { wakeup: Ok(Summary::default()), ..good() }, "timer_wakeup"), (Verdict::No, true));
+    assert_eq!(verdict(&Facts { floor: Ok(Floor::default()), ..good() }, "loopback"), (Verdict::No, true));
     assert_eq!(verdict(&Facts { file_limit: Some((20, 20)), ..good() }, "open_files"), (Verdict::No, true));
     assert_eq!(verdict(&Facts { runs: Err("full".to_owned()), ..good() }, "stored_runs"), (Verdict::No, true));
+}
+
+#[test]
+fn what_could_not_be_tried_is_a_problem_with_the_error_as_its_reason() {
+    let full = || "too many open files".to_owned();
+    let facts = Facts { wakeup: Err(full()), floor: Err(full()), file_limit: Some((14, 14)), ..good() };
+    for what in ["timer_wakeup", "loopback", "open_files"] {
+        assert_eq!(verdict(&facts, what), (Verdict::No, true), "{what}");
+    }
+    let checks = evaluate(&facts);
+    let wakeup = checks.iter().find(|check| check.what == "timer_wakeup").unwrap();
+    assert_eq!((wakeup.figure.as_str(), wakeup.reason.clone()), ("not tried", Some(full())));
+    assert!(wakeup.remedy.as_ref().unwrap().0.contains("ulimit"));
 }
 
 #[test]
@@ -81,7 +94,7 @@ fn what_is_only_worse_or_only_missing_is_none() {
     let slack = Facts { timer_slack_ns: Some(1_000_000), ..good() };
     assert_eq!(verdict(&slack, "timer_slack"), (Verdict::Limited, false));
     let late = Summary { p95_ns: Some(2_000_000), ..Summary::default() };
-    assert_eq!(verdict(&Facts { wakeup: late, ..good() }, "timer_wakeup"), (Verdict::Limited, false));
+    assert_eq!(verdict(&Facts { wakeup: Ok(late), ..good() }, "timer_wakeup"), (Verdict::Limited, false));
     let denied = || Err("denied".to_owned());
     let mute = Facts { icmp_datagram: denied(), icmp_raw: denied(), netem: denied(), ..good() };
     assert_eq!(verdict(&mute, "icmp"), (Verdict::No, false));
@@ -91,7 +104,7 @@ fn what_is_only_worse_or_only_missing_is_none() {
     assert_eq!(verdict(&plain, "privileges"), (Verdict::Limited, false));
     assert_eq!(verdict(&plain, "passive_sources"), (Verdict::No, false));
     let unstamped = Floor { user_ns: Some(70_000), ..Floor::default() };
-    assert_eq!(verdict(&Facts { floor: unstamped, ..good() }, "kernel_stamps"), (Verdict::No, false));
+    assert_eq!(verdict(&Facts { floor: Ok(unstamped), ..good() }, "kernel_stamps"), (Verdict::No, false));
     for busy in [
         Facts { steal_ratio: Some(0.05), ..good() },
         Facts { cpu_quota: Some(0.5), ..good() },
