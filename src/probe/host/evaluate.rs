@@ -259,6 +259,10 @@ fn stamps(facts: &Facts) -> Check {
         (Some(_), None) => {
             Check::yes("kernel_stamps", "software, this end").limited("the far end's stamps did not come")
         }
+        // Where nothing was exchanged there was nothing to stamp, which says nothing of the kernel.
+        (None, _) if floor.user_ns.is_none() => Check::yes("kernel_stamps", "not tried")
+            .limited("nothing was exchanged over the loopback, so there was nothing to stamp")
+            .remedy("mend the loopback first", Some("offloadctl doctor")),
         (None, _) => {
             let reason = facts.unstamped.clone().unwrap_or_else(|| "the kernel stamped nothing".to_owned());
             Check::yes("kernel_stamps", "none").no(reason).remedy(

@@ -88,6 +88,17 @@ fn what_could_not_be_tried_is_a_problem_with_the_error_as_its_reason() {
 }
 
 #[test]
+fn without_an_exchange_nothing_is_said_of_the_kernels_stamps() {
+    for floor in [Ok(Floor::default()), Err("too many open files".to_owned())] {
+        let facts = Facts { floor, unstamped: Some("the kernel stamped no exchange".to_owned()), ..good() };
+        let check = evaluate(&facts).into_iter().find(|check| check.what == "kernel_stamps").unwrap();
+        assert_eq!((check.verdict, check.figure.as_str()), (Verdict::Limited, "not tried"));
+        let (remedy, _) = check.remedy.unwrap();
+        assert!(!remedy.contains("SO_TIMESTAMPING") && remedy.contains("loopback"), "{remedy}");
+    }
+}
+
+#[test]
 fn what_is_only_worse_or_only_missing_is_none() {
     let slow = Facts { clock_cost: Some(ClockFigures { read_ns: 900.0, step_ns: Some(300) }), ..good() };
     assert_eq!(verdict(&slow, "clock"), (Verdict::Limited, false));
