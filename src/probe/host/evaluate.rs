@@ -339,22 +339,22 @@ fn icmp(facts: &Facts) -> Check {
 }
 
 fn privileges(facts: &Facts) -> Check {
-    let wanted = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"];
+    let wanted = [
+        ("CAP_NET_ADMIN", "there are no links by the kernel"),
+        ("CAP_NET_RAW", "there are no raw sockets, which icmp needs where ping is not allowed"),
+        ("CAP_SYS_ADMIN", "there are no namespaces, which links by the kernel end in"),
+    ];
     let Some(all) = &facts.capabilities else {
         return Check::yes("privileges", "unknown").limited("the kernel does not say");
     };
-    let missing: Vec<&str> = wanted.into_iter().filter(|name| !all.contains(name)).collect();
+    let missing = wanted.into_iter().filter(|(name, _)| !all.contains(name));
+    let reasons: Vec<String> = missing.map(|(name, lack)| format!("without {name} {lack}")).collect();
     let figure = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
     let check = Check::yes("privileges", figure);
-    if missing.is_empty() {
+    if reasons.is_empty() {
         return check;
     }
-    check
-        .limited(format!(
-            "without {} there are no links by the kernel, and no raw sockets where ping is not allowed",
-            missing.join(", ")
-        ))
-        .remedy("run as root what needs them; everything else works without", None)
+    check.limited(reasons.join("; ")).remedy("run as root what needs them; everything else works without", None)
 }
 
 fn kernel_links(facts: &Facts) -> Check {

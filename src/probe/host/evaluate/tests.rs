@@ -99,6 +99,20 @@ fn without_an_exchange_nothing_is_said_of_the_kernels_stamps() {
 }
 
 #[test]
+fn only_what_a_missing_capability_is_for_is_said_to_be_missing() {
+    let reason = |all: &[&'static str]| {
+        let facts = Facts { capabilities: Some(all.to_vec()), ..good() };
+        evaluate(&facts).into_iter().find(|check| check.what == "privileges").unwrap().reason.unwrap_or_default()
+    };
+    let able_to_ping = reason(&["CAP_NET_RAW"]);
+    assert!(!able_to_ping.contains("raw sockets") && !able_to_ping.contains("CAP_NET_RAW"), "{able_to_ping}");
+    assert_eq!(able_to_ping.matches("without").count(), 2, "{able_to_ping}");
+    let unable_to_ping = reason(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
+    assert!(unable_to_ping.starts_with("without CAP_NET_RAW there are no raw sockets"), "{unable_to_ping}");
+    assert_eq!(unable_to_ping.matches("without").count(), 1, "{unable_to_ping}");
+}
+
+#[test]
 fn what_is_only_worse_or_only_missing_is_none() {
     let slow = Facts { clock_cost: Some(ClockFigures { read_ns: 900.0, step_ns: Some(300) }), ..good() };
     assert_eq!(verdict(&slow, "clock"), (Verdict::Limited, false));
