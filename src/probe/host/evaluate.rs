@@ -1,7 +1,7 @@
 //! Conclusions from the facts: for each thing that matters to a measurement whether it works here, how well, and what
 //! would help. A pure function, tried on hosts that nobody has.
 
-use super::fact::{Adapter, AdapterStamps, Facts, Ways};
+use super::fact::{Adapter, AdapterStamps, Adapters, Facts, Ways};
 use crate::model::figure::{count, duration, ratio, significant};
 use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 
@@ -275,8 +275,22 @@ fn stamps(facts: &Facts) -> Check {
 
 fn adapters(facts: &Facts) -> Vec<Check> {
     match &facts.adapters {
-        Ok(all) => all.iter().map(adapter).collect(),
-        Err(error) => vec![Check::yes("stamps", "unknown").limited(error.as_str())],
+        Ok(all) => std::iter::once(interfaces(all)).chain(all.looked_at.iter().map(adapter)).collect(),
+        Err(error) => vec![Check::yes("interfaces", "unknown").limited(error.as_str())],
+    }
+}
+
+/// Which of them are in the lines below.
+fn interfaces(Adapters { looked_at, further_count, down_count }: &Adapters) -> Check {
+    let figure = format!("{} up, {down_count} down", looked_at.len() + further_count);
+    let check = Check::yes("interfaces", figure);
+    match further_count {
+        0 => check,
+        1.. => check
+            .limited(format!(
+                "{further_count} further ones that are up were not looked at; those with a card came first"
+            ))
+            .remedy("ask the one that you measure over", Some("ethtool -T INTERFACE")),
     }
 }
 

@@ -22,8 +22,8 @@ pub struct Facts {
     pub floor: Result<Floor, String>,
     /// Why the kernel stamped none of them, if it did not.
     pub unstamped: Option<String>,
-    /// Interfaces that are up and lead out of this host.
-    pub adapters: Result<Vec<Adapter>, String>,
+    /// Interfaces that lead out of this host.
+    pub adapters: Result<Adapters, String>,
     /// Whether an ICMP datagram socket can be had.
     pub icmp_datagram: Result<(), String>,
     /// Whether a raw one can.
@@ -93,6 +93,17 @@ pub struct ClockFigures {
     pub read_ns: f64,
     /// The least by which two reads differed, if they did.
     pub step_ns: Option<u64>,
+}
+
+/// The network interfaces.
+#[derive(Clone, Debug, Default)]
+pub struct Adapters {
+    /// Those that were looked at.
+    pub looked_at: Vec<Adapter>,
+    /// How many more are up.
+    pub further_count: usize,
+    /// How many are down.
+    pub down_count: usize,
 }
 
 /// A network interface.

@@ -27,14 +27,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
-pub use fact::{Adapter, AdapterStamps, ClockFigures, Facts, Floor, Ways};
+pub use fact::{Adapter, AdapterStamps, Adapters, ClockFigures, Facts, Floor, Ways};
 
 use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::{Measured, Series, with_causes};
 use crate::probe::rtt::{Channel, RttError, measure_floor};
 use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::host;
-use crate::sys::interface::{Interface, interfaces};
+use crate::sys::interface::{Interface, Interfaces, interfaces};
 use crate::sys::privilege::{self, Capability};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::netem_works;
@@ -122,9 +122,8 @@ fn clock_figures() -> ClockFigures {
 }
 
 /// The interfaces that lead out of this host, and what they stamp.
-fn adapters() -> Result<Vec<Adapter>, String> {
-    let all = interfaces().map_err(|error| error.to_string())?;
-    let outward = all.into_iter().filter(|interface| !interface.is_loopback);
+fn adapters() -> Result<Adapters, String> {
+    let Interfaces { looked_at, further_count, down_count } = interfaces().map_err(|error| error.to_string())?;
     let adapter = |interface: Interface| {
         let stamps = interface.stamps.map(|stamps| {
             let software = Ways { send: stamps.software_sent, receive: stamps.software_received };
@@ -133,7 +132,7 @@ fn adapters() -> Result<Vec<Adapter>, String> {
         });
         Adapter { name: interface.name, stamps: stamps.map_err(|error| error.to_string()) }
     };
-    Ok(outward.map(adapter).collect())
+    Ok(Adapters { looked_at: looked_at.into_iter().map(adapter).collect(), further_count, down_count })
 }
 
 /// The loopback as `probe rtt` measures its noise floor before a closed loop: each channel alone, back to back.

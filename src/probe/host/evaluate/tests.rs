@@ -9,6 +9,11 @@ fn software(ways: Ways) -> AdapterStamps {
     AdapterStamps { software: ways, hardware: Ways::default(), card: CardState::Absent }
 }
 
+/// Interfaces that were all looked at.
+fn seen(looked_at: Vec<Adapter>) -> Adapters {
+    Adapters { looked_at, ..Adapters::default() }
+}
+
 /// A host on which everything works.
 fn good() -> Facts {
     let both = Ways { send: true, receive: true };
@@ -26,7 +31,7 @@ fn good() -> Facts {
         timer_slack_ns: Some(50_000),
         wakeup: Ok(summary(60)),
         floor: Ok(Floor { user_ns: Some(70_000), kernel_ns: Some(33_000), network_ns: Some(7_000) }),
-        adapters: Ok(vec![Adapter { name: "eth0".to_owned(), stamps: Ok(software(both)) }]),
+        adapters: Ok(seen(vec![Adapter { name: "eth0".to_owned(), stamps: Ok(software(both)) }])),
         icmp_datagram: Ok(()),
         icmp_raw: Ok(()),
         capabilities: Some(vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
@@ -150,10 +155,24 @@ fn adapters_are_told_apart_by_their_names() {
         adapter("wlan0", Ok(software(Ways::default()))),
         adapter("tun0", Err("not supported".to_owned())),
     ];
-    let facts = Facts { adapters: Ok(adapters), ..good() };
+    let facts = Facts { adapters: Ok(seen(adapters)), ..good() };
     assert_eq!(verdict(&facts, "stamps_eth0"), (Verdict::Limited, false));
     assert_eq!(verdict(&facts, "stamps_wlan0"), (Verdict::No, false));
     assert_eq!(verdict(&facts, "stamps_tun0"), (Verdict::Limited, false));
+}
+
+#[test]
+fn interfaces_that_were_not_looked_at_are_told_of() {
+    let of = |further_count, down_count| {
+        let adapters = Adapters { further_count, down_count, ..good().adapters.unwrap() };
+        let facts = Facts { adapters: Ok(adapters), ..good() };
+        evaluate(&facts).into_iter().find(|check| check.what == "interfaces").unwrap()
+    };
+    let all = of(0, 2);
+    assert_eq!((all.verdict, all.figure.as_str()), (Verdict::Yes, "1 up, 2 down"));
+    let some = of(5, 0);
+    assert_eq!((some.verdict, some.figure.as_str()), (Verdict::Limited, "6 up, 0 down"));
+    assert!(some.reason.unwrap().starts_with("5 further"));
 }
 
 #[test]
@@ -162,7 +181,8 @@ fn a_card_that_could_stamp_is_told_of_with_the_command_that_tells_it_to() {
     let sent = Ways { send: true, receive: false };
     let of = |hardware, card| {
         let stamps = AdapterStamps { software: both, hardware, card };
-        let facts = Facts { adapters: Ok(vec![Adapter { name: "eth7".to_owned(), stamps: Ok(stamps) }]), ..good() };
+        let facts =
+            Facts { adapters: Ok(seen(vec![Adapter { name: "eth7".to_owned(), stamps: Ok(stamps) }])), ..good() };
         evaluate(&facts).into_iter().find(|check| check.what == "stamps_eth7").unwrap()
     };
     let off = of(both, CardState::Off);
