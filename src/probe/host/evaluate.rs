@@ -374,10 +374,21 @@ fn privileges(facts: &Facts) -> Check {
 fn kernel_links(facts: &Facts) -> Check {
     match &facts.netem {
         Ok(()) => Check::yes("kernel_links", "namespaces and netem"),
-        Err(reason) => Check::yes("kernel_links", "none").no(reason.as_str()).remedy(
-            "run as root with iproute2 on a kernel with netem (`modprobe sch_netem`); links in user space work everywhere",
-            Some("offloadctl topology emulate local-dc --kernel -- true"),
-        ),
+        Err(reason) => {
+            let all = facts.capabilities.as_deref().unwrap_or_default();
+            // Whoever may make namespaces lacks something else.
+            let privileged = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"].iter().all(|name| all.contains(name));
+            let who = if privileged {
+                ""
+            } else {
+                "run as root, or begin the command with `unshare --user --map-root-user` where users may have namespaces; then "
+            };
+            let remedy = format!(
+                "{who}it takes iproute2, and a kernel with netem (`modprobe sch_netem`) and bridges; links in user space work everywhere"
+            );
+            let verify = Some("offloadctl topology emulate local-dc --kernel -- true");
+            Check::yes("kernel_links", "none").no(reason.as_str()).remedy(&remedy, verify)
+        }
     }
 }
 

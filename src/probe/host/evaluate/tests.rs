@@ -118,6 +118,20 @@ fn only_what_a_missing_capability_is_for_is_said_to_be_missing() {
 }
 
 #[test]
+fn links_by_the_kernel_take_root_only_for_whoever_is_not() {
+    let remedy = |capabilities: Option<Vec<&'static str>>| {
+        let facts = Facts { netem: Err("denied".to_owned()), capabilities, ..good() };
+        evaluate(&facts).into_iter().find(|check| check.what == "kernel_links").unwrap().remedy.unwrap().0
+    };
+    for ordinary in [Some(vec![]), Some(vec!["CAP_NET_ADMIN"]), None] {
+        let remedy = remedy(ordinary);
+        assert!(remedy.contains("as root") && remedy.contains("`unshare --user --map-root-user`"), "{remedy}");
+    }
+    let privileged = remedy(good().capabilities);
+    assert!(privileged.starts_with("it takes iproute2, and a kernel with netem"), "{privileged}");
+}
+
+#[test]
 fn what_is_only_worse_or_only_missing_is_none() {
     let slow = Facts { clock_cost: Some(ClockFigures { read_ns: 900.0, step_ns: Some(300) }), ..good() };
     assert_eq!(verdict(&slow, "clock"), (Verdict::Limited, false));
