@@ -1,5 +1,4 @@
-//! Settings of this host that decide how finely it measures: clock sources, timer slack, processor time, limits, and what
-//! the kernel lets be observed.
+//! Settings of this host that decide how finely it measures: clock sources, timer slack, processor time and limits.
 //!
 //! Separate from the facts that every run carries because only `doctor` asks for them. What cannot be read is absent.
 
@@ -134,18 +133,6 @@ impl StealMeter {
 #[must_use]
 pub fn ping_group_range() -> Option<String> {
     read("/proc/sys/net/ipv4/ping_group_range").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// How much of the kernel's events others than its administrator may see; the higher, the less.
-#[must_use]
-pub fn perf_event_paranoid() -> Option<i64> {
-    read("/proc/sys/kernel/perf_event_paranoid")?.parse().ok()
-}
-
-/// Whether the kernel describes its own types, as portable BPF programs need it.
-#[must_use]
-pub fn has_type_information() -> bool {
-    fs::metadata("/sys/kernel/btf/vmlinux").is_ok_and(|file| file.len() > 0)
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {

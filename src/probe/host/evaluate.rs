@@ -101,15 +101,7 @@ impl Check {
 #[must_use]
 pub fn evaluate(facts: &Facts) -> Vec<Check> {
     let first = [clock(facts), slack(facts), wakeup(facts), loopback(facts), stamps(facts)];
-    let last = [
-        icmp(facts),
-        privileges(facts),
-        kernel_links(facts),
-        processor(facts),
-        files(facts),
-        passive(facts),
-        runs(facts),
-    ];
+    let last = [icmp(facts), privileges(facts), kernel_links(facts), processor(facts), files(facts), runs(facts)];
     first.into_iter().chain(adapters(facts)).chain(last).collect()
 }
 
@@ -450,24 +442,6 @@ fn files(facts: &Facts) -> Check {
             check.limited("a thousand targets need a few thousand sockets").remedy(remedy, Some("ulimit -Hn"))
         }
         _ => check,
-    }
-}
-
-fn passive(facts: &Facts) -> Check {
-    let paranoid = facts.perf_event_paranoid;
-    let types = if facts.has_type_information { "types described (BTF)" } else { "no types described (BTF)" };
-    let level = paranoid.map_or_else(String::new, |level| format!(", perf_event_paranoid {level}"));
-    let check = Check::yes("passive_sources", format!("{types}{level}"));
-    let all = facts.capabilities.as_deref().unwrap_or_default();
-    let may_load = all.contains(&"CAP_SYS_ADMIN") || (all.contains(&"CAP_BPF") && all.contains(&"CAP_PERFMON"));
-    match (facts.has_type_information, may_load) {
-        (true, true) => check,
-        (false, _) => check
-            .no("the kernel does not describe its types, so no portable program can watch it")
-            .remedy("use a kernel with CONFIG_DEBUG_INFO_BTF", Some("ls -l /sys/kernel/btf/vmlinux")),
-        (true, false) => check
-            .no("this process may not load programs that watch the kernel")
-            .remedy("run as root, or give the program CAP_BPF and CAP_PERFMON", Some("offloadctl doctor")),
     }
 }
 

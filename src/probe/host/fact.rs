@@ -46,10 +46,6 @@ pub struct Facts {
     pub steal_ratio: Option<f64>,
     /// Open files: now and at most.
     pub file_limit: Option<(u64, u64)>,
-    /// What may be seen of the kernel's events.
-    pub perf_event_paranoid: Option<i64>,
-    /// Whether the kernel describes its types.
-    pub has_type_information: bool,
     /// Where runs are kept, or why they cannot be.
     pub runs: Result<String, String>,
 }
@@ -79,8 +75,6 @@ impl Default for Facts {
             is_virtual: None,
             steal_ratio: None,
             file_limit: None,
-            perf_event_paranoid: None,
-            has_type_information: false,
             runs: Err(unknown()),
         }
     }

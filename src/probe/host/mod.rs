@@ -109,8 +109,6 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         cpu_quota: ability::processor_quota(),
         is_virtual: environment.virtualised,
         file_limit: ability::file_limit(),
-        perf_event_paranoid: ability::perf_event_paranoid(),
-        has_type_information: ability::has_type_information(),
         runs: runs.map(|path| path.display().to_string()),
         ..Facts::default()
     }
