@@ -159,6 +159,10 @@ impl IcmpSocket {
     }
 }
 
+/// What the kernel makes of an ICMP error (`icmp_err_convert`, `icmpv6_err_convert`), of a filter or of a link that is down.
 const fn is_report(code: i32) -> bool {
-    matches!(code, libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ECONNREFUSED | libc::EMSGSIZE | libc::EPERM)
+    use libc::{EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, EMSGSIZE, ENETDOWN, ENETUNREACH, ENONET};
+    use libc::{EINTR, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO};
+    matches!(code, EHOSTUNREACH | ENETUNREACH | ECONNREFUSED | EMSGSIZE | ENOPROTOOPT | EOPNOTSUPP | EHOSTDOWN | ENONET)
+        || matches!(code, EACCES | EPERM | EPROTO | ENETDOWN | EINTR)
 }

@@ -93,6 +93,14 @@ pub fn stamp_stream(socket: &impl AsFd, stampers: Stampers) -> io::Result<()> {
     ask(socket, stampers, exact).or_else(|_| ask(socket, stampers, TimestampingFlag::empty()))
 }
 
+/// Asks for the kernel's stamps of receptions alone.
+///
+/// # Errors
+/// When the kernel gives none.
+pub fn stamp_receptions(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, Timestamping, &of_receptions())?)
+}
+
 /// Asks for the kernel's stamps, and for the card's if the kernel is new enough to give both.
 fn ask(socket: &impl AsFd, stampers: Stampers, options: TimestampingFlag) -> io::Result<()> {
     let kernel = of_kernel() | options;
@@ -109,10 +117,13 @@ fn of_card() -> TimestampingFlag {
         | TimestampingFlag::from_bits_retain(OPT_TX_SWHW)
 }
 
+fn of_receptions() -> TimestampingFlag {
+    TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+}
+
 fn of_kernel() -> TimestampingFlag {
-    TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+    of_receptions()
         | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
-        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY
 }

@@ -83,6 +83,13 @@ impl WallWatch {
         WallStamp::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 
+    /// The latest that the monotonic clock can have shown at this wall time, if it was not stepped since the last reading.
+    #[must_use]
+    pub fn latest(&self, at: WallStamp) -> Stamp {
+        let nanos = i128::from(at.as_nanos()) - self.low;
+        Stamp::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
     /// Steps seen so far.
     #[must_use]
     pub const fn step_count(&self) -> u64 {
@@ -121,7 +128,9 @@ mod tests {
         assert_eq!(earliest(&watch), 1_020_000 - 4_950 - 4);
         watch.observe(reading(10_000, 1_000_000));
         assert_eq!(earliest(&watch), 1_020_000 - 50 - 4);
+        assert_eq!(watch.latest(watch.earliest(Stamp::from_nanos(20_000))), Stamp::from_nanos(20_000));
         assert_eq!(WallWatch::new(reading(1_000, 0)).earliest(Stamp::from_nanos(0)).as_nanos(), 0);
+        assert_eq!(watch.latest(WallStamp::from_nanos(0)).as_nanos(), 0);
     }
 
     #[test]

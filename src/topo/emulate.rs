@@ -113,25 +113,28 @@ impl Emulation {
 }
 
 async fn serve(endpoint: Endpoint) {
-    // Streams of the generator: 2 numbers a target, one for TCP and one for UDP.
-    let link =
-        |stream: bool| Link::new(&endpoint.profile, stream, endpoint.seed, endpoint.number * 2 + u64::from(!stream));
-    let (Ok(stream_link), Ok(datagram_link)) = (link(true), link(false)) else { return };
-    let (Ok(tcp), Ok(udp)) = (TcpListener::from_std(endpoint.tcp), UdpSocket::from_std(endpoint.udp)) else { return };
-    let responder = endpoint.responder;
-    let datagrams = Held::new(datagram_link, Arc::clone(&endpoint.target.udp_applied), responder);
-    let streams = (stream_link, Arc::clone(&endpoint.target.tcp_applied), responder);
+    let Endpoint { tcp, udp, target, profile, seed, number, responder } = endpoint;
+    let (Ok(tcp), Ok(udp)) = (TcpListener::from_std(tcp), UdpSocket::from_std(udp)) else { return };
+    // Streams of the generator: 2 numbers a target, one for TCP and one for UDP; each further connection has its own.
+    let streams = |nth: u64| {
+        let link = Link::new(&profile, true, seed, (nth << 32) + number * 2)?;
+        Ok(Held::new(link, Arc::clone(&target.tcp_applied), responder))
+    };
+    let Ok(link) = Link::new(&profile, false, seed, number * 2 + 1) else { return };
+    let datagrams = Held::new(link, Arc::clone(&target.udp_applied), responder);
     tokio::join!(serve_tcp(tcp, streams), serve_udp(udp, datagrams));
 }
 
-async fn serve_tcp(listener: TcpListener, (link, applied, responder): (Link, Arc<Applied>, Responder)) {
+async fn serve_tcp(listener: TcpListener, held: impl Fn(u64) -> Result<Held<()>, FitError>) {
     let mut connections = JoinSet::new();
+    let mut number = 0;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < CONNECTION_LIMIT => {
-                    let held = Held::new(link.clone(), Arc::clone(&applied), responder);
+                    let Ok(held) = held(number) else { return };
                     connections.spawn(connection(stream, held));
+                    number += 1;
                 }
                 Ok(_) => {}
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,

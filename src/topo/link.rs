@@ -2,6 +2,7 @@
 //!
 //! Each exchange draws one round-trip delay; half of it is applied on the way there, half on the way back. Order is kept
 //! (FIFO), as TCP and one network path keep it: a short delay behind a long one waits. Bandwidth makes messages queue.
+//! Where nobody knows what is an answer to what, it is taken to be one to what has arrived last.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const RETRANSMISSION_NS: u64 = 200_000_000;
 const UNDER_WAY_LIMIT: usize = 65_536;
 
 /// Both directions of one link.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Link {
     round_trips: RoundTrips,
     losses: Option<(ChaCha8Rng, Bernoulli)>,
@@ -37,6 +38,8 @@ struct Exchange {
     half_ns: u64,
     /// Delay that was applied on the way there.
     applied_ns: u64,
+    /// When it arrives at the far end.
+    arrives: Stamp,
 }
 
 /// What one direction has promised so far.
@@ -92,7 +95,7 @@ impl Link {
         if self.under_way.len() >= self.under_way_limit {
             self.under_way.pop_front();
         }
-        self.under_way.push_back(Exchange { half_ns, applied_ns: release.nanos_since(now) });
+        self.under_way.push_back(Exchange { half_ns, applied_ns: release.nanos_since(now), arrives: release });
         Some(release)
     }
 
@@ -105,10 +108,31 @@ impl Link {
     /// the exchange in both directions; `None` if it is lost.
     pub fn backward(&mut self, bytes: usize, now: Stamp) -> Option<(Stamp, u64)> {
         let exchange = self.under_way.pop_front();
-        let exchange = exchange.unwrap_or_else(|| Exchange { half_ns: self.round_trips.draw() / 2, applied_ns: 0 });
+        let applied_ns = exchange.map_or(0, |exchange| exchange.applied_ns);
+        let release = self.pass_back(exchange, bytes, now)?;
+        Some((release, applied_ns + release.nanos_since(now)))
+    }
+
+    /// What came out of the far end at `came` sets out at `now`: when it arrives; `None` if it is lost.
+    ///
+    /// It has the delay of what had arrived there last, as what it answers has; if that has been answered, or nothing had
+    /// arrived, a delay of its own. So what nobody answers, and what is answered in one, spoils no exchange after it.
+    pub fn backward_from(&mut self, came: Stamp, bytes: usize, now: Stamp) -> Option<Stamp> {
+        let arrived = self.under_way.partition_point(|exchange| exchange.arrives <= came);
+        let latest = self.under_way.range(..arrived).next_back().map(|exchange| exchange.arrives);
+        let answered = latest.and_then(|latest| {
+            // Those that arrived together are answered in their order.
+            let passed = self.under_way.partition_point(|exchange| exchange.arrives < latest);
+            self.under_way.drain(..passed);
+            self.under_way.pop_front()
+        });
+        self.pass_back(answered, bytes, now)
+    }
+
+    fn pass_back(&mut self, answered: Option<Exchange>, bytes: usize, now: Stamp) -> Option<Stamp> {
+        let half_ns = answered.map_or_else(|| self.round_trips.draw() / 2, |exchange| exchange.half_ns);
         let extra = self.lose()?;
-        let release = self.back.pass(bytes, now, Duration::from_nanos(exchange.half_ns + extra));
-        Some((release, exchange.applied_ns + release.nanos_since(now)))
+        Some(self.back.pass(bytes, now, Duration::from_nanos(half_ns + extra)))
     }
 
     /// Extra delay of a lost segment in a stream, 0 for one that passes, `None` for a datagram that is gone.
@@ -168,6 +192,39 @@ mod tests {
         let mut link = Link::new(&constant(10, 0.0, None), true, 1, 0).unwrap();
         assert_eq!(link.forward(72, at(100)), Some(at(105)));
         assert_eq!(link.backward(72, at(106)), Some((at(111), 10_000_000)));
+    }
+
+    #[test]
+    fn an_answer_has_the_delay_of_what_it_answers_also_after_something_that_was_not_answered() {
+        let new = || Link::new(&BUILT_IN[0].link(), true, 3, 0).unwrap();
+        let (mut known, mut unknown, mut now) = (new(), new(), at(0));
+        // A connection is made; nobody answers that, and the next exchange is not the later for it.
+        for link in [&mut known, &mut unknown] {
+            now = link.forward(0, at(0)).unwrap();
+        }
+        known.unanswered();
+        for _ in 0..1_000 {
+            let [arrived, also] = [&mut known, &mut unknown].map(|link| link.forward(72, now).unwrap());
+            let (back, _) = known.backward(72, arrived).unwrap();
+            assert_eq!((also, unknown.backward_from(arrived, 72, arrived)), (arrived, Some(back)));
+            now = back;
+        }
+    }
+
+    #[test]
+    fn what_arrived_together_is_answered_in_its_order_and_what_was_answered_already_draws_anew() {
+        let mut link = Link::new(&constant(10, 0.0, None), true, 1, 0).unwrap();
+        assert_eq!(
+            (link.forward(72, at(0)), link.forward(72, at(0)), link.forward(72, at(9))),
+            (Some(at(5)), Some(at(5)), Some(at(14)))
+        );
+        let mut left = |came| {
+            assert_eq!(link.backward_from(at(came), 72, at(came)), Some(at(came + 5)));
+            link.under_way.len()
+        };
+        assert_eq!(left(4), 3, "nothing has arrived that it could be an answer to");
+        assert_eq!((left(5), left(6), left(7)), (2, 1, 1));
+        assert_eq!((left(14), left(15)), (0, 0));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Emulated links: what is measured stands on what the link was told to do, exchange by exchange.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use offloadctl::model::{Run, Series};
+use offloadctl::model::{LinkProfile, Run, Series};
+use offloadctl::sys::clock;
+use offloadctl::topo::{Emulation, Responder};
 
 use crate::lateness::{Lateness, beside};
 use crate::measure::{probe, probe_in, read};
@@ -119,4 +123,31 @@ fn a_stream_over_a_lossy_link_waits_and_loses_nothing() {
     assert_eq!((echo.counts.ok_count, echo.counts.lost_count), (200, 0));
     // A lost segment is sent again after 200 ms.
     assert!(echo.summary.max_ns >= Some(202_000_000), "{:?}", echo.summary.max_ns);
+}
+
+#[test]
+fn each_connection_to_a_link_has_delays_of_its_own() {
+    let profile = LinkProfile {
+        rtt_mean_ns: 50_000_000,
+        rtt_p95_ns: 100_000_000,
+        jitter_ns: 37_000_000,
+        loss_ratio: 0.0,
+        bandwidth_bits_per_s: None,
+    };
+    let responder = Responder { message_length: 1, answer: |message, _| Some(message.to_vec()) };
+    let links = Emulation::start(&[profile], responder, 3, |address| {
+        let tcp = TcpListener::bind(address)?;
+        let udp = UdpSocket::bind(tcp.local_addr()?)?;
+        Ok((tcp, udp))
+    });
+    let links = links.unwrap();
+    let round_trips = [(); 4].map(|()| {
+        let mut near = TcpStream::connect(links.targets[0].address).unwrap();
+        let began = clock::now();
+        near.write_all(b"x").unwrap();
+        near.read_exact(&mut [0; 1]).unwrap();
+        clock::now().since(began)
+    });
+    let (least, most) = (round_trips.iter().min().unwrap(), round_trips.iter().max().unwrap());
+    assert!(*most > *least * 3 / 2, "each begins as the one before did: {round_trips:?}");
 }

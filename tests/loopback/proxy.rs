@@ -35,6 +35,11 @@ rtt_p95 = "2ms"
 jitter = "0ms"
 loss = "20%"
 
+[profile.varied]
+rtt_mean = "50ms"
+rtt_p95 = "100ms"
+jitter = "37ms"
+
 [profile.narrow]
 rtt_mean = "20ms"
 rtt_p95 = "20ms"
@@ -100,6 +105,81 @@ fn both_ways_of_both_protocols_are_never_early() {
     assert!(said.contains("\nTCP: 1 connection, 0 refused, 0 turned away, "), "{said}");
     assert!(said.contains("; delivered late by p50 "), "{said}");
     assert!(said.contains(" 0 lost as the profile says, 0 dropped for want of room; 1 peer, "), "{said}");
+}
+
+#[test]
+fn round_trips_vary_as_the_profile_says() {
+    let scene = Scene::new();
+    let (_echo, far) = scene.echo();
+    let link = Link::start("varied --seed 3", &far);
+    let line = format!("far={} --channel echo,udp --concurrency 1 --count 100 --timeout 5s", link.address);
+    let run = read(&probe_in(&link.scene, &line));
+    for name in ["rtt.echo", "rtt.echo_udp"] {
+        let series = run.series.iter().find(|series| series.name == name).unwrap();
+        // Halves of different round trips would vary by 8 ms; a hundred round trips have a standard error of 3 ms.
+        let jitter_ns = series.summary.ipdv_mean_ns.unwrap();
+        assert!(jitter_ns >= 25_000_000, "{name}: neighbours differ by {jitter_ns} ns");
+    }
+    link.end();
+}
+
+#[test]
+fn a_datagram_after_a_refusal_is_carried() {
+    let (near, far) = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap()).into();
+    let (address, mut buffer) = (far.local_addr().unwrap(), [0; 8]);
+    drop(far);
+    let link = Link::start("constant --udp", &address.to_string());
+    near.connect(&link.address).unwrap();
+    // The kernel tells of a refusal when the next one is sent, which is refused as well.
+    poll("the word of a refusal", PATIENCE, || {
+        near.send(b"one").unwrap();
+        link.program.said().contains("does not take").then_some(())
+    });
+    near.send(b"one").unwrap();
+    // It leaves after half of that; if not, it is the next one that the kernel tells nothing at.
+    thread::sleep(Duration::from_nanos(RTT_NS));
+    let far = UdpSocket::bind(address).unwrap();
+    far.set_read_timeout(Some(PATIENCE)).unwrap();
+    near.send(b"two").unwrap();
+    // Some of the others may be under way still.
+    while far.recv(&mut buffer).map(|length| &buffer[..length]).unwrap() != b"two" {}
+    link.end();
+}
+
+#[test]
+fn connections_go_on_while_there_is_no_room_for_another() {
+    let (listener, far) = listener();
+    let link = Link::start("constant --tcp", &far);
+    let mut first = link.connect();
+    first.write_all(b"x").unwrap();
+    let (mut served, _) = listener.accept().unwrap();
+    served.read_exact(&mut [0; 1]).unwrap();
+    let id = link.program.id();
+    let open = std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    // Of the further ones, one finds room for itself and none for its far end; the others are not even accepted.
+    let limit = format!("--nofile={}:{}", open + 2, open + 2);
+    let set = std::process::Command::new("prlimit").args(["--pid", &id.to_string(), &limit]).status().unwrap();
+    assert!(set.success());
+    let further = [(); 8].map(|()| link.connect());
+    poll("the word of it", PATIENCE, || link.program.said().contains("this host has no room for more").then_some(()));
+    let (took, lateness) = beside(|| {
+        (0..10)
+            .map(|_| {
+                let began = clock::now();
+                first.write_all(b"x").unwrap();
+                served.read_exact(&mut [0; 1]).unwrap();
+                served.write_all(b"y").unwrap();
+                first.read_exact(&mut [0; 1]).unwrap();
+                clock::now().since(began)
+            })
+            .min()
+            .unwrap()
+    });
+    assert!(took <= Duration::from_nanos(RTT_NS) + lateness.above(SLACK), "{took:?} beside {lateness:?}");
+    drop(further);
+    let said = link.end().stderr;
+    assert!(said.contains(", 0 refused, ") && !said.contains(" 0 turned away"), "{said}");
+    assert!(!said.contains("does not take"), "{said}");
 }
 
 #[test]

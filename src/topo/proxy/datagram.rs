@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -13,11 +14,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::hold::{Hold, Load, NEVER};
-use super::{LONGEST, Shared, Way};
+use super::{LONGEST, Shared, Way, is_short};
 use crate::model::Stamp;
-use crate::sys::clock;
 use crate::sys::datagram::{self, Origin};
 use crate::sys::timer::Timer;
+use crate::sys::{clock, stamping};
 use crate::topo::Link;
 
 /// Datagrams of one peer that wait for its flow to take them; on an idle event loop there is never more than one.
@@ -36,6 +37,8 @@ pub struct Listening {
 pub fn listen(socket: std::net::UdpSocket) -> io::Result<Listening> {
     socket.set_nonblocking(true)?;
     datagram::want_origin(&socket)?;
+    // Without stamps, delays begin when it was read.
+    let _ = stamping::stamp_receptions(&socket);
     Ok(Listening { ready: UdpSocket::from_std(socket.try_clone()?)?, plain: socket })
 }
 
@@ -52,13 +55,12 @@ pub async fn serve(socket: Option<Listening>, shared: &Shared) -> Infallible {
             received = socket.ready.async_io(Interest::READABLE, || datagram::receive(&socket.plain, &mut buffer)) => {
                 let Ok((length, origin)) = received else { continue };
                 let Some(peer) = origin.peer() else { continue };
-                let arrival = (clock::now(), origin, buffer[..length].to_vec());
+                let arrival = (shared.came(origin.received_at), origin, buffer[..length].to_vec());
                 let Some(arrival) = hand_over(&peers, peer, arrival, shared) else { continue };
                 if peers.len() >= shared.spec.limits.flows {
                     shared.count(|tally| tally.datagrams.turned_away += 1);
                     continue;
                 }
-                shared.count(|tally| tally.datagrams.flows += 1);
                 let (sender, receiver) = mpsc::channel(WAITING);
                 // A new channel has room.
                 let _ = sender.try_send(arrival);
@@ -97,12 +99,20 @@ fn hand_over(
 async fn flow(
     peer: SocketAddr,
     number: u64,
-    arrivals: mpsc::Receiver<Arrival>,
+    mut arrivals: mpsc::Receiver<Arrival>,
     socket: &Listening,
     shared: &Shared,
 ) -> SocketAddr {
-    if let Err(error) = carry(number, arrivals, socket, shared).await {
-        shared.tell_refused(&error);
+    if let Err(error) = carry(number, &mut arrivals, socket, shared).await {
+        match is_short(&error) {
+            true => shared.tell_short(&error),
+            false => shared.tell_refused(&error),
+        }
+    }
+    // What came for it meanwhile is gone with it.
+    arrivals.close();
+    while arrivals.try_recv().is_ok() {
+        shared.count(|tally| tally.datagrams.dropped += 1);
     }
     peer
 }
@@ -120,16 +130,18 @@ struct Flow<'a> {
 
 async fn carry(
     number: u64,
-    mut arrivals: mpsc::Receiver<Arrival>,
+    arrivals: &mut mpsc::Receiver<Arrival>,
     near: &Listening,
     shared: &Shared,
 ) -> io::Result<()> {
     let link = shared.link(false, number).map_err(io::Error::other)?;
     let far = UdpSocket::bind(any_port(shared.spec.to)).await?;
+    let _ = stamping::stamp_receptions(&far);
     far.connect(shared.spec.to).await?;
     let (there, back) = (Hold::new(shared), Hold::new(shared));
     let mut flow = Flow { shared, link, there, back, far, near, origin: None };
     let mut timer = Timer::new()?;
+    shared.count(|tally| tally.datagrams.flows += 1);
     loop {
         let due = flow.there.next_due().min(flow.back.next_due());
         tokio::select! {
@@ -156,7 +168,7 @@ fn any_port(to: SocketAddr) -> SocketAddr {
 }
 
 impl Flow<'_> {
-    fn set_out(&mut self, way: Way, bytes: Vec<u8>, now: Stamp) {
+    fn set_out(&mut self, way: Way, bytes: Vec<u8>, came: Stamp) {
         let shared = self.shared;
         let hold = match way {
             Way::There => &self.there,
@@ -166,7 +178,7 @@ impl Flow<'_> {
             shared.count(|tally| tally.datagrams.dropped += 1);
             return;
         }
-        match (shared.set_out(&mut self.link, way, bytes.len(), now), way) {
+        match (shared.set_out(&mut self.link, way, bytes.len(), came), way) {
             (None, _) => shared.count(|tally| tally.datagrams.lost += 1),
             (Some(release), Way::There) => self.there.push(release, Load::Bytes(bytes)),
             (Some(release), Way::Back) => self.back.push(release, Load::Bytes(bytes)),
@@ -176,49 +188,63 @@ impl Flow<'_> {
     fn take_answer(&mut self) {
         let received = {
             let mut buffer = self.shared.buffer.borrow_mut();
-            self.far.try_recv(&mut buffer).map(|length| buffer[..length].to_vec())
+            let received = self.far.try_io(Interest::READABLE, || stamping::receive(self.far.as_fd(), &mut buffer));
+            received.map(|(length, reception)| (buffer[..length].to_vec(), reception.kernel))
         };
         match received {
-            Ok(bytes) => self.set_out(Way::Back, bytes, clock::now()),
-            Err(error) => self.not_taken(&error),
+            Ok((bytes, stamp)) => self.set_out(Way::Back, bytes, self.shared.came(stamp)),
+            Err(error) => not_taken(self.shared, &error),
         }
     }
 
     /// Hands over everything that is due; what a socket does not take is gone, as on a network.
     fn deliver(&mut self) {
-        let now = clock::now();
+        let mut now = clock::now();
         while let Some(piece) = self.there.due(now) {
             let Load::Bytes(bytes) = &piece.load else { break };
-            match self.far.try_send(bytes) {
-                Ok(length) => {
-                    self.shared.count(|tally| tally.datagrams.deliver(Way::There, length, Some(piece.release)))
-                }
+            let (length, due) = (bytes.len(), Some(piece.release));
+            match send(&self.far, bytes, self.shared) {
+                Ok(()) => self.shared.count(|tally| tally.datagrams.deliver(Way::There, length, (due, now))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.shared.count(|tally| tally.datagrams.dropped += 1);
                 }
-                Err(error) => self.not_taken(&error),
+                Err(error) => not_taken(self.shared, &error),
             }
             self.there.pop();
+            now = clock::now();
         }
         while let Some(piece) = self.back.due(now) {
             if let (Load::Bytes(bytes), Some(origin)) = (&piece.load, &self.origin) {
-                let (length, due) = (bytes.len(), piece.release);
+                let (length, due) = (bytes.len(), Some(piece.release));
                 match datagram::answer(&self.near.plain, bytes, origin) {
-                    Ok(()) => self.shared.count(|tally| tally.datagrams.deliver(Way::Back, length, Some(due))),
+                    Ok(()) => self.shared.count(|tally| tally.datagrams.deliver(Way::Back, length, (due, now))),
                     Err(_) => self.shared.count(|tally| tally.datagrams.dropped += 1),
                 }
             }
             self.back.pop();
+            now = clock::now();
         }
     }
+}
 
-    /// The far end, or our socket to it, did not take a datagram.
-    fn not_taken(&self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::ConnectionRefused {
-            self.shared.count(|tally| tally.datagrams.refused += 1);
-            self.shared.tell_refused(error);
-        } else if error.kind() != io::ErrorKind::WouldBlock {
-            self.shared.count(|tally| tally.datagrams.dropped += 1);
-        }
+/// Hands a datagram to the far end. A refusal that the kernel tells instead is that of an earlier one.
+fn send(far: &UdpSocket, bytes: &[u8], shared: &Shared) -> io::Result<()> {
+    let mut sent = far.try_send(bytes);
+    if let Err(error) = &sent
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
+        not_taken(shared, error);
+        sent = far.try_send(bytes);
+    }
+    sent.map(|_| ())
+}
+
+/// The far end, or our socket to it, did not take a datagram.
+fn not_taken(shared: &Shared, error: &io::Error) {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        shared.count(|tally| tally.datagrams.refused += 1);
+        shared.tell_refused(error);
+    } else if error.kind() != io::ErrorKind::WouldBlock {
+        shared.count(|tally| tally.datagrams.dropped += 1);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Separate from the links in front of our own responder because here neither the messages nor their answers are known:
 //! every flow (a TCP connection, or the datagrams of one peer) has delays of its own and keeps its order; all of them
-//! share the bandwidth. One piece on its way is what arrived together.
+//! share the bandwidth. One piece on its way is what arrived together. Its delay begins when the kernel had received it:
+//! that this process was woken for it takes nothing on top.
 
 mod datagram;
 mod hold;
@@ -18,7 +19,9 @@ pub use tally::{Crossing, Lateness, Tally};
 
 use super::link::Wire;
 use super::{FitError, Link};
-use crate::model::{LinkProfile, Stamp};
+use crate::model::{LinkProfile, Stamp, WallStamp};
+use crate::sys::clock;
+use crate::sys::wall::WallWatch;
 
 /// Exchanges that a flow remembers, so that an answer has the delay that belongs to its question.
 const REMEMBERED: usize = 256;
@@ -106,7 +109,10 @@ struct Shared {
     /// Bytes on their way in all flows.
     held: Cell<usize>,
     tally: RefCell<Tally>,
-    told: Cell<bool>,
+    /// The clock of the kernel's stamps.
+    watch: RefCell<WallWatch>,
+    /// Whether it was said that the far end does not take something, and that this host has not got something.
+    told: (Cell<bool>, Cell<bool>),
     /// What is read goes here first: a flow has no buffer of its own.
     buffer: RefCell<Vec<u8>>,
 }
@@ -129,7 +135,8 @@ pub async fn carry(
         wires: RefCell::new((Wire::new(bandwidth), Wire::new(bandwidth))),
         held: Cell::new(0),
         tally: RefCell::default(),
-        told: Cell::new(false),
+        watch: RefCell::new(WallWatch::new(clock::reading())),
+        told: Default::default(),
         buffer: RefCell::new(vec![0; LONGEST]),
     };
     let listener = sockets.tcp.map(stream::listen).transpose()?;
@@ -152,12 +159,21 @@ impl Shared {
         Ok(link.remembering(REMEMBERED))
     }
 
-    /// A piece sets out: when it arrives, or `None` if the link loses it.
-    fn set_out(&self, link: &mut Link, way: Way, bytes: usize, now: Stamp) -> Option<Stamp> {
+    /// When the kernel received what it stamped so; where there is no stamp, or the clock was set meanwhile, it is now.
+    fn came(&self, stamp: Option<WallStamp>) -> Stamp {
+        let mut watch = self.watch.borrow_mut();
+        let reading = clock::reading();
+        watch.observe(reading);
+        let came = stamp.map(|stamp| watch.latest(stamp));
+        came.filter(|came| *came <= reading.after && watch.is_steady_since(*came)).unwrap_or(reading.after)
+    }
+
+    /// A piece sets out that came so: when it arrives, or `None` if the link loses it.
+    fn set_out(&self, link: &mut Link, way: Way, bytes: usize, came: Stamp) -> Option<Stamp> {
         let mut wires = self.wires.borrow_mut();
         match way {
-            Way::There => link.forward(bytes, wires.0.carry(bytes, now)),
-            Way::Back => link.backward(bytes, wires.1.carry(bytes, now)).map(|(release, _)| release),
+            Way::There => link.forward(bytes, wires.0.carry(bytes, came)),
+            Way::Back => link.backward_from(came, bytes, wires.1.carry(bytes, came)),
         }
     }
 
@@ -174,9 +190,25 @@ impl Shared {
 
     /// Says the first time that the far end does not take what is carried to it.
     fn tell_refused(&self, error: &io::Error) {
-        if !self.told.replace(true) {
+        if !self.told.0.replace(true) {
             let to = self.spec.to;
             (self.tell)(&format!("{to} does not take what is carried to it: {error}; this is said once, and counted"));
         }
     }
+
+    /// Says the first time that this host has not got what another flow needs.
+    fn tell_short(&self, error: &io::Error) {
+        if !self.told.1.replace(true) {
+            (self.tell)(&format!(
+                "this host has no room for more of them: {error}; raise `ulimit -n` or lower --max-connections; \
+                 this is said once, and counted"
+            ));
+        }
+    }
+}
+
+/// Whether it is this host that has run out of something, and not the far end that refuses.
+fn is_short(error: &io::Error) -> bool {
+    use nix::libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    error.raw_os_error().is_some_and(|code| [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(&code))
 }

@@ -4,18 +4,20 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::hold::{Hold, Load, NEVER, Piece};
-use super::{Shared, Way};
+use super::{Shared, Way, is_short};
 use crate::model::Stamp;
-use crate::sys::clock;
 use crate::sys::timer::Timer;
+use crate::sys::{clock, stamping};
 use crate::topo::Link;
 
 /// How long the far end may take to accept.
@@ -38,12 +40,13 @@ pub fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 pub async fn serve(listener: Option<TcpListener>, shared: &Shared) -> Infallible {
     let Some(listener) = listener else { return std::future::pending().await };
     let mut connections = FuturesUnordered::new();
-    let mut number = 0;
+    let (mut number, mut is_pausing) = (0, false);
+    let pause = tokio::time::sleep(ACCEPT_PAUSE);
+    tokio::pin!(pause);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if !is_pausing => match accepted {
                 Ok((near, _)) if connections.len() < shared.spec.limits.flows => {
-                    shared.count(|tally| tally.streams.flows += 1);
                     connections.push(carry(near, number, shared));
                     number += 1;
                 }
@@ -51,8 +54,15 @@ pub async fn serve(listener: Option<TcpListener>, shared: &Shared) -> Infallible
                     shared.count(|tally| tally.streams.turned_away += 1);
                     drop(near);
                 }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    if is_short(&error) {
+                        shared.tell_short(&error);
+                    }
+                    is_pausing = true;
+                    pause.as_mut().reset(tokio::time::Instant::now() + ACCEPT_PAUSE);
+                }
             },
+            () = &mut pause, if is_pausing => is_pausing = false,
             Some(()) = connections.next(), if !connections.is_empty() => {}
         }
     }
@@ -61,6 +71,16 @@ pub async fn serve(listener: Option<TcpListener>, shared: &Shared) -> Infallible
 /// One connection to its end. What breaks it has been carried to the other side, as far as there is one.
 async fn carry(near: TcpStream, number: u64, shared: &Shared) {
     let Ok(link) = shared.link(true, number) else { return };
+    let mut timer = match Timer::new() {
+        Ok(timer) => timer,
+        Err(error) => {
+            shared.count(|tally| tally.streams.turned_away += 1);
+            shared.tell_short(&error);
+            break_off(&near);
+            return;
+        }
+    };
+    shared.count(|tally| tally.streams.flows += 1);
     let connection = Connection {
         shared,
         link,
@@ -68,8 +88,8 @@ async fn carry(near: TcpStream, number: u64, shared: &Shared) {
         back: Side::new(shared),
         piece_length: piece_length(shared.spec.profile.bandwidth_bits_per_s),
     };
-    if connection.run(&near).await.is_err() {
-        // Out of timers or sockets: the near end must not take it for a proper end.
+    if connection.run(&near, &mut timer).await.is_err() {
+        // A socket or timer that fails: the near end must not take it for a proper end.
         break_off(&near);
     }
 }
@@ -91,6 +111,10 @@ struct Side<'a> {
     is_blocked: bool,
     /// Since when it takes something: what it could not take before that is not late by our doing.
     free_since: Stamp,
+    /// The link has no room for more of it.
+    is_full: bool,
+    /// Since when the link takes what its sender says: what waited before that sets out only then.
+    taken_since: Stamp,
 }
 
 impl<'a> Side<'a> {
@@ -101,6 +125,8 @@ impl<'a> Side<'a> {
             is_over: false,
             is_blocked: false,
             free_since: Stamp::from_nanos(0),
+            is_full: false,
+            taken_since: Stamp::from_nanos(0),
         }
     }
 
@@ -123,11 +149,10 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    async fn run(mut self, near: &TcpStream) -> io::Result<()> {
-        near.set_nodelay(true)?;
-        let mut timer = Timer::new()?;
-        match self.dial(near, &mut timer).await? {
-            Some(far) => self.exchange(near, &far, &mut timer).await,
+    async fn run(mut self, near: &TcpStream, timer: &mut Timer) -> io::Result<()> {
+        prepare(near)?;
+        match self.dial(near, timer).await? {
+            Some(far) => self.exchange(near, &far, timer).await,
             None => Ok(()),
         }
     }
@@ -137,30 +162,38 @@ impl<'a> Connection<'a> {
     async fn dial(&mut self, near: &TcpStream, timer: &mut Timer) -> io::Result<Option<TcpStream>> {
         let arrives = self.shared.set_out(&mut self.link, Way::There, 0, clock::now());
         let to = self.shared.spec.to;
-        let dialled = async {
-            timer.wait_until(arrives.unwrap_or_else(clock::now)).await?;
-            tokio::time::timeout(DIAL_PATIENCE, TcpStream::connect(to)).await?
-        };
-        tokio::pin!(dialled);
-        let far = loop {
-            tokio::select! {
-                far = &mut dialled => break far,
-                ready = near.readable(), if self.takes(Way::There) => {
-                    ready?;
-                    self.take(Way::There, near);
+        let far = {
+            let dialled = async {
+                timer.wait_until(arrives.unwrap_or_else(clock::now)).await?;
+                tokio::time::timeout(DIAL_PATIENCE, TcpStream::connect(to)).await?
+            };
+            tokio::pin!(dialled);
+            loop {
+                tokio::select! {
+                    far = &mut dialled => break far,
+                    ready = near.readable(), if self.takes(Way::There) => {
+                        ready?;
+                        self.take(Way::There, near);
+                    }
                 }
             }
         };
         match far {
             Ok(far) => {
-                far.set_nodelay(true)?;
+                prepare(&far)?;
                 Ok(Some(far))
+            }
+            Err(error) if is_short(&error) => {
+                self.shared.count(|tally| tally.streams.turned_away += 1);
+                self.shared.tell_short(&error);
+                break_off(near);
+                Ok(None)
             }
             Err(error) => {
                 self.shared.count(|tally| tally.streams.refused += 1);
                 self.shared.tell_refused(&error);
                 let known = self.shared.set_out(&mut self.link, Way::Back, 0, clock::now());
-                Timer::new()?.wait_until(known.unwrap_or_else(clock::now)).await?;
+                timer.wait_until(known.unwrap_or_else(clock::now)).await?;
                 break_off(near);
                 Ok(None)
             }
@@ -206,27 +239,34 @@ impl<'a> Connection<'a> {
     fn takes(&mut self, way: Way) -> bool {
         let shared = self.shared;
         let side = self.side(way);
-        !side.is_ended && shared.has_room(side.hold.bytes())
+        let has_room = shared.has_room(side.hold.bytes());
+        if side.is_full && has_room {
+            side.taken_since = clock::now();
+        }
+        side.is_full = !has_room;
+        has_room && !side.is_ended
     }
 
     /// Reads once: what is there sets out.
     fn take(&mut self, way: Way, from: &TcpStream) {
         let read = {
             let mut buffer = self.shared.buffer.borrow_mut();
-            from.try_read(&mut buffer[..self.piece_length]).map(|length| buffer[..length].to_vec())
+            let room = &mut buffer[..self.piece_length];
+            let read = from.try_io(Interest::READABLE, || stamping::receive(from.as_fd(), room));
+            read.map(|(length, reception)| (buffer[..length].to_vec(), reception.kernel))
         };
-        let load = match read {
-            Ok(bytes) if bytes.is_empty() => Load::End,
-            Ok(bytes) => Load::Bytes(bytes),
+        let (load, stamp) = match read {
+            Ok((bytes, _)) if bytes.is_empty() => (Load::End, None),
+            Ok((bytes, stamp)) => (Load::Bytes(bytes), stamp),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(_) => Load::Reset,
+            Err(_) => (Load::Reset, None),
         };
-        self.send(way, load);
+        let came = self.shared.came(stamp).max(self.side(way).taken_since);
+        self.send(way, load, came);
     }
 
-    fn send(&mut self, way: Way, load: Load) {
-        let (now, bytes) = (clock::now(), load.length());
-        let release = self.shared.set_out(&mut self.link, way, bytes, now).unwrap_or(now);
+    fn send(&mut self, way: Way, load: Load, came: Stamp) {
+        let release = self.shared.set_out(&mut self.link, way, load.length(), came).unwrap_or(came);
         let side = self.side(way);
         side.is_ended |= !matches!(load, Load::Bytes(_));
         side.hold.push(release, load);
@@ -234,16 +274,16 @@ impl<'a> Connection<'a> {
 
     /// Delivers what is due, as far as the receiver takes it; true if the connection is broken off.
     fn deliver(&mut self, way: Way, to: &TcpStream) -> bool {
-        let (shared, now) = (self.shared, clock::now());
+        let shared = self.shared;
         let side = self.side(way);
-        while !side.is_blocked
-            && let Some(piece) = side.hold.due(now)
-        {
+        loop {
+            let now = clock::now();
+            let Some(piece) = side.hold.due(now).filter(|_| !side.is_blocked) else { return false };
             match piece.deliver(to) {
                 Delivery::Written(written) => {
                     let due = piece.begin().map(|due| due.max(side.free_since));
                     piece.written += written;
-                    shared.count(|tally| tally.streams.deliver(way, written, due));
+                    shared.count(|tally| tally.streams.deliver(way, written, (due, now)));
                     if piece.written == piece.load.length() {
                         side.hold.pop();
                     }
@@ -261,7 +301,6 @@ impl<'a> Connection<'a> {
                 Delivery::Refused => return self.refuse(way),
             }
         }
-        false
     }
 
     /// The receiver of this direction has broken the connection: what is on its way to it is gone, and the sender hears of
@@ -273,7 +312,7 @@ impl<'a> Connection<'a> {
         let opposite = way.opposite();
         let is_heard = !self.side(opposite).is_over;
         if is_heard {
-            self.send(opposite, Load::Reset);
+            self.send(opposite, Load::Reset, clock::now());
         }
         !is_heard
     }
@@ -312,6 +351,13 @@ impl Piece {
             }
         }
     }
+}
+
+/// What is written leaves at once, and what comes is stamped by the kernel, where it does.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Without stamps, delays begin when it was read.
+    let _ = stamping::stamp_receptions(stream);
+    stream.set_nodelay(true)
 }
 
 /// Closes a connection so that its peer sees that it was not in order.

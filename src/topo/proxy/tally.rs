@@ -2,14 +2,13 @@
 
 use super::Way;
 use crate::model::{Histogram, Labels, Moments, Series, Stamp};
-use crate::sys::clock;
 
 /// What was carried by one way of transport.
 #[derive(Clone, Debug, Default)]
 pub struct Crossing {
     /// Connections, or peers that sent datagrams.
     pub flows: u64,
-    /// Flows that were turned away because there were too many.
+    /// Connections, or datagrams of further peers, for which there was no room.
     pub turned_away: u64,
     /// Connections, or datagrams, that the far end did not take.
     pub refused: u64,
@@ -46,8 +45,9 @@ pub struct Tally {
 }
 
 impl Crossing {
-    /// Takes bytes that were handed to the kernel, with the moment at which they were due if that was their first.
-    pub(super) fn deliver(&mut self, way: Way, bytes: usize, due: Option<Stamp>) {
+    /// Takes bytes that the kernel took when they were handed to it then, with the moment at which they were due if they are the
+    /// first of their piece.
+    pub(super) fn deliver(&mut self, way: Way, bytes: usize, (due, handed_over): (Option<Stamp>, Stamp)) {
         let (all, pieces) = match way {
             Way::There => (&mut self.bytes_there, &mut self.pieces_there),
             Way::Back => (&mut self.bytes_back, &mut self.pieces_back),
@@ -55,14 +55,14 @@ impl Crossing {
         *all += bytes as u64;
         if let Some(due) = due {
             *pieces += 1;
-            self.lateness.push(due, clock::now());
+            self.lateness.push(due, handed_over);
         }
     }
 }
 
 impl Lateness {
-    fn push(&mut self, due: Stamp, now: Stamp) {
-        let late_ns = now.nanos_since(due);
+    fn push(&mut self, due: Stamp, handed_over: Stamp) {
+        let late_ns = handed_over.nanos_since(due);
         self.histogram.record(late_ns);
         self.moments.push(late_ns);
     }
