@@ -1,9 +1,9 @@
-//! Settings of this host that decide how finely it measures: clock sources, timer slack, processor time, limits, and what
-//! the kernel lets be observed.
+//! Settings of this host that decide how finely it measures: clock sources, timer slack, processor time and limits.
 //!
 //! Separate from the facts that every run carries because only `doctor` asks for them. What cannot be read is absent.
 
 use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 use nix::sys::prctl::get_timerslack;
 use nix::sys::resource::{Resource, getrlimit};
@@ -55,14 +55,30 @@ pub fn file_limit() -> Option<(u64, u64)> {
     getrlimit(Resource::RLIMIT_NOFILE).ok()
 }
 
-/// Processors that the control group of this process is limited to; `None` without a limit.
+/// Processors that the control group of this process is limited to, by itself or by one that it is in; `None` without a
+/// limit.
 #[must_use]
 pub fn processor_quota() -> Option<f64> {
-    let groups = read("/proc/self/cgroup")?;
-    let (unified, split) = (group_of(&groups, ""), group_of(&groups, "cpu"));
-    let unified = unified.and_then(|group| quota_of_unified(&read(&format!("/sys/fs/cgroup{group}/cpu.max"))?));
-    let file = |group: &str, name: &str| read(&format!("/sys/fs/cgroup/cpu{group}/cpu.cfs_{name}_us"))?.parse().ok();
-    unified.or_else(|| split.and_then(|group| quota(file(group, "quota")?, file(group, "period")?)))
+    quota_under(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup")?)
+}
+
+fn quota_under(root: &Path, groups: &str) -> Option<f64> {
+    let unified = |folder: &Path| quota_of_unified(&read(folder.join("cpu.max"))?);
+    let file = |folder: &Path, name: &str| read(folder.join(format!("cpu.cfs_{name}_us")))?.parse().ok();
+    let split = |folder: &Path| quota(file(folder, "quota")?, file(folder, "period")?);
+    let above = |mount: &Path, controller: &str| lineage(mount, group_of(groups, controller));
+    let unified = above(root, "").into_iter().filter_map(|folder| unified(&folder));
+    let split = above(&root.join("cpu"), "cpu").into_iter().filter_map(|folder| split(&folder));
+    unified.chain(split).reduce(f64::min)
+}
+
+/// The folder of a group, and those of all that it is in. A container may be told the path on the host, which its own mount
+/// does not have: its group is the mount's root then.
+fn lineage(mount: &Path, group: Option<&str>) -> Vec<PathBuf> {
+    let Some(group) = group.map(|group| Path::new(group.trim_start_matches('/'))) else { return Vec::new() };
+    let is_below = group.components().all(|part| matches!(part, Component::Normal(_))) && mount.join(group).is_dir();
+    let own = if is_below { mount.join(group) } else { mount.to_owned() };
+    own.ancestors().take_while(|folder| folder.starts_with(mount)).map(Path::to_owned).collect()
 }
 
 /// The path of the group of this controller: of version 2 for no name.
@@ -119,19 +135,7 @@ pub fn ping_group_range() -> Option<String> {
     read("/proc/sys/net/ipv4/ping_group_range").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// How much of the kernel's events others than its administrator may see; the higher, the less.
-#[must_use]
-pub fn perf_event_paranoid() -> Option<i64> {
-    read("/proc/sys/kernel/perf_event_paranoid")?.parse().ok()
-}
-
-/// Whether the kernel describes its own types, as portable BPF programs need it.
-#[must_use]
-pub fn has_type_information() -> bool {
-    fs::metadata("/sys/kernel/btf/vmlinux").is_ok_and(|file| file.len() > 0)
-}
-
-fn read(path: &str) -> Option<String> {
+fn read(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
@@ -149,6 +153,42 @@ mod tests {
         let groups = "9:name=systemd:/\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/other\n0::/\n";
         assert_eq!((group_of(groups, "cpu"), group_of(groups, "")), (Some("/docker/ab"), Some("")));
         assert_eq!(group_of("0::/user.slice\n", "cpu"), None);
+    }
+
+    fn put(root: &Path, file: &str, text: &str) {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn the_least_quota_of_all_groups_that_one_is_in_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        put(root, "box/cpu.max", "50000 100000\n");
+        put(root, "box/service/cpu.max", "200000 100000\n");
+        put(root, "box/service/own/cpu.max", "max 100000\n");
+        put(root, "other/cpu.max", "10000 100000\n");
+        assert_eq!(quota_under(root, "0::/box/service/own\n"), Some(0.5));
+        assert_eq!(quota_under(root, "0::/\n"), None, "the root has no limit");
+        put(root, "cpu/pod/cpu.cfs_quota_us", "300000\n");
+        put(root, "cpu/pod/cpu.cfs_period_us", "100000\n");
+        put(root, "cpu/pod/own/cpu.cfs_quota_us", "-1\n");
+        put(root, "cpu/pod/own/cpu.cfs_period_us", "100000\n");
+        assert_eq!(quota_under(root, "4:cpu,cpuacct:/pod/own\n"), Some(3.0));
+    }
+
+    #[test]
+    fn a_container_that_is_told_a_path_of_the_host_has_the_quota_of_its_mount() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "mount/cpu.max", "150000 100000\n");
+        put(root.path(), "mount/beside/cpu.max", "20000 100000\n");
+        put(root.path(), "outside/cpu.max", "10000 100000\n");
+        let mount = root.path().join("mount");
+        for told in ["0::/docker/0123abc\n", "0::/../../outside\n", "0::/../outside\n"] {
+            assert_eq!(quota_under(&mount, told), Some(1.5), "{told}");
+        }
+        assert_eq!(quota_under(&mount, "0::/beside\n"), Some(0.2));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The network interfaces of this host, which stamps each of them offers, and which addresses are the host's own.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -11,32 +13,59 @@ use super::stamp_support::{StampSupport, stamp_support};
 /// Interfaces that are looked at; a host of containers has hundreds of links that look alike.
 const LIMIT: usize = 16;
 
+/// The interfaces that lead out of this host.
+#[derive(Debug)]
+pub struct Interfaces {
+    /// Those that are up, as many as are looked at; those with a device behind them first.
+    pub looked_at: Vec<Interface>,
+    /// How many more are up.
+    pub further_count: usize,
+    /// How many are down.
+    pub down_count: usize,
+}
+
 /// An interface that is up.
 #[derive(Debug)]
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// Whether it is the loopback.
-    pub is_loopback: bool,
     /// What it stamps, or why it does not say.
     pub stamps: io::Result<StampSupport>,
 }
 
-/// The interfaces that are up, each once; of very many the first.
+/// The interfaces but the loopback, each once.
 ///
 /// # Errors
 /// When the kernel does not list them.
-pub fn interfaces() -> io::Result<Vec<Interface>> {
-    let mut found: Vec<Interface> = Vec::new();
-    for address in getifaddrs()? {
-        let is_new = found.iter().all(|interface| interface.name != address.interface_name);
-        if is_new && address.flags.contains(InterfaceFlags::IFF_UP) && found.len() < LIMIT {
-            let stamps = stamp_support(&address.interface_name);
-            let is_loopback = address.flags.contains(InterfaceFlags::IFF_LOOPBACK);
-            found.push(Interface { name: address.interface_name, is_loopback, stamps });
-        }
-    }
-    Ok(found)
+pub fn interfaces() -> io::Result<Interfaces> {
+    let listed = getifaddrs()?.map(|address| (address.interface_name, address.flags));
+    // A virtual interface is of the kernel alone.
+    let has_device = |name: &str| Path::new("/sys/class/net").join(name).join("device").exists();
+    let Chosen { names, further_count, down_count } = choose(listed, has_device);
+    let interface = |name: String| Interface { stamps: stamp_support(&name), name };
+    Ok(Interfaces { looked_at: names.into_iter().map(interface).collect(), further_count, down_count })
+}
+
+/// Which of the listed ones are looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct Chosen {
+    names: Vec<String>,
+    further_count: usize,
+    down_count: usize,
+}
+
+/// Every address of an interface is listed by itself.
+fn choose(listed: impl Iterator<Item = (String, InterfaceFlags)>, has_device: impl Fn(&str) -> bool) -> Chosen {
+    let mut seen = BTreeSet::new();
+    let outward = listed.filter(|(_, flags)| !flags.contains(InterfaceFlags::IFF_LOOPBACK));
+    let once = outward.filter(|(name, _)| seen.insert(name.clone()));
+    let (up, down): (Vec<_>, Vec<_>) = once.partition(|(_, flags)| flags.contains(InterfaceFlags::IFF_UP));
+    let (mut names, without): (Vec<String>, Vec<String>) =
+        up.into_iter().map(|(name, _)| name).partition(|name| has_device(name));
+    names.extend(without);
+    let further_count = names.len().saturating_sub(LIMIT);
+    names.truncate(LIMIT);
+    Chosen { names, further_count, down_count: down.len() }
 }
 
 /// Whether an address is one of this host's: what is sent to it does not leave the host. The unspecified address, as a
@@ -74,10 +103,26 @@ mod tests {
     }
 
     #[test]
-    fn the_loopback_is_there_once_and_says_what_it_stamps() {
-        let interfaces = interfaces().unwrap();
-        let loopbacks: Vec<&Interface> = interfaces.iter().filter(|interface| interface.is_loopback).collect();
-        assert_eq!(loopbacks.len(), 1);
-        assert!(loopbacks[0].stamps.as_ref().unwrap().software_received);
+    fn interfaces_are_listed_without_the_loopback_and_each_once() {
+        let Interfaces { looked_at, .. } = interfaces().unwrap();
+        let names: BTreeSet<&str> = looked_at.iter().map(|interface| interface.name.as_str()).collect();
+        assert_eq!(names.len(), looked_at.len());
+        assert!(!names.contains("lo"));
+    }
+
+    #[test]
+    fn those_with_a_device_come_first_and_the_others_are_counted() {
+        let up = InterfaceFlags::IFF_UP;
+        let named = |name: &str, flags| (name.to_owned(), flags);
+        let virtual_ones = (0..20).map(|number| named(&format!("veth{number}"), up));
+        let listed: Vec<_> = std::iter::once(named("lo", up | InterfaceFlags::IFF_LOOPBACK))
+            .chain(virtual_ones)
+            .chain([named("eth0", up), named("eth1", InterfaceFlags::empty()), named("eth0", up)])
+            .collect();
+        let chosen = choose(listed.into_iter(), |name| name.starts_with("eth"));
+        assert_eq!((chosen.names.len(), chosen.names[0].as_str(), chosen.names[1].as_str()), (LIMIT, "eth0", "veth0"));
+        assert_eq!((chosen.further_count, chosen.down_count), (5, 1));
+        let none = Chosen { names: Vec::new(), further_count: 0, down_count: 0 };
+        assert_eq!(choose(std::iter::empty(), |_| true), none);
     }
 }

@@ -16,15 +16,11 @@ pub enum Capability {
     NetRaw = 13,
     /// Namespaces, and much else.
     SysAdmin = 21,
-    /// Tracing.
-    Perfmon = 38,
-    /// BPF programs.
-    Bpf = 39,
 }
 
 impl Capability {
     /// All that matter here.
-    pub const ALL: [Self; 5] = [Self::NetAdmin, Self::NetRaw, Self::SysAdmin, Self::Perfmon, Self::Bpf];
+    pub const ALL: [Self; 3] = [Self::NetAdmin, Self::NetRaw, Self::SysAdmin];
 
     /// Its name.
     #[must_use]
@@ -33,8 +29,6 @@ impl Capability {
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::NetRaw => "CAP_NET_RAW",
             Self::SysAdmin => "CAP_SYS_ADMIN",
-            Self::Perfmon => "CAP_PERFMON",
-            Self::Bpf => "CAP_BPF",
         }
     }
 }
@@ -76,7 +70,7 @@ mod tests {
         let of = |text: &str| capabilities_of(text);
         assert_eq!(of("Name:\tx\nCapEff:\t0000000000003000\n"), Some(vec![Capability::NetAdmin, Capability::NetRaw]));
         assert_eq!(of("CapEff:\t0000000000000000\n"), Some(vec![]));
-        assert_eq!(of("CapEff:\t000001ffffffffff\n").map(|all| all.len()), Some(5));
+        assert_eq!(of("CapEff:\t000001ffffffffff\n").map(|all| all.len()), Some(3));
         assert_eq!(of("CapEff: x\n"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The examination of the host that runs the tests: whatever it can do, the document says it, and quickly.
 
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -61,6 +62,33 @@ fn a_host_on_which_a_default_command_cannot_measure_is_bad() {
         "{}",
         ended.stdout
     );
+}
+
+/// Runs the program where it may have so few files open.
+fn with_files(scene: &Scene, limit: u32, line: &str) -> Output {
+    let program = scene.command(line);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string()]).arg(program.get_program());
+    shell.args(program.get_args()).current_dir(scene.path("")).stdin(Stdio::null()).env_clear();
+    shell.env("HOME", scene.path("")).env("XDG_STATE_HOME", scene.path("state")).output().unwrap()
+}
+
+#[test]
+fn a_host_without_files_for_a_measurement_is_told_of_with_the_remedy() {
+    for limit in [14, 24] {
+        let scene = Scene::new();
+        let ended = with_files(&scene, limit, "doctor --json");
+        assert_eq!(ended.status.code(), Some(1), "{limit}: {}", String::from_utf8_lossy(&ended.stderr));
+        let run = valid(RUN, std::str::from_utf8(&ended.stdout).unwrap());
+        let finding = |id: &str| list(&run, "findings").iter().find(|finding| finding["id"] == id).unwrap();
+        assert_eq!(finding("open_files")["severity"], "problem", "{limit}: {}", finding("open_files"));
+        // Both ends of the loopback take more than the first limit, and hardly more than the second.
+        let loopback = finding("loopback");
+        assert!(loopback["evidence"][0] == "not tried" || limit > 14, "{loopback}");
+        assert!(loopback["severity"] == "problem" || limit > 14, "{loopback}");
+        assert!(finding("open_files")["advice"]["text"].as_str().unwrap().contains("ulimit"));
+        assert_eq!(finding("clock")["severity"], "info", "the others are told as ever");
+    }
 }
 
 /// Whether the program has a handler of SIGINT, by the kernel's word.

@@ -55,9 +55,7 @@ pub fn run(args: DoctorArgs) -> Result<Exit, Failure> {
         let runs = runs.as_ref().map(|store| store.folder()).map_err(Clone::clone);
         on_event_loop(async |shutdown| {
             let step = || steps.advance(1);
-            examine(spec, runs.clone(), &step, shutdown).await.map_err(|error| {
-                Failure::unable(error).hint("raise the limit of open files (`ulimit -n`), and bring the loopback up")
-            })
+            Ok(examine(spec, runs.clone(), &step, shutdown).await)
         })?
     };
     let Examined { facts, series, interrupted } = examined;

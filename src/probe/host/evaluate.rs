@@ -1,7 +1,7 @@
 //! Conclusions from the facts: for each thing that matters to a measurement whether it works here, how well, and what
 //! would help. A pure function, tried on hosts that nobody has.
 
-use super::fact::{Adapter, AdapterStamps, Facts, Ways};
+use super::fact::{Adapter, AdapterStamps, Adapters, Facts, Ways};
 use crate::model::figure::{count, duration, ratio, significant};
 use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 
@@ -101,15 +101,7 @@ impl Check {
 #[must_use]
 pub fn evaluate(facts: &Facts) -> Vec<Check> {
     let first = [clock(facts), slack(facts), wakeup(facts), loopback(facts), stamps(facts)];
-    let last = [
-        icmp(facts),
-        privileges(facts),
-        kernel_links(facts),
-        processor(facts),
-        files(facts),
-        passive(facts),
-        runs(facts),
-    ];
+    let last = [icmp(facts), privileges(facts), kernel_links(facts), processor(facts), files(facts), runs(facts)];
     first.into_iter().chain(adapters(facts)).chain(last).collect()
 }
 
@@ -195,8 +187,19 @@ fn slack(facts: &Facts) -> Check {
     }
 }
 
+/// A thing without which no default command measures, and which could not even be tried.
+fn untried(what: &str, reason: &str) -> Check {
+    Check::yes(what, "not tried")
+        .no(reason)
+        .needed()
+        .remedy("raise the limit that was reached: for open files, `ulimit -Hn 65536`", Some("ulimit -Hn"))
+}
+
 fn wakeup(facts: &Facts) -> Check {
-    let summary = &facts.wakeup;
+    let summary = match &facts.wakeup {
+        Ok(summary) => summary,
+        Err(reason) => return untried("timer_wakeup", reason),
+    };
     let named = [("p50", summary.p50_ns), ("p95", summary.p95_ns), ("p99", summary.p99_ns), ("max", summary.max_ns)];
     let figures: Vec<String> =
         named.iter().filter_map(|(name, ns)| Some(format!("{name} {}", duration((*ns)?)))).collect();
@@ -217,26 +220,27 @@ fn wakeup(facts: &Facts) -> Check {
 }
 
 fn loopback(facts: &Facts) -> Check {
-    match facts.floor.user_ns {
+    let floor = match &facts.floor {
+        Ok(floor) => floor,
+        Err(reason) => return untried("loopback", reason),
+    };
+    match floor.user_ns {
         None => Check::yes("loopback", "nothing was answered")
             .no("an echo of our own did not answer over 127.0.0.1")
             .needed()
             .remedy("let TCP through on the loopback, and bring it up: ip link set lo up", Some("ip address show lo")),
         Some(user) => {
             let part = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", duration(ns)));
-            let parts = [
-                part("user", Some(user)),
-                part("kernel", facts.floor.kernel_ns),
-                part("network", facts.floor.network_ns),
-            ];
+            let parts = [part("user", Some(user)), part("kernel", floor.kernel_ns), part("network", floor.network_ns)];
             Check::yes("loopback", format!("p50 {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
         }
     }
 }
 
 fn stamps(facts: &Facts) -> Check {
-    let share = facts.floor.user_ns.zip(facts.floor.network_ns).filter(|(user, _)| *user > 0);
-    match (facts.floor.kernel_ns, share) {
+    let floor = facts.floor.as_ref().copied().unwrap_or_default();
+    let share = floor.user_ns.zip(floor.network_ns).filter(|(user, _)| *user > 0);
+    match (floor.kernel_ns, share) {
         (Some(_), Some((user, network))) => {
             let text = format!(
                 "software, both ends; {} of a loopback round trip is the network",
@@ -247,6 +251,10 @@ fn stamps(facts: &Facts) -> Check {
         (Some(_), None) => {
             Check::yes("kernel_stamps", "software, this end").limited("the far end's stamps did not come")
         }
+        // Where nothing was exchanged there was nothing to stamp, which says nothing of the kernel.
+        (None, _) if floor.user_ns.is_none() => Check::yes("kernel_stamps", "not tried")
+            .limited("nothing was exchanged over the loopback, so there was nothing to stamp")
+            .remedy("mend the loopback first", Some("offloadctl doctor")),
         (None, _) => {
             let reason = facts.unstamped.clone().unwrap_or_else(|| "the kernel stamped nothing".to_owned());
             Check::yes("kernel_stamps", "none").no(reason).remedy(
@@ -259,8 +267,22 @@ fn stamps(facts: &Facts) -> Check {
 
 fn adapters(facts: &Facts) -> Vec<Check> {
     match &facts.adapters {
-        Ok(all) => all.iter().map(adapter).collect(),
-        Err(error) => vec![Check::yes("stamps", "unknown").limited(error.as_str())],
+        Ok(all) => std::iter::once(interfaces(all)).chain(all.looked_at.iter().map(adapter)).collect(),
+        Err(error) => vec![Check::yes("interfaces", "unknown").limited(error.as_str())],
+    }
+}
+
+/// Which of them are in the lines below.
+fn interfaces(Adapters { looked_at, further_count, down_count }: &Adapters) -> Check {
+    let figure = format!("{} up, {down_count} down", looked_at.len() + further_count);
+    let check = Check::yes("interfaces", figure);
+    match further_count {
+        0 => check,
+        1.. => check
+            .limited(format!(
+                "{further_count} further ones that are up were not looked at; those with a card came first"
+            ))
+            .remedy("ask the one that you measure over", Some("ethtool -T INTERFACE")),
     }
 }
 
@@ -323,31 +345,42 @@ fn icmp(facts: &Facts) -> Check {
 }
 
 fn privileges(facts: &Facts) -> Check {
-    let wanted = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"];
+    let wanted = [
+        ("CAP_NET_ADMIN", "there are no links by the kernel"),
+        ("CAP_NET_RAW", "there are no raw sockets, which icmp needs where ping is not allowed"),
+        ("CAP_SYS_ADMIN", "there are no namespaces, which links by the kernel end in"),
+    ];
     let Some(all) = &facts.capabilities else {
         return Check::yes("privileges", "unknown").limited("the kernel does not say");
     };
-    let missing: Vec<&str> = wanted.into_iter().filter(|name| !all.contains(name)).collect();
+    let missing = wanted.into_iter().filter(|(name, _)| !all.contains(name));
+    let reasons: Vec<String> = missing.map(|(name, lack)| format!("without {name} {lack}")).collect();
     let figure = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
     let check = Check::yes("privileges", figure);
-    if missing.is_empty() {
+    if reasons.is_empty() {
         return check;
     }
-    check
-        .limited(format!(
-            "without {} there are no links by the kernel, and no raw sockets where ping is not allowed",
-            missing.join(", ")
-        ))
-        .remedy("run as root what needs them; everything else works without", None)
+    check.limited(reasons.join("; ")).remedy("run as root what needs them; everything else works without", None)
 }
 
 fn kernel_links(facts: &Facts) -> Check {
     match &facts.netem {
         Ok(()) => Check::yes("kernel_links", "namespaces and netem"),
-        Err(reason) => Check::yes("kernel_links", "none").no(reason.as_str()).remedy(
-            "run as root with iproute2 on a kernel with netem (`modprobe sch_netem`); links in user space work everywhere",
-            Some("offloadctl topology emulate local-dc --kernel -- true"),
-        ),
+        Err(reason) => {
+            let all = facts.capabilities.as_deref().unwrap_or_default();
+            // Whoever may make namespaces lacks something else.
+            let privileged = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"].iter().all(|name| all.contains(name));
+            let who = if privileged {
+                ""
+            } else {
+                "run as root, or begin the command with `unshare --user --map-root-user` where users may have namespaces; then "
+            };
+            let remedy = format!(
+                "{who}it takes iproute2, and a kernel with netem (`modprobe sch_netem`) and bridges; links in user space work everywhere"
+            );
+            let verify = Some("offloadctl topology emulate local-dc --kernel -- true");
+            Check::yes("kernel_links", "none").no(reason.as_str()).remedy(&remedy, verify)
+        }
     }
 }
 
@@ -409,24 +442,6 @@ fn files(facts: &Facts) -> Check {
             check.limited("a thousand targets need a few thousand sockets").remedy(remedy, Some("ulimit -Hn"))
         }
         _ => check,
-    }
-}
-
-fn passive(facts: &Facts) -> Check {
-    let paranoid = facts.perf_event_paranoid;
-    let types = if facts.has_type_information { "types described (BTF)" } else { "no types described (BTF)" };
-    let level = paranoid.map_or_else(String::new, |level| format!(", perf_event_paranoid {level}"));
-    let check = Check::yes("passive_sources", format!("{types}{level}"));
-    let all = facts.capabilities.as_deref().unwrap_or_default();
-    let may_load = all.contains(&"CAP_SYS_ADMIN") || (all.contains(&"CAP_BPF") && all.contains(&"CAP_PERFMON"));
-    match (facts.has_type_information, may_load) {
-        (true, true) => check,
-        (false, _) => check
-            .no("the kernel does not describe its types, so no portable program can watch it")
-            .remedy("use a kernel with CONFIG_DEBUG_INFO_BTF", Some("ls -l /sys/kernel/btf/vmlinux")),
-        (true, false) => check
-            .no("this process may not load programs that watch the kernel")
-            .remedy("run as root, or give the program CAP_BPF and CAP_PERFMON", Some("offloadctl doctor")),
     }
 }
 

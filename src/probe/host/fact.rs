@@ -16,14 +16,14 @@ pub struct Facts {
     pub clock_cost: Option<ClockFigures>,
     /// How much later than asked a sleep may end.
     pub timer_slack_ns: Option<u64>,
-    /// How late this process woke.
-    pub wakeup: Summary,
-    /// Exchanges with ourselves.
-    pub floor: Floor,
+    /// How late this process woke, or why that could not be tried.
+    pub wakeup: Result<Summary, String>,
+    /// Exchanges with ourselves, or why there could be none.
+    pub floor: Result<Floor, String>,
     /// Why the kernel stamped none of them, if it did not.
     pub unstamped: Option<String>,
-    /// Interfaces that are up and lead out of this host.
-    pub adapters: Result<Vec<Adapter>, String>,
+    /// Interfaces that lead out of this host.
+    pub adapters: Result<Adapters, String>,
     /// Whether an ICMP datagram socket can be had.
     pub icmp_datagram: Result<(), String>,
     /// Whether a raw one can.
@@ -46,10 +46,6 @@ pub struct Facts {
     pub steal_ratio: Option<f64>,
     /// Open files: now and at most.
     pub file_limit: Option<(u64, u64)>,
-    /// What may be seen of the kernel's events.
-    pub perf_event_paranoid: Option<i64>,
-    /// Whether the kernel describes its types.
-    pub has_type_information: bool,
     /// Where runs are kept, or why they cannot be.
     pub runs: Result<String, String>,
 }
@@ -64,8 +60,8 @@ impl Default for Facts {
             clock_resolution_ns: None,
             clock_cost: None,
             timer_slack_ns: None,
-            wakeup: Summary::default(),
-            floor: Floor::default(),
+            wakeup: Err(unknown()),
+            floor: Err(unknown()),
             unstamped: None,
             adapters: Err(unknown()),
             icmp_datagram: Err(unknown()),
@@ -79,8 +75,6 @@ impl Default for Facts {
             is_virtual: None,
             steal_ratio: None,
             file_limit: None,
-            perf_event_paranoid: None,
-            has_type_information: false,
             runs: Err(unknown()),
         }
     }
@@ -93,6 +87,17 @@ pub struct ClockFigures {
     pub read_ns: f64,
     /// The least by which two reads differed, if they did.
     pub step_ns: Option<u64>,
+}
+
+/// The network interfaces.
+#[derive(Clone, Debug, Default)]
+pub struct Adapters {
+    /// Those that were looked at.
+    pub looked_at: Vec<Adapter>,
+    /// How many more are up.
+    pub further_count: usize,
+    /// How many are down.
+    pub down_count: usize,
 }
 
 /// A network interface.

@@ -6,7 +6,7 @@
 //! ## Timed
 //! A read of the clock, over a hundred thousand in a row; the wake-up from a sleep until an absolute time, a millisecond
 //! apart, with the timer that plans every start (`timer.wakeup`); exchanges with an echo on this process's own loopback,
-//! one after another, as `probe rtt` measures its noise floor (`rtt.floor.*`). What is only read from the kernel is not
+//! one after another, by TCP alone and then by UDP alone (`rtt.floor.*`). What is only read from the kernel is not
 //! timed.
 //!
 //! ## Needs
@@ -21,26 +21,23 @@ mod fact;
 mod wakeup;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
-pub use fact::{Adapter, AdapterStamps, ClockFigures, Facts, Floor, Ways};
+pub use fact::{Adapter, AdapterStamps, Adapters, ClockFigures, Facts, Floor, Ways};
 
-use crate::echo::Embedded;
 use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::{Measured, Series, with_causes};
-use crate::probe::rtt::{Channel, Place, RttError, RttSpec, Target, measure};
+use crate::probe::rtt::{Channel, RttError, measure_floor};
 use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::host;
-use crate::sys::interface::{Interface, interfaces};
+use crate::sys::interface::{Interface, Interfaces, interfaces};
 use crate::sys::privilege::{self, Capability};
 use crate::sys::shutdown::Shutdown;
 use crate::topo::netem_works;
-use crate::wire::Reach;
 
 /// Steps of an examination, for a progress line.
 pub const STEPS: u64 = 4;
@@ -60,20 +57,6 @@ impl Default for HostSpec {
     }
 }
 
-/// An examination that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// No timer.
-    #[error("this host has no timers left")]
-    Timer(#[source] io::Error),
-    /// The loopback echo.
-    #[error("the loopback echo could not be started")]
-    Echo(#[source] io::Error),
-    /// The loopback itself.
-    #[error(transparent)]
-    Floor(#[from] RttError),
-}
-
 /// What was found.
 #[derive(Debug)]
 pub struct Examined {
@@ -86,32 +69,26 @@ pub struct Examined {
 }
 
 /// Examines this host; `runs` is where runs are kept, or why they cannot be. `step` is called after each of its [`STEPS`].
-///
-/// # Errors
-/// When not even a timer or a loopback socket can be had.
-pub async fn examine(
-    spec: HostSpec,
-    runs: Result<&Path, String>,
-    step: &dyn Fn(),
-    shutdown: &Shutdown,
-) -> Result<Examined, HostError> {
+/// What cannot be tried, for this process has no timer or socket left, is a fact as good as others.
+pub async fn examine(spec: HostSpec, runs: Result<&Path, String>, step: &dyn Fn(), shutdown: &Shutdown) -> Examined {
     let stolen = StealMeter::start();
     let mut facts = settings(runs);
     step();
-    let wakeup = wakeup::measure(spec.wakeups, shutdown).await.map_err(HostError::Timer)?;
-    facts.wakeup = wakeup.summary.clone();
+    let wakeup = wakeup::measure(spec.wakeups, shutdown).await.map_err(|error| with_causes(&error));
+    facts.wakeup = wakeup.as_ref().map(|series| series.summary.clone()).map_err(Clone::clone);
     step();
-    let measured = floor(spec.exchanges, shutdown).await?;
-    facts.floor = Floor::of(&measured.series);
-    facts.unstamped = measured.findings.iter().find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
+    let floor = floor(spec.exchanges, shutdown).await.map_err(|error| with_causes(&error));
+    facts.floor = floor.as_ref().map(|measured| Floor::of(&measured.series)).map_err(Clone::clone);
+    let mut noticed = floor.iter().flat_map(|measured| &measured.findings);
+    facts.unstamped = noticed.find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
     step();
     // After the measurements: it starts a program.
     facts.netem = netem_works().map_err(|error| with_causes(&error));
     facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
     step();
-    let series = std::iter::once(wakeup).chain(measured.series).collect();
+    let series = wakeup.into_iter().chain(floor.into_iter().flat_map(|measured| measured.series)).collect();
     let interrupted = shutdown.was_requested().await;
-    Ok(Examined { facts, series, interrupted })
+    Examined { facts, series, interrupted }
 }
 
 fn settings(runs: Result<&Path, String>) -> Facts {
@@ -132,8 +109,6 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         cpu_quota: ability::processor_quota(),
         is_virtual: environment.virtualised,
         file_limit: ability::file_limit(),
-        perf_event_paranoid: ability::perf_event_paranoid(),
-        has_type_information: ability::has_type_information(),
         runs: runs.map(|path| path.display().to_string()),
         ..Facts::default()
     }
@@ -145,9 +120,8 @@ fn clock_figures() -> ClockFigures {
 }
 
 /// The interfaces that lead out of this host, and what they stamp.
-fn adapters() -> Result<Vec<Adapter>, String> {
-    let all = interfaces().map_err(|error| error.to_string())?;
-    let outward = all.into_iter().filter(|interface| !interface.is_loopback);
+fn adapters() -> Result<Adapters, String> {
+    let Interfaces { looked_at, further_count, down_count } = interfaces().map_err(|error| error.to_string())?;
     let adapter = |interface: Interface| {
         let stamps = interface.stamps.map(|stamps| {
             let software = Ways { send: stamps.software_sent, receive: stamps.software_received };
@@ -156,31 +130,18 @@ fn adapters() -> Result<Vec<Adapter>, String> {
         });
         Adapter { name: interface.name, stamps: stamps.map_err(|error| error.to_string()) }
     };
-    Ok(outward.map(adapter).collect())
+    Ok(Adapters { looked_at: looked_at.into_iter().map(adapter).collect(), further_count, down_count })
 }
 
-/// The loopback as `probe rtt` measures its noise floor, back to back.
-async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, HostError> {
-    let echo = Embedded::start().map_err(HostError::Echo)?;
-    let address = echo.address();
-    let place = Place::Address { host: address.ip().to_string(), port: Some(address.port()) };
-    let spec = RttSpec {
-        clock_bound: None,
-        targets: vec![Target { name: "loopback".to_owned(), place }],
-        channels: Some(BTreeSet::from([Channel::Echo, Channel::Udp])),
-        reach: Reach::default(),
-        load: LoadSpec {
-            arrival: Arrival::Closed { concurrency: 1 },
-            length: Length::Count(exchanges),
-            warmup: Duration::ZERO,
-            timeout: Duration::from_millis(500),
-            max_in_flight: 1,
-            seed: 0,
-        },
-        max_loss_ratio: 1.0,
+/// The loopback as `probe rtt` measures its noise floor before a closed loop: each channel alone, back to back.
+async fn floor(exchanges: u64, shutdown: &Shutdown) -> Result<Measured, RttError> {
+    let load = LoadSpec {
+        arrival: Arrival::Closed { concurrency: 1 },
+        length: Length::Count(exchanges),
+        warmup: Duration::ZERO,
+        timeout: Duration::from_millis(500),
+        max_in_flight: 1,
+        seed: 0,
     };
-    let mut measured = measure(&spec, &mut (), shutdown).await?;
-    // The target is the floor's own twin: one of both is enough.
-    measured.series.retain(|series| series.floor);
-    Ok(measured)
+    measure_floor(&BTreeSet::from([Channel::Echo, Channel::Udp]), &load, shutdown).await
 }

@@ -27,6 +27,7 @@ mod connect;
 mod echo;
 mod exchange;
 mod far;
+mod floor;
 mod icmp;
 mod ledger;
 mod missing;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use far::SCALARS;
+pub use floor::measure_floor;
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target, split_port};
 
@@ -93,8 +95,7 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
         // The floor is probed on the same schedule, among the targets.
         Arrival::Open { .. } => drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?,
         Arrival::Closed { .. } => {
-            let before = drive(floor, &floor_spec(&spec.load), &mut Begin(floor), shutdown).await?;
-            series.extend(before.lanes.into_iter().flat_map(LaneRecord::into_series));
+            series.extend(floor::in_turns(floor, &floor_spec(&spec.load, floor.len()), shutdown).await?);
             watch.lanes = targets;
             drive(targets, &spec.load, &mut watch, shutdown).await?
         }
@@ -117,10 +118,12 @@ pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &S
     Ok(measured)
 }
 
-/// A short closed loop against the loopback: two closed loops at a time would measure each other.
-fn floor_spec(load: &LoadSpec) -> LoadSpec {
+/// A short closed loop against the loopback, by one of so many channels: before the targets and not beside them, for two
+/// closed loops at a time would measure each other.
+fn floor_spec(load: &LoadSpec, channels: usize) -> LoadSpec {
+    let channels = u32::try_from(channels.max(1)).unwrap_or(u32::MAX);
     let length = match load.length {
-        Length::Duration(span) => Length::Duration((span / 10).min(FLOOR_SPAN)),
+        Length::Duration(span) => Length::Duration((span / 10).min(FLOOR_SPAN) / channels),
         Length::Count(count) => Length::Count(count.min(FLOOR_COUNT)),
     };
     LoadSpec { length, warmup: Duration::ZERO, ..load.clone() }

@@ -99,16 +99,7 @@ struct Hubs {
 pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     spec.reach.try_bind()?;
     let emulation = emulate(spec)?;
-    let mut prepared = Prepared {
-        lanes: Vec::new(),
-        target_count: 0,
-        warnings: Vec::new(),
-        notes: Vec::new(),
-        programmed: Vec::new(),
-        hubs: Hubs::default(),
-        _floor: Embedded::start().map_err(PrepareError::Floor)?,
-        _emulation: None,
-    };
+    let mut prepared = Prepared::bare()?;
     let sites = prepared.sites(spec, emulation.as_ref()).await?;
     let echoes = futures_util::future::join_all(sites.iter().map(|site| discover(spec, site))).await;
     for (site, echo) in sites.iter().zip(echoes) {
@@ -119,7 +110,8 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
     }
     prepared.note_emulated(&sites);
     prepared.target_count = prepared.lanes.len();
-    prepared.add_floor(spec.load.timeout).await?;
+    let used: BTreeSet<Channel> = prepared.lanes.iter().map(|lane| channel_of(&lane.operation)).collect();
+    prepared.add_floor(&used, spec.load.timeout).await?;
     if let Some(denied) = &prepared.hubs.denied {
         let text = format!(
             "no icmp channel: {denied}; allow it with `sysctl net.ipv4.ping_group_range=\"0 2147483647\"` or give the program CAP_NET_RAW"
@@ -127,6 +119,13 @@ pub async fn prepare(spec: &RttSpec) -> Result<Prepared, PrepareError> {
         prepared.warnings.push(Warning::new("icmp_denied", text));
     }
     prepared._emulation = emulation;
+    Ok(prepared)
+}
+
+/// Prepares the noise floor of these channels and no target.
+pub async fn floor_alone(channels: &BTreeSet<Channel>, patience: Duration) -> Result<Prepared, PrepareError> {
+    let mut prepared = Prepared::bare()?;
+    prepared.add_floor(channels, patience).await?;
     Ok(prepared)
 }
 
@@ -182,6 +181,20 @@ async fn discover(spec: &RttSpec, site: &Site<'_>) -> Echo {
 }
 
 impl Prepared {
+    /// The echo of the noise floor, and no lanes yet.
+    fn bare() -> Result<Self, PrepareError> {
+        Ok(Self {
+            lanes: Vec::new(),
+            target_count: 0,
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            programmed: Vec::new(),
+            hubs: Hubs::default(),
+            _floor: Embedded::start().map_err(PrepareError::Floor)?,
+            _emulation: None,
+        })
+    }
+
     /// The delays that the emulated links applied.
     pub fn applied(&self) -> Vec<Arc<Applied>> {
         self.programmed.iter().map(|(_, _, applied)| Arc::clone(applied)).collect()
@@ -371,10 +384,9 @@ impl Prepared {
     }
 
     /// One loopback lane for each channel that the targets use, whose answers are waited for as long.
-    async fn add_floor(&mut self, patience: Duration) -> Result<(), PrepareError> {
+    async fn add_floor(&mut self, channels: &BTreeSet<Channel>, patience: Duration) -> Result<(), PrepareError> {
         let (address, loopback) = (self._floor.address(), IpAddr::from(Ipv4Addr::LOCALHOST));
-        let used: BTreeSet<Channel> = self.lanes.iter().map(|lane| channel_of(&lane.operation)).collect();
-        for channel in used {
+        for &channel in channels {
             let operation = match channel {
                 Channel::Connect => {
                     RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
