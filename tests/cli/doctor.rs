@@ -75,17 +75,18 @@ fn with_files(scene: &Scene, limit: u32, line: &str) -> Output {
 
 #[test]
 fn a_host_without_files_for_a_measurement_is_told_of_with_the_remedy() {
-    for limit in [14, 24] {
+    for limit in [12, 14, 24] {
         let scene = Scene::new();
         let ended = with_files(&scene, limit, "doctor --json");
         assert_eq!(ended.status.code(), Some(1), "{limit}: {}", String::from_utf8_lossy(&ended.stderr));
         let run = valid(RUN, std::str::from_utf8(&ended.stdout).unwrap());
         let finding = |id: &str| list(&run, "findings").iter().find(|finding| finding["id"] == id).unwrap();
         assert_eq!(finding("open_files")["severity"], "problem", "{limit}: {}", finding("open_files"));
-        // Both ends of the loopback take more than the first limit, and hardly more than the second.
-        let loopback = finding("loopback");
-        assert!(loopback["evidence"][0] == "not tried" || limit > 14, "{loopback}");
-        assert!(loopback["severity"] == "problem" || limit > 14, "{loopback}");
+        // The loopback's echo cannot even start with so few; with a few more, its two ends race for the last.
+        if limit == 12 {
+            let loopback = finding("loopback");
+            assert_eq!((&loopback["evidence"][0], &loopback["severity"]), (&"not tried".into(), &"problem".into()));
+        }
         assert!(finding("open_files")["advice"]["text"].as_str().unwrap().contains("ulimit"));
         assert_eq!(finding("clock")["severity"], "info", "the others are told as ever");
     }
