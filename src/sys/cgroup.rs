@@ -1,10 +1,11 @@
-//! What a container uses, from the files of its control group: a few microseconds, where a question to the runtime costs
-//! it and us a thousand times that.
+//! Control groups by their files: what a container uses, in a few microseconds, where a question to the runtime costs it and us
+//! a thousand times that; and how much of the processors this process may have.
 //!
 //! Separate because the paths and formats are the kernel's and the runtimes'. What is not found is absent.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Where the kernel shows control groups.
@@ -53,7 +54,51 @@ fn split(root: &Path, id: &str) -> Option<Consumption> {
     Some(Consumption { cpu: Duration::from_nanos(nanos), memory_bytes })
 }
 
-fn number(path: PathBuf) -> Option<u64> {
+/// Processors that the control group of this process is limited to, by itself or by one that it is in; `None` without a
+/// limit.
+#[must_use]
+pub fn processor_quota() -> Option<f64> {
+    quota_under(Path::new(ROOT), &fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+fn quota_under(root: &Path, groups: &str) -> Option<f64> {
+    let unified = |folder: &Path| quota_of_unified(&fs::read_to_string(folder.join("cpu.max")).ok()?);
+    let file = |folder: &Path, name: &str| number(folder.join(format!("cpu.cfs_{name}_us")));
+    let split = |folder: &Path| quota(file(folder, "quota")?, file(folder, "period")?);
+    let above = |mount: &Path, controller: &str| lineage(mount, group_of(groups, controller));
+    let unified = above(root, "").into_iter().filter_map(|folder| unified(&folder));
+    let split = above(&root.join("cpu"), "cpu").into_iter().filter_map(|folder| split(&folder));
+    unified.chain(split).reduce(f64::min)
+}
+
+/// The folder of a group, and those of all that it is in. A container may be told the path on the host, which its own mount
+/// does not have: its group is the mount's root then.
+fn lineage(mount: &Path, group: Option<&str>) -> Vec<PathBuf> {
+    let Some(group) = group.map(|group| Path::new(group.trim_start_matches('/'))) else { return Vec::new() };
+    let is_below = group.components().all(|part| matches!(part, Component::Normal(_))) && mount.join(group).is_dir();
+    let own = if is_below { mount.join(group) } else { mount.to_owned() };
+    own.ancestors().take_while(|folder| folder.starts_with(mount)).map(Path::to_owned).collect()
+}
+
+/// The path of the group of this controller: of version 2 for no name.
+fn group_of<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
+    groups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then(|| path.trim_end_matches('/'))
+    })
+}
+
+/// Of `100000 100000`, or `max 100000`.
+fn quota_of_unified(text: &str) -> Option<f64> {
+    let (used, period) = text.trim().split_once(' ')?;
+    quota(used.parse().ok()?, period.parse().ok()?)
+}
+
+fn quota(used: f64, period: f64) -> Option<f64> {
+    (used > 0.0 && period > 0.0).then(|| used / period)
+}
+
+fn number<T: FromStr>(path: PathBuf) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
@@ -89,5 +134,45 @@ mod tests {
         put(root.path(), "x/memory.current", "1");
         put(root.path(), "x/cpu.stat", "usage_usec 1\n");
         assert_eq!(consumption_under(root.path(), "../x"), None);
+    }
+
+    #[test]
+    fn quotas_of_both_versions_are_read() {
+        assert_eq!(quota_of_unified("150000 100000"), Some(1.5));
+        assert_eq!(quota_of_unified("max 100000"), None);
+        assert_eq!(quota(-1.0, 100_000.0), None);
+        let groups = "9:name=systemd:/\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/other\n0::/\n";
+        assert_eq!((group_of(groups, "cpu"), group_of(groups, "")), (Some("/docker/ab"), Some("")));
+        assert_eq!(group_of("0::/user.slice\n", "cpu"), None);
+    }
+
+    #[test]
+    fn the_least_quota_of_all_groups_that_one_is_in_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        put(root, "box/cpu.max", "50000 100000\n");
+        put(root, "box/service/cpu.max", "200000 100000\n");
+        put(root, "box/service/own/cpu.max", "max 100000\n");
+        put(root, "other/cpu.max", "10000 100000\n");
+        assert_eq!(quota_under(root, "0::/box/service/own\n"), Some(0.5));
+        assert_eq!(quota_under(root, "0::/\n"), None, "the root has no limit");
+        put(root, "cpu/pod/cpu.cfs_quota_us", "300000\n");
+        put(root, "cpu/pod/cpu.cfs_period_us", "100000\n");
+        put(root, "cpu/pod/own/cpu.cfs_quota_us", "-1\n");
+        put(root, "cpu/pod/own/cpu.cfs_period_us", "100000\n");
+        assert_eq!(quota_under(root, "4:cpu,cpuacct:/pod/own\n"), Some(3.0));
+    }
+
+    #[test]
+    fn a_container_that_is_told_a_path_of_the_host_has_the_quota_of_its_mount() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "mount/cpu.max", "150000 100000\n");
+        put(root.path(), "mount/beside/cpu.max", "20000 100000\n");
+        put(root.path(), "outside/cpu.max", "10000 100000\n");
+        let mount = root.path().join("mount");
+        for told in ["0::/docker/0123abc\n", "0::/../../outside\n", "0::/../outside\n"] {
+            assert_eq!(quota_under(&mount, told), Some(1.5), "{told}");
+        }
+        assert_eq!(quota_under(&mount, "0::/beside\n"), Some(0.2));
     }
 }

@@ -33,10 +33,10 @@ use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::{Measured, Series, with_causes};
 use crate::probe::rtt::{Channel, RttError, measure_floor};
 use crate::sys::ability::{self, ClockCost, StealMeter};
-use crate::sys::host;
 use crate::sys::interface::{Interface, Interfaces, interfaces};
 use crate::sys::privilege::{self, Capability};
 use crate::sys::shutdown::Shutdown;
+use crate::sys::{cgroup, host};
 use crate::topo::netem_works;
 
 /// Steps of an examination, for a progress line.
@@ -106,7 +106,7 @@ fn settings(runs: Result<&Path, String>) -> Facts {
         capabilities: privilege::capabilities().map(|all| all.into_iter().map(Capability::name).collect()),
         cpu_count: environment.cpu_count,
         cpu_governor: environment.cpu_governor,
-        cpu_quota: ability::processor_quota(),
+        cpu_quota: cgroup::processor_quota(),
         is_virtual: environment.virtualised,
         file_limit: ability::file_limit(),
         runs: runs.map(|path| path.display().to_string()),

@@ -5,10 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::operation::RttOperation;
-use super::{Begin, LONGEST_FLUSH, RttError, missing, prepare};
+use super::{Begin, Channel, LONGEST_FLUSH, RttError, missing, prepare};
 use crate::load::{DriverError, Lane, LaneRecord, Length, Load, LoadSpec, drive};
 use crate::model::{Measured, Series};
-use crate::probe::rtt::Channel;
 use crate::sys::shutdown::Shutdown;
 
 /// Attempts before the others: where none of them is answered, the others would be waited for in vain.
@@ -33,11 +32,11 @@ pub async fn measure_floor(
         let first = LoadSpec { length: Length::Count(FIRST), ..load.clone() };
         let mut driven = drive(std::slice::from_ref(lane), &first, &mut (), shutdown).await?;
         measured.elapsed += driven.elapsed;
-        let mut series = series(driven.lanes);
+        let mut series = series_of(driven.lanes);
         if series.iter().any(|series| series.name == lane.name && series.counts.ok_count > 0) {
             driven = alone(lane, load, shutdown).await?;
             measured.elapsed += driven.elapsed;
-            series = self::series(driven.lanes);
+            series = series_of(driven.lanes);
         }
         measured.interrupted |= driven.interrupted;
         measured.series.extend(series);
@@ -56,7 +55,7 @@ pub async fn in_turns(
 ) -> Result<Vec<Series>, DriverError> {
     let mut all = Vec::new();
     for lane in lanes {
-        all.extend(series(alone(lane, load, shutdown).await?.lanes));
+        all.extend(series_of(alone(lane, load, shutdown).await?.lanes));
     }
     Ok(all)
 }
@@ -66,7 +65,7 @@ async fn alone(lane: &Lane<RttOperation>, load: &LoadSpec, shutdown: &Shutdown) 
     drive(lane, load, &mut Begin(lane), shutdown).await
 }
 
-fn series(records: Vec<LaneRecord>) -> Vec<Series> {
+fn series_of(records: Vec<LaneRecord>) -> Vec<Series> {
     records.into_iter().flat_map(LaneRecord::into_series).collect()
 }
 
