@@ -2,9 +2,41 @@
 
 #[cfg(not(feature = "toolkit"))]
 mod absent;
+#[cfg(feature = "toolkit")]
+mod address_args;
 mod agent;
 #[cfg(feature = "toolkit")]
+mod bench;
+#[cfg(feature = "toolkit")]
+mod checkpoint;
+#[cfg(feature = "toolkit")]
+mod completions;
+#[cfg(feature = "toolkit")]
+mod doctor;
+#[cfg(feature = "toolkit")]
+mod echo;
+#[cfg(feature = "toolkit")]
+mod emulate;
+#[cfg(feature = "toolkit")]
+mod gateway;
+#[cfg(feature = "toolkit")]
+mod kernel_link;
+#[cfg(feature = "toolkit")]
+mod load_args;
+#[cfg(feature = "toolkit")]
+mod measuring;
+#[cfg(feature = "toolkit")]
+mod output_args;
+#[cfg(feature = "toolkit")]
+mod probe;
+#[cfg(feature = "toolkit")]
+mod report;
+#[cfg(feature = "toolkit")]
 mod toolkit;
+#[cfg(feature = "toolkit")]
+mod topology;
+#[cfg(feature = "toolkit")]
+mod value;
 
 use std::process::ExitCode;
 

@@ -198,7 +198,7 @@ mod tests {
             ("src/load/a.rs", "use crate::{model::Stamp, sys::clock};\nuse crate::load::Pace;"),
             ("src/load/a.rs", "use super::Pace; mod tests { use super::super::recorder; }"),
             ("src/sim/a.rs", "use crate::sync::agent::machine::State;"),
-            ("src/commands/toolkit/probe/rtt.rs", "use crate::console; use crate::report::table;"),
+            ("src/commands/probe/rtt.rs", "use crate::console; use crate::report::table;"),
             ("src/main.rs", "use crate::commands;"),
             ("src/model/a.rs", "// crate::sys\nconst A: &str = \"crate::sys\";"),
             ("src/lib.rs", "pub mod model;"),

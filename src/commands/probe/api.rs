@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::toolkit::address_args::AddressArgs;
-use crate::commands::toolkit::load_args::LoadArgs;
-use crate::commands::toolkit::measuring::{Driven, check_gates};
-use crate::commands::toolkit::output_args::OutputArgs;
-use crate::commands::toolkit::value::{parse_bytes, parse_share};
+use crate::commands::address_args::AddressArgs;
+use crate::commands::load_args::LoadArgs;
+use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::{parse_bytes, parse_share};
 use crate::error::{Exit, Failure};
 use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, PrepareError, Server, measure};
 use crate::wire::{LocateError, TlsSpec};

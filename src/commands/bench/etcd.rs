@@ -11,10 +11,10 @@ use crate::bench::etcd::{
     DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Read, Refusal, Settings, SpawnError, SpawnSpec,
     Workload, cell_count, measure,
 };
-use crate::commands::toolkit::load_args::{SpacingArg, SpanArgs};
-use crate::commands::toolkit::measuring::{Driven, check_gates};
-use crate::commands::toolkit::output_args::OutputArgs;
-use crate::commands::toolkit::value::{parse_share, parse_whole};
+use crate::commands::load_args::{SpacingArg, SpanArgs};
+use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::{parse_share, parse_whole};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate};
 use crate::wire::{TlsSpec, Url};

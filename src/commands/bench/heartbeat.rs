@@ -10,9 +10,9 @@ use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
     Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Network, dump, estimate, planned_beats, simulate,
 };
-use crate::commands::toolkit::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::toolkit::output_args::OutputArgs;
-use crate::commands::toolkit::value::{parse_positive, parse_share, parse_whole, seed};
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::{parse_positive, parse_share, parse_whole, seed};
 use crate::console::{self, Steps};
 use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;

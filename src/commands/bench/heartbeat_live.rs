@@ -11,9 +11,9 @@ use crate::bench::heartbeat::live::{
     ClientError, Fault, LiveError, LiveSpec, LiveSpecError, ObserverError, Target, measure,
 };
 use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
-use crate::commands::toolkit::measuring::{Measuring, check_gates, on_event_loop};
-use crate::commands::toolkit::output_args::OutputArgs;
-use crate::commands::toolkit::value::seed;
+use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::seed;
 use crate::console::Steps;
 use crate::context::Header;
 use crate::detect::DetectorSpec;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::toolkit::address_args::AddressArgs;
-use crate::commands::toolkit::load_args::LoadArgs;
-use crate::commands::toolkit::measuring::{Driven, check_gates};
-use crate::commands::toolkit::output_args::OutputArgs;
-use crate::commands::toolkit::topology::{read_topology, unknown_profile};
-use crate::commands::toolkit::value::{parse_positive, parse_share};
+use crate::commands::address_args::AddressArgs;
+use crate::commands::load_args::LoadArgs;
+use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::output_args::OutputArgs;
+use crate::commands::topology::{read_topology, unknown_profile};
+use crate::commands::value::{parse_positive, parse_share};
 use crate::error::{Exit, Failure};
 use crate::probe::rtt::{Channel, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};

@@ -1,25 +1,8 @@
 //! Every command but the agent: they come with the feature `toolkit`, which a build for a node leaves out.
 
-mod address_args;
-mod bench;
-mod checkpoint;
-mod completions;
-mod doctor;
-mod echo;
-mod emulate;
-mod gateway;
-mod kernel_link;
-mod load_args;
-mod measuring;
-mod output_args;
-mod probe;
-mod report;
-mod topology;
-mod value;
-
 use clap::{CommandFactory as _, Subcommand};
 
-use super::Cli;
+use super::{Cli, bench, completions, doctor, echo, gateway, probe, report, topology};
 use crate::error::{Exit, Failure};
 
 /// What the help of the whole program ends with.
