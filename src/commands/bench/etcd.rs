@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::bench::etcd::{
-    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Read, Refusal, Settings, SpawnError, SpawnSpec,
-    Workload, cell_count, measure,
+    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, MEASUREMENT, Read, Refusal, Settings,
+    SpawnError, SpawnSpec, Workload, cell_count, measure,
 };
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::{SpacingArg, SpanArgs};
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
 use crate::error::{Exit, Failure};
@@ -38,29 +39,6 @@ const EXAMPLES: &str = "Examples:
 
 All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error.
 What was written stays in the history of the cluster until it is compacted.";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 4] = ["etcd.put", "etcd.range", "etcd.watch", "disk.fdatasync"];
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 16] = [
-    "etcd.put.throughput",
-    "etcd.put.keys",
-    "etcd.put.floor",
-    "etcd.range.throughput",
-    "etcd.watch.throughput",
-    "etcd.server.wal_fsync_mean",
-    "etcd.server.wal_fsync_p99_upper",
-    "etcd.server.backend_commit_mean",
-    "etcd.server.backend_commit_p99_upper",
-    "etcd.server.leader_changes",
-    "etcd.server.slow_applies",
-    "etcd.server.proposals_pending",
-    "etcd.server.db_size_bytes",
-    "etcd.server.quota_bytes",
-    "etcd.server.peer_rtt_mean",
-    "etcd.server.cpu_cores",
-];
 
 /// The longest password file that is read.
 const LONGEST_PASSWORD: u64 = 4096;
@@ -263,7 +241,7 @@ fn hint_of(kind: &str) -> &'static str {
 
 impl EtcdArgs {
     fn spec(&self) -> Result<EtcdSpec, Failure> {
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
             (Some(_), _) => Vec::new(),
             (None, []) => vec![1],

@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use crate::bench::heartbeat::live::{
     ClientError, Fault, LiveError, LiveSpec, LiveSpecError, ObserverError, Target, measure,
 };
-use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, OF_LIVE, simulate};
+use crate::commands::catalogue::check_gates;
+use crate::commands::measuring::{Measuring, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::seed;
 use crate::console::Steps;
@@ -32,19 +33,6 @@ const DETECTOR: &str = "missed:3";
 
 /// Crashes of the simulation that stands beside each cell: its mean is known ten times better than the measured one.
 const TRIALS: u64 = 40_000;
-
-/// The measurements of this command.
-const SERIES: [&str; 3] = ["heartbeat.detection", "heartbeat.change_stored", "heartbeat.change_seen"];
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 6] = [
-    "heartbeat.mistakes",
-    "heartbeat.network_bytes_per_h",
-    "heartbeat.payload",
-    "heartbeat.payload_bytes_per_h",
-    "heartbeat.received_bytes_per_h",
-    "heartbeat.sent_bytes_per_h",
-];
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Live")]
@@ -131,7 +119,7 @@ impl LiveArgs {
     }
 
     fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
-        check_gates("bench heartbeat --live", &output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&OF_LIVE, &output.show.fail_if)?;
         let wrong = |error: LiveSpecError| {
             let hint = match &error {
                 LiveSpecError::Relay { .. } => "leave out partition and slow-link, or let --target name this host",

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::commands::address_args::AddressArgs;
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_bytes, parse_share};
 use crate::error::{Exit, Failure};
-use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, PrepareError, Server, measure};
+use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, MEASUREMENT, PrepareError, Server, measure};
 use crate::wire::{LocateError, TlsSpec};
 
 const COMMAND: &str = "probe api";
@@ -24,19 +25,6 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe api http://127.0.0.1:8080/ --reuse --concurrency 10 --duration 10s
   Fail a CI job when lists got slow:
     offloadctl probe api --in-cluster --fail-if 'api.request.p95 > 500ms'";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
-
-/// Its single numbers.
-const SCALARS: [&str; 6] = [
-    "api.throughput",
-    "api.status",
-    "api.quorum_read_cost",
-    "api.server.request_mean",
-    "api.server.etcd_mean",
-    "api.server.queue_mean",
-];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -196,7 +184,7 @@ impl ApiArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
 }

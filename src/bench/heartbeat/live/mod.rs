@@ -25,6 +25,7 @@ mod bed;
 mod client;
 mod event;
 mod fleet;
+mod layout;
 mod machine;
 mod observer;
 mod relay;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use client::ClientError;
+pub(super) use layout::layout;
 pub use observer::ObserverError;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
