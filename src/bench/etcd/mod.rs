@@ -19,24 +19,18 @@
 //! server's metrics are coarse: a percentile of them is an upper bound. All values hold the same byte. Revisions that were
 //! written stay in the database until the cluster is compacted, keys or not.
 
-mod access;
 mod bed;
-mod client;
 mod compare;
 mod disk;
 mod evaluate;
-mod fault;
 mod guard;
 mod keyspace;
-mod links;
 mod operation;
 mod plan;
 mod server;
 mod spawn;
 mod spec;
 mod summary;
-mod transport;
-mod unary;
 mod watch;
 mod window;
 
@@ -44,16 +38,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use access::Login;
-pub use fault::Fault;
 pub use guard::Refusal;
 pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
-pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
-pub use transport::DialError;
+pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 
 use crate::load::{DriverError, LaneRecord, Observer, Part, Settled};
 use crate::model::{Labels, Measured, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
+use crate::wire::etcd::{DialError, Fault};
 use crate::wire::{TlsError, Url};
 use bed::{Bed, Measurement, Turn};
 

@@ -2,8 +2,9 @@
 //!
 //! Pure, so that what a command line stands for can be tested without a cluster.
 
-use super::spec::{EtcdSpec, Read, Workload};
+use super::spec::{EtcdSpec, Workload};
 use crate::model::Labels;
+use crate::wire::etcd::Read;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +60,6 @@ impl Workload {
     #[must_use]
     pub const fn needs_keys(self) -> bool {
         self.has_reads()
-    }
-}
-
-impl Read {
-    /// As in options and labels.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linearizable => "linearizable",
-            Self::Serializable => "serializable",
-        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::access::Login;
 use super::keyspace::Keyspace;
 use super::spawn::SpawnSpec;
 use crate::load::LoadSpec;
+use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
 /// Longest key that is sent.
@@ -69,16 +69,6 @@ pub enum Workload {
     Mixed,
     /// Writes, until a watcher hears of them.
     Watch,
-}
-
-/// Whether an answer must be the cluster's or may be the member's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Read {
-    /// Confirmed by a majority.
-    Linearizable,
-    /// What this member knows, perhaps stale.
-    Serializable,
 }
 
 /// The whole of a `bench etcd`.

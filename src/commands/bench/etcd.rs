@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::bench::etcd::{
-    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Read, Refusal, Settings, SpawnError, SpawnSpec,
-    Workload, cell_count, measure,
+    EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Refusal, Settings, SpawnError, SpawnSpec, Workload, cell_count,
+    measure,
 };
 use crate::commands::load_args::{SpacingArg, SpanArgs};
 use crate::commands::measuring::{Driven, check_gates};
@@ -17,6 +17,7 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate};
+use crate::wire::etcd::{DialError, Login, Read};
 use crate::wire::{TlsSpec, Url};
 
 const COMMAND: &str = "bench etcd";
