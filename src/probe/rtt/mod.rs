@@ -31,7 +31,6 @@ mod floor;
 mod icmp;
 mod ledger;
 mod missing;
-mod offset;
 mod one_way;
 mod operation;
 mod pending;
