@@ -39,14 +39,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use guard::Refusal;
-pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
+pub use spawn::{SettingError, Settings, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 
 use crate::load::{DriverError, LaneRecord, Observer, Part, Settled};
 use crate::model::{Labels, Measured, Stamp, Warning};
+use crate::sys::server::ServerError;
 use crate::sys::shutdown::Shutdown;
 use crate::wire::etcd::{DialError, Fault};
-use crate::wire::{TlsError, Url};
+use crate::wire::{TlsError, Url, UrlError};
 use bed::{Bed, Measurement, Turn};
 
 /// A measurement that could not be made.
@@ -94,7 +95,10 @@ pub enum EtcdError {
     },
     /// A cluster of our own does not serve.
     #[error(transparent)]
-    Spawn(#[from] SpawnError),
+    Spawn(#[from] ServerError),
+    /// An address of ours is wrong, which is a bug.
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// A folder whose disk cannot be timed.
     #[error("cannot time writes in `{}`", folder.display())]
     Disk {

@@ -8,8 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::bench::etcd::{
-    EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Refusal, Settings, SpawnError, SpawnSpec, Workload, cell_count,
-    measure,
+    EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Refusal, Settings, SpawnSpec, Workload, cell_count, measure,
 };
 use crate::commands::load_args::{SpacingArg, SpanArgs};
 use crate::commands::measuring::{Driven, check_gates};
@@ -17,6 +16,7 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate};
+use crate::sys::server::ServerError;
 use crate::wire::etcd::{DialError, Login, Read};
 use crate::wire::{TlsSpec, Url};
 
@@ -234,7 +234,7 @@ fn explain(error: EtcdError) -> Failure {
         EtcdError::Refused(Refusal::Kubernetes { .. }) => {
             "say --yes if that is meant; better measure another cluster".to_owned()
         }
-        EtcdError::Spawn(SpawnError::Program(_)) => {
+        EtcdError::Spawn(ServerError::Program(_)) => {
             "install etcd (Debian: `apt-get install etcd-server`), or say where it is with --etcd PATH".to_owned()
         }
         EtcdError::Spawn(_) => "`etcd --help` lists its flags; try the same flag by hand".to_owned(),

@@ -21,6 +21,7 @@ use crate::error::{Exit, Failure};
 use crate::model::Series;
 use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
+use crate::sys::server::ServerError;
 use crate::sys::shutdown::Shutdown;
 use crate::wire::Url;
 
@@ -213,7 +214,9 @@ fn explain(error: LiveError) -> Failure {
         }
         LiveError::TokenFile { .. } => "give the file that the gateway was given, or its lines of our agents",
         LiveError::NotAlive { .. } => "lower --nodes: a busy host cannot start so many; the log says what they met",
-        LiveError::Folder(_) | LiveError::Start { .. } => "the folder of temporary files must be writable: TMPDIR",
+        LiveError::Server(ServerError::Folder { .. } | ServerError::Start { .. }) => {
+            "the folder of temporary files must be writable: TMPDIR"
+        }
         LiveError::Gap => "lower --nodes: this host is too busy",
         _ => "see docs/guide/bench-heartbeat.md",
     };

@@ -21,18 +21,17 @@
 //! below, and of heartbeats alone: the agents watch no tasks.
 
 mod assemble;
-mod bed;
 mod client;
 mod event;
 mod fleet;
+mod gateway;
 mod machine;
 mod observer;
 mod relay;
 mod spec;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use client::ClientError;
@@ -41,19 +40,17 @@ pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::model::{Measured, Stamp};
 use crate::sys::clock;
+use crate::sys::server::ServerError;
 use crate::sys::shutdown::Shutdown;
 use crate::sys::socket_table::Traffic;
 use crate::wire::{Exposition, TlsError, UrlError};
 use assemble::Seen;
-use bed::Bed;
 use client::Client;
 use event::Event;
 use fleet::{Fleet, node_id};
+use gateway::Gateway;
 use machine::{Act, CellPlan, Machine};
 use observer::{News, Observer};
-
-/// Lines of a child's log that are shown where it fails.
-const LOG_LINES: usize = 3;
 
 /// Longest time without a look at what is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -61,35 +58,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// A live run that could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
-    /// No place for what is temporary.
-    #[error("cannot make a temporary folder")]
-    Folder(#[source] io::Error),
-    /// The system does not let it start.
-    #[error("{what} cannot be started")]
-    Start {
-        /// What.
-        what: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// It ended while it was needed.
-    #[error("{what}: {ending}: {log}")]
-    Ended {
-        /// What.
-        what: String,
-        /// How.
-        ending: String,
-        /// What it said last.
-        log: String,
-    },
-    /// Our gateway does not listen.
-    #[error("the gateway does not listen: {log}")]
-    Silent {
-        /// What it said.
-        log: String,
-    },
+    /// A child of ours is not there.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// Agents do not come.
-    #[error("{alive} of {nodes} agents of the fleet `{fleet}` are alive: {log}")]
+    #[error("{alive} of {nodes} agents of the fleet `{fleet}` are alive; its log:\n{log}")]
     NotAlive {
         /// Which fleet.
         fleet: String,
@@ -161,12 +134,12 @@ pub async fn measure(
     let cells = spec.cells();
     let names = |cell: usize| (1..=spec.nodes).map(move |node| node_id(cell, node));
     let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
-    let bed = tokio::select! {
+    let gateway = tokio::select! {
         biased;
         () = shutdown.requested() => return Ok(Measured::stopped()),
-        bed = Bed::make(spec, &all) => bed?,
+        gateway = Gateway::make(spec, &all) => gateway?,
     };
-    let observer = Observer::start(bed.watched.clone()).map_err(LiveError::Thread)?;
+    let observer = Observer::start(gateway.watched.clone()).map_err(LiveError::Thread)?;
     let plan = |(at, cell): (usize, &LiveCell)| CellPlan {
         nodes: names(at).collect(),
         interval: cell.interval,
@@ -175,7 +148,7 @@ pub async fn measure(
     };
     let machine = Machine::new(cells.iter().enumerate().map(plan).collect(), clock::now());
     let seen = Seen::of(&cells);
-    let mut live = Live { spec, cells, bed, observer, machine, fleets: Vec::new(), seen, advance };
+    let mut live = Live { spec, cells, gateway, observer, machine, fleets: Vec::new(), seen, advance };
     let interrupted = tokio::select! {
         biased;
         () = shutdown.requested() => true,
@@ -190,7 +163,7 @@ struct Live<'a> {
     cells: Vec<LiveCell>,
     fleets: Vec<Option<Fleet>>,
     observer: Observer,
-    bed: Bed,
+    gateway: Gateway,
     machine: Machine,
     seen: Seen,
     advance: &'a (dyn Fn(u64) + Sync),
@@ -200,7 +173,7 @@ impl Live<'_> {
     async fn run(&mut self) -> Result<(), LiveError> {
         self.watch_from_here().await?;
         for (at, cell) in self.cells.iter().enumerate() {
-            self.fleets.push(Some(Fleet::start(&self.bed, at, cell, self.spec.nodes)?));
+            self.fleets.push(Some(Fleet::start(&self.gateway, at, cell, self.spec.nodes)?));
         }
         let mut before = None;
         while !self.machine.is_over() {
@@ -255,8 +228,8 @@ impl Live<'_> {
     }
 
     fn cannot_watch(&mut self, source: ObserverError) -> LiveError {
-        let url = self.bed.url.to_string();
-        self.bed.ending().unwrap_or(LiveError::Watch { url, source })
+        let url = self.gateway.url.to_string();
+        self.gateway.check().err().map_or(LiveError::Watch { url, source }, LiveError::Server)
     }
 
     fn perform(&mut self, act: Act) -> Result<(), LiveError> {
@@ -274,7 +247,7 @@ impl Live<'_> {
             }
             // Before our own gateway a fleet is gone at once; before another one it says goodbye, which takes its time, at the
             // end.
-            Act::End(at) if self.bed.is_ours() => drop(self.fleets[at].take()),
+            Act::End(at) if self.gateway.is_ours() => drop(self.fleets[at].take()),
             Act::End(_) => {}
             Act::GiveUp(at) => {
                 let log = self.fleets[at].as_ref().map_or_else(String::new, Fleet::trouble);
@@ -293,36 +266,20 @@ impl Live<'_> {
 
     /// A fleet that ends before it is faulted, or a gateway that ends at all.
     fn check_children(&mut self) -> Result<(), LiveError> {
-        if let Some(ending) = self.bed.ending() {
-            return Err(ending);
-        }
+        self.gateway.check()?;
         for (fleet, cell) in self.fleets.iter_mut().zip(self.machine.cells()) {
-            let ended = fleet.as_mut().filter(|_| cell.faulted_at.is_none()).and_then(Fleet::ending);
-            ended.map_or(Ok(()), Err)?;
+            fleet.as_mut().filter(|_| cell.faulted_at.is_none()).map_or(Ok(()), Fleet::check)?;
         }
         Ok(())
     }
 
     /// Heartbeats that the gateway has heard, and their bytes; `None` of a gateway that does not tell.
     async fn payload(&self) -> Option<assemble::Payload> {
-        let watched = &self.bed.watched;
+        let watched = &self.gateway.watched;
         let mut client = Client::connect(&watched.url, &watched.trust, &watched.reader).await.ok()?;
         let text = String::from_utf8(client.get("/metrics").await.ok()?).ok()?;
         let metrics = Exposition::parse(&text);
         let sum = |name: &str| metrics.sum_of(&format!("offloadctl_gateway_{name}"), |_| true);
         Some(assemble::Payload { beats: sum("heartbeats_total")?, bytes: sum("heartbeat_bytes_total")? })
-    }
-}
-
-/// The last lines of a child's log, or what keeps us from reading them.
-fn log(path: &Path) -> String {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
-            if last.is_empty() { "it said nothing".to_owned() } else { last.join("; ") }
-        }
-        Err(error) => format!("its log cannot be read: {error}"),
     }
 }
