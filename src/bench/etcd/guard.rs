@@ -61,6 +61,22 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The next step.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoSpace => {
+                "compact and defragment it, then `etcdctl alarm disarm`; `etcdctl alarm list` shows the alarm"
+            }
+            Self::Quota { .. } => {
+                "measure for less with --count, compact and defragment the cluster, or raise its --quota-backend-bytes"
+            }
+            Self::Kubernetes { .. } => "say --yes if that is meant; better measure another cluster",
+        }
+    }
+}
+
 const fn mib(bytes: u64) -> u64 {
     bytes >> 20
 }

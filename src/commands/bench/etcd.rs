@@ -7,17 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::bench::etcd::{
-    EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Refusal, Settings, SpawnSpec, Workload, cell_count, measure,
-};
+use crate::bench::etcd::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Settings, SpawnSpec, Workload, cell_count, measure};
 use crate::commands::load_args::{SpacingArg, SpanArgs};
 use crate::commands::measuring::{Driven, check_gates};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_share, parse_whole};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate};
-use crate::sys::server::ServerError;
-use crate::wire::etcd::{DialError, Login, Read};
+use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
 const COMMAND: &str = "bench etcd";
@@ -202,64 +199,9 @@ pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: EtcdError) -> Failure {
-    let hint = match &error {
-        EtcdError::Unreachable { source: DialError::Tls(failure), .. } => {
-            failure.hint.unwrap_or("compare the certificate with --ca-file and the name in --endpoints").to_owned()
-        }
-        EtcdError::Unreachable { endpoint, source: DialError::Ended(_) } if endpoint.starts_with("https:") => {
-            "it may want a client certificate: --client-cert, --client-key".to_owned()
-        }
-        EtcdError::Unreachable { endpoint, source: DialError::Http(_) | DialError::Ended(_) }
-            if endpoint.starts_with("http:") =>
-        {
-            "if it speaks TLS, write https:// in --endpoints; it must be a member's client URL, not its peer URL"
-                .to_owned()
-        }
-        EtcdError::Unreachable { .. } => {
-            "is it the client URL of a member? `etcdctl endpoint status` asks the same".to_owned()
-        }
-        EtcdError::Asked { source, .. } => hint_of(source.kind).to_owned(),
-        EtcdError::Refused(Refusal::NoSpace) => {
-            "compact and defragment it, then `etcdctl alarm disarm`; `etcdctl alarm list` shows the alarm".to_owned()
-        }
-        EtcdError::Refused(Refusal::Quota { .. }) => {
-            "measure for less with --count, compact and defragment the cluster, or raise its --quota-backend-bytes"
-                .to_owned()
-        }
-        EtcdError::Refused(Refusal::Kubernetes { .. }) => {
-            "say --yes if that is meant; better measure another cluster".to_owned()
-        }
-        EtcdError::Spawn(ServerError::Program(_)) => {
-            "install etcd (Debian: `apt-get install etcd-server`), or say where it is with --etcd PATH".to_owned()
-        }
-        EtcdError::Spawn(_) => "`etcd --help` lists its flags; try the same flag by hand".to_owned(),
-        EtcdError::Disk { .. } => "give a folder that this user may write".to_owned(),
-        _ => "see `offloadctl bench etcd --help`".to_owned(),
-    };
-    Failure::unable(error).hint(hint)
-}
-
-/// The next step after a call that failed so.
-fn hint_of(kind: &str) -> &'static str {
-    match kind {
-        "auth" => "give a user of the cluster with --user and --password-file",
-        "permission_denied" => {
-            "the user needs a role that may write: `etcdctl role grant-permission ROLE readwrite ofl- --prefix`"
-        }
-        "no_leader" | "timeout" | "unavailable" => {
-            "the cluster may have lost its majority: `etcdctl endpoint health --cluster`"
-        }
-        "no_space" => "its quota is used up: compact, defragment, `etcdctl alarm disarm`",
-        "request_too_large" => "lower --value-size or --batch, or raise the cluster's --max-request-bytes",
-        "too_many_operations" => "lower --batch, or raise the cluster's --max-txn-ops",
-        "not_implemented" => "is this an etcd of version 3.4 or later?",
-        _ => "`etcdctl endpoint status --write-out table` shows the cluster's own view",
-    }
+    driven.run(async |watcher, shutdown| {
+        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
+    })
 }
 
 impl EtcdArgs {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Network, dump, estimate, planned_beats, simulate,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, Network, dump, estimate, planned_beats, simulate,
 };
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
@@ -241,13 +241,7 @@ impl HeartbeatArgs {
 
     fn condition(&self) -> Result<Condition, Failure> {
         let lost = self.loss.map(|LossArg { share, burst }| Lost::new(share, burst)).transpose();
-        let lost = lost.map_err(|error| {
-            let hint = match error {
-                LossError::All => "give a --loss below 100 %",
-                LossError::Length(_) | LossError::TooShort { .. } => "write, for example, --loss 1%/burst=5",
-            };
-            Failure::usage(error).hint(hint)
-        })?;
+        let lost = lost.map_err(|error| Failure::usage(error).hint(error.hint()))?;
         Ok(Condition { lost, duplicate_ratio: self.duplicate, is_reordered: self.reorder })
     }
 

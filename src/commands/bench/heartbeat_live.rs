@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::bench::heartbeat::live::{
-    ClientError, Fault, LiveError, LiveSpec, LiveSpecError, ObserverError, Target, measure,
-};
+use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
 use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
@@ -21,7 +19,6 @@ use crate::error::{Exit, Failure};
 use crate::model::Series;
 use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
-use crate::sys::server::ServerError;
 use crate::sys::shutdown::Shutdown;
 use crate::wire::Url;
 
@@ -121,7 +118,9 @@ impl LiveArgs {
         let steps = Steps::start("bench heartbeat --live", spec.cells().len() as u64 * spec.nodes * 2, output.quiet);
         let began = clock::now();
         let measured = on_event_loop(async |shutdown: &Shutdown| {
-            measure(&spec, &|more| steps.advance(more), shutdown).await.map_err(explain)
+            measure(&spec, &|more| steps.advance(more), shutdown)
+                .await
+                .map_err(|error| Failure::unable(&error).hint(error.hint()))
         });
         let elapsed = clock::now().since(began);
         drop(steps);
@@ -133,15 +132,7 @@ impl LiveArgs {
 
     fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
         check_gates("bench heartbeat --live", &output.show.fail_if, &SERIES, &SCALARS)?;
-        let wrong = |error: LiveSpecError| {
-            let hint = match &error {
-                LiveSpecError::Relay { .. } => "leave out partition and slow-link, or let --target name this host",
-                LiveSpecError::Detectors(_) => "give one --detector, and run once for each",
-                LiveSpecError::Agents { .. } => "lower --nodes, or give fewer intervals and faults",
-                _ => "see `offloadctl bench heartbeat --help`",
-            };
-            Failure::usage(error).hint(hint)
-        };
+        let wrong = |error: LiveSpecError| Failure::usage(&error).hint(error.hint());
         let detector = match asked.detectors {
             [] => LiveSpec::detector(&[DETECTOR.parse().map_err(Failure::usage)?]),
             given => LiveSpec::detector(given),
@@ -195,30 +186,4 @@ fn simulated(spec: &LiveSpec) -> impl Iterator<Item = Series> {
     };
     let series = simulate(&simulated, 1, &|_| {}, &|| false).series;
     series.into_iter().filter(|series| series.name == "heartbeat.detection")
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: LiveError) -> Failure {
-    let hint = match &error {
-        LiveError::Watch { source: ObserverError::Client(ClientError::Refused { status: 401 | 403, .. }), .. } => {
-            "the token of the line `* TOKEN` in --token-file must be one of the gateway's"
-        }
-        LiveError::Watch { source: ObserverError::Client(ClientError::Connect(_)), .. } | LiveError::Lookup(_) => {
-            "is it the address that the gateway says it listens on? `curl -k URL/healthz` asks the same"
-        }
-        LiveError::Watch { source: ObserverError::Client(ClientError::Tls(_)), .. } => {
-            "give the gateway's certificate, or who signed it, with --ca-file"
-        }
-        LiveError::Token { .. } => {
-            "every agent needs a line: `for n in $(seq 400); do echo live-1-$n $(openssl rand -hex 16); done >> FILE`, and SIGHUP to the gateway"
-        }
-        LiveError::TokenFile { .. } => "give the file that the gateway was given, or its lines of our agents",
-        LiveError::NotAlive { .. } => "lower --nodes: a busy host cannot start so many; the log says what they met",
-        LiveError::Server(ServerError::Folder { .. } | ServerError::Start { .. }) => {
-            "the folder of temporary files must be writable: TMPDIR"
-        }
-        LiveError::Gap => "lower --nodes: this host is too busy",
-        _ => "see docs/guide/bench-heartbeat.md",
-    };
-    Failure::unable(error).hint(hint)
 }

@@ -12,9 +12,8 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
 use crate::commands::value::{parse_positive, parse_share};
 use crate::error::{Exit, Failure};
-use crate::probe::rtt::{Channel, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
+use crate::probe::rtt::{Channel, Place, RttSpec, SCALARS, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};
-use crate::wire::LocateError;
 
 const COMMAND: &str = "probe rtt";
 
@@ -103,26 +102,9 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: RttError) -> Failure {
-    let hint = match &error {
-        RttError::Prepare(PrepareError::Icmp(_)) => {
-            "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW, or leave icmp out of --channel"
-        }
-        RttError::Prepare(PrepareError::Locate(LocateError::Family { .. })) => {
-            "leave out -4, -6 or --bind, or give an address of that family"
-        }
-        RttError::Prepare(PrepareError::Locate(_)) => {
-            "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
-        }
-        RttError::Prepare(PrepareError::Nothing { .. }) => "write NAME=HOST:PORT",
-        RttError::Prepare(PrepareError::Bind(_)) => "`ip address` shows the addresses of this host",
-        _ => "see `offloadctl probe rtt --help`",
-    };
-    Failure::unable(error).hint(hint)
+    driven.run(async |watcher, shutdown| {
+        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
+    })
 }
 
 impl RttArgs {

@@ -77,6 +77,18 @@ pub enum RttError {
     Driver(#[from] DriverError),
 }
 
+impl RttError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        let prepare = match self {
+            Self::Prepare(error) => error.hint(),
+            Self::Driver(_) => None,
+        };
+        prepare.unwrap_or("see `offloadctl probe rtt --help`")
+    }
+}
+
 /// Measures until the end of the spec, or until `shutdown`.
 ///
 /// # Errors

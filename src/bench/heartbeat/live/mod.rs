@@ -22,6 +22,7 @@
 
 mod assemble;
 mod client;
+mod error;
 mod event;
 mod fleet;
 mod gateway;
@@ -30,97 +31,26 @@ mod observer;
 mod relay;
 mod spec;
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-pub use client::ClientError;
-pub use observer::ObserverError;
+pub use error::LiveError;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::model::{Measured, Stamp};
 use crate::sys::clock;
-use crate::sys::server::ServerError;
 use crate::sys::shutdown::Shutdown;
 use crate::sys::socket_table::Traffic;
-use crate::wire::{Exposition, TlsError, UrlError};
+use crate::wire::Exposition;
 use assemble::Seen;
 use client::Client;
 use event::Event;
 use fleet::{Fleet, node_id};
 use gateway::Gateway;
 use machine::{Act, CellPlan, Machine};
-use observer::{News, Observer};
+use observer::{News, Observer, ObserverError};
 
 /// Longest time without a look at what is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// A live run that could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveError {
-    /// A child of ours is not there.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// Agents do not come.
-    #[error("{alive} of {nodes} agents of the fleet `{fleet}` are alive; its log:\n{log}")]
-    NotAlive {
-        /// Which fleet.
-        fleet: String,
-        /// So many came.
-        alive: usize,
-        /// Of so many.
-        nodes: u64,
-        /// What it says.
-        log: String,
-    },
-    /// A signal that cannot be sent.
-    #[error("the fault of the fleet `{fleet}` cannot be brought about")]
-    Fault {
-        /// Which fleet.
-        fleet: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The target's name leads nowhere.
-    #[error("`{0}` has no address")]
-    Lookup(String),
-    /// The token file cannot be read.
-    #[error("cannot read the token file `{}`", path.display())]
-    TokenFile {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A token is not there.
-    #[error("the token file `{}` has no line `{missing} TOKEN`", path.display())]
-    Token {
-        /// Which file.
-        path: PathBuf,
-        /// Whose.
-        missing: String,
-    },
-    /// Nobody can be trusted.
-    #[error(transparent)]
-    Trust(TlsError),
-    /// Our own address is none, which is a bug.
-    #[error(transparent)]
-    Url(UrlError),
-    /// There is no thread to observe with.
-    #[error("changes cannot be watched")]
-    Thread(#[source] io::Error),
-    /// The stream of changes is not there, or no longer.
-    #[error("changes of `{url}` cannot be watched")]
-    Watch {
-        /// Whose.
-        url: String,
-        /// Why.
-        source: ObserverError,
-    },
-    /// The subscriber missed changes.
-    #[error("the gateway left out changes: the subscriber was too slow")]
-    Gap,
-}
 
 /// Measures every cell at once; `advance` hears of nodes that came or were noticed, in the end two for each.
 ///

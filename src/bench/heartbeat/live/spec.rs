@@ -90,6 +90,19 @@ pub enum LiveSpecError {
     },
 }
 
+impl LiveSpecError {
+    /// The next step.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Relay { .. } => "leave out partition and slow-link, or let --target name this host",
+            Self::Detectors(_) => "give one --detector, and run once for each",
+            Self::Agents { .. } => "lower --nodes, or give fewer intervals and faults",
+            _ => "see `offloadctl bench heartbeat --help`",
+        }
+    }
+}
+
 /// A gateway that is there already.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Target {
