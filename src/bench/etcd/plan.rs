@@ -93,13 +93,7 @@ impl Cell {
             self.write_labels(&Labels::new())
         };
         let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        let name = match self.workload {
-            Workload::Put => "put",
-            Workload::Range => "range",
-            Workload::Mixed => "mixed",
-            Workload::Watch => "watch",
-        };
-        format!("{name} with {}", pairs.join(", "))
+        format!("{} with {}", self.workload, pairs.join(", "))
     }
 
     fn common(&self, base: &Labels) -> Labels {

@@ -5,15 +5,15 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::bench::etcd::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Settings, SpawnSpec, Workload, cell_count, measure};
-use crate::commands::load_args::{SpacingArg, SpanArgs};
+use crate::commands::load_args::SpanArgs;
 use crate::commands::measuring::{Driven, check_gates};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_share, parse_whole};
+use crate::commands::value::{one_of, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
-use crate::load::{Arrival, Rate};
+use crate::load::{Arrival, Rate, Spacing};
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
@@ -85,8 +85,8 @@ pub struct EtcdArgs {
     #[arg(long, value_name = "RATE", help_heading = "Load")]
     rate: Option<Rate>,
     /// How planned starts are spaced: evenly, or as independent clients arrive
-    #[arg(long, value_enum, default_value_t = SpacingArg::Constant, requires = "rate", help_heading = "Load")]
-    spacing: SpacingArg,
+    #[arg(long, default_value_t = Spacing::Constant, value_parser = one_of::<Spacing>(Spacing::NAMES), requires = "rate", help_heading = "Load")]
+    spacing: Spacing,
     #[command(flatten)]
     span: SpanArgs,
     /// Exit 1 if more of a measurement's attempts than this stay unanswered; total loss always does
@@ -149,8 +149,8 @@ struct SpawnArgs {
 #[command(next_help_heading = "Workload")]
 struct WorkloadArgs {
     /// What to measure, one after another; may repeat
-    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_enum, default_value = "put")]
-    workload: Vec<WorkloadArg>,
+    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_parser = one_of::<Workload>(Workload::NAMES), default_value = "put")]
+    workload: Vec<Workload>,
     /// Bytes of a key, of which our random prefix takes 11
     #[arg(long, value_name = "BYTES", default_value_t = 16, value_parser = parse_size::<LARGEST_KEY>)]
     key_size: usize,
@@ -167,22 +167,8 @@ struct WorkloadArgs {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = parse_whole::<u16>)]
     batch: Vec<u16>,
     /// How reads are answered: by the cluster, or by the member asked; a list measures each
-    #[arg(long, value_name = "CONSISTENCY", value_delimiter = ',', value_enum, default_value = "linearizable")]
-    consistency: Vec<ConsistencyArg>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum WorkloadArg {
-    Put,
-    Range,
-    Mixed,
-    Watch,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ConsistencyArg {
-    Linearizable,
-    Serializable,
+    #[arg(long, value_name = "CONSISTENCY", value_delimiter = ',', value_parser = one_of::<Read>(Read::NAMES), default_value = "linearizable")]
+    consistency: Vec<Read>,
 }
 
 /// Measures, and ends with the verdict.
@@ -213,40 +199,38 @@ impl EtcdArgs {
             (None, clients) => unique(clients.iter().map(|n| usize::from(*n))),
         };
         let arrival = match self.rate {
-            Some(rate) => Arrival::Open { rate, spacing: self.spacing.into(), slack: Duration::ZERO },
+            Some(rate) => Arrival::Open { rate, spacing: self.spacing, slack: Duration::ZERO },
             None => Arrival::Closed { concurrency: clients[0] },
         };
         let access = &self.access;
         let work = &self.workload;
+        let spawn = self.spawn.spec();
+        let endpoints = unique(access.endpoints.iter().filter(|_| spawn.is_none()).cloned());
+        let members = spawn.as_ref().map_or(endpoints.len(), |spawn| spawn.members);
         let spec = EtcdSpec {
             login: self.login()?,
-            spawn: self.spawn.spec(),
-            wal_dirs: self.spawn.wal_dir.clone(),
+            spawn,
+            wal_dirs: unique(self.spawn.wal_dir.iter().cloned()),
             tls: TlsSpec {
                 ca_file: access.ca_file.clone(),
                 client_cert: access.client_cert.clone(),
                 client_key: access.client_key.clone(),
                 insecure: access.insecure,
             },
-            workloads: unique(work.workload.iter().map(|workload| (*workload).into())),
+            workloads: unique(work.workload.iter().copied()),
             key_size: work.key_size,
             value_sizes: unique(work.value_size.iter().copied()),
             key_space: u64::from(work.key_space),
-            connections: work.connections.map_or_else(|| self.member_count(), usize::from),
-            endpoints: if self.spawn.spawn.is_empty() { access.endpoints.clone() } else { Vec::new() },
+            connections: work.connections.map_or(members, usize::from),
+            endpoints,
             clients,
             batches: unique(work.batch.iter().map(|n| usize::from(*n))),
-            consistencies: unique(work.consistency.iter().map(|read| (*read).into())),
+            consistencies: unique(work.consistency.iter().copied()),
             may_load_kubernetes: access.yes,
             load: self.span.spec(arrival).map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench etcd --help`"))
-    }
-
-    /// How many members are talked to.
-    fn member_count(&self) -> usize {
-        if self.spawn.spawn.is_empty() { self.access.endpoints.len() } else { self.spawn.members }
     }
 
     fn login(&self) -> Result<Option<Login>, Failure> {
@@ -284,42 +268,11 @@ fn read_password(path: &Path) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Each value once, in the order typed: the same measurement twice would be two series of one name.
-fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut kept = Vec::new();
-    for value in values {
-        if !kept.contains(&value) {
-            kept.push(value);
-        }
-    }
-    kept
-}
-
 /// A size in bytes of at most `MOST`.
 fn parse_size<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(size) if (1..=MOST).contains(&size) => Ok(size),
         Ok(_) => Err(format!("it must be from 1 to {MOST}")),
         Err(_) => Err("it is not a whole number of bytes".to_owned()),
-    }
-}
-
-impl From<WorkloadArg> for Workload {
-    fn from(workload: WorkloadArg) -> Self {
-        match workload {
-            WorkloadArg::Put => Self::Put,
-            WorkloadArg::Range => Self::Range,
-            WorkloadArg::Mixed => Self::Mixed,
-            WorkloadArg::Watch => Self::Watch,
-        }
-    }
-}
-
-impl From<ConsistencyArg> for Read {
-    fn from(consistency: ConsistencyArg) -> Self {
-        match consistency {
-            ConsistencyArg::Linearizable => Self::Linearizable,
-            ConsistencyArg::Serializable => Self::Serializable,
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::bench::heartbeat::{
 };
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_positive, parse_share, parse_whole, seed};
+use crate::commands::value::{parse_positive, parse_share, parse_whole, seed, unique};
 use crate::console::{self, Steps};
 use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
@@ -210,11 +210,11 @@ impl HeartbeatArgs {
     fn spec(&self) -> Result<HeartbeatSpec, Failure> {
         check_gates("bench heartbeat", &self.output.show.fail_if, &SERIES, &SCALARS)?;
         let condition = self.condition()?;
-        let networks = self.network.iter().map(|name| Ok(network_of(name)?.under(&condition)));
+        let networks = unique(&self.network).into_iter().map(|name| Ok(network_of(name)?.under(&condition)));
         let networks = networks.collect::<Result<_, Failure>>()?;
         let spec = HeartbeatSpec {
             mode: "simulated",
-            intervals: self.interval.clone(),
+            intervals: unique(self.interval.iter().copied()),
             detectors: self.detectors()?,
             networks,
             condition,
@@ -235,7 +235,7 @@ impl HeartbeatArgs {
     fn detectors(&self) -> Result<Vec<DetectorSpec>, Failure> {
         match self.detector.as_slice() {
             [] => DETECTORS.iter().map(|text| text.parse().map_err(Failure::usage)).collect(),
-            given => Ok(given.to_vec()),
+            given => Ok(unique(given.iter().cloned())),
         }
     }
 

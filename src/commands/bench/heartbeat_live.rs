@@ -5,13 +5,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
 use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
 use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::seed;
+use crate::commands::value::{one_of, seed, unique};
 use crate::console::Steps;
 use crate::context::Header;
 use crate::detect::DetectorSpec;
@@ -61,11 +61,11 @@ pub struct LiveArgs {
         long,
         value_name = "FAULT,...",
         value_delimiter = ',',
-        value_enum,
         default_value = "kill",
+        value_parser = one_of::<Fault>(Fault::NAMES),
         requires = "live"
     )]
-    fault: Vec<FaultArg>,
+    fault: Vec<Fault>,
     /// Use this gateway, whose detector is --detector, instead of one of our own
     #[arg(long, value_name = "URL", requires = "live", requires = "token_file")]
     target: Option<Url>,
@@ -75,16 +75,6 @@ pub struct LiveArgs {
     /// Trust the certificate authorities in this PEM file instead of the host's
     #[arg(long, value_name = "FILE", requires = "target")]
     ca_file: Option<PathBuf>,
-}
-
-// Described in the examples: a description of each here would make the whole help a long one.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FaultArg {
-    Kill,
-    Freeze,
-    Stuck,
-    Partition,
-    SlowLink,
 }
 
 /// What is said for a simulation and a live run alike.
@@ -145,26 +135,14 @@ impl LiveArgs {
         }
         let spec = LiveSpec {
             mode: "live",
-            intervals: asked.intervals.to_vec(),
+            intervals: unique(asked.intervals.iter().copied()),
             detector: detector.map_err(wrong)?,
-            faults: self.fault.iter().map(|fault| (*fault).into()).collect(),
+            faults: unique(self.fault.iter().copied()),
             nodes: asked.nodes.unwrap_or(NODES),
             target,
             seed: seed(asked.seed),
         };
         spec.checked().map_err(wrong)
-    }
-}
-
-impl From<FaultArg> for Fault {
-    fn from(fault: FaultArg) -> Self {
-        match fault {
-            FaultArg::Kill => Self::Kill,
-            FaultArg::Freeze => Self::Freeze,
-            FaultArg::Stuck => Self::Stuck,
-            FaultArg::Partition => Self::Partition,
-            FaultArg::SlowLink => Self::SlowLink,
-        }
     }
 }
 

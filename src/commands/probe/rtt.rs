@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
 use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::{Driven, check_gates};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
-use crate::commands::value::{parse_positive, parse_share};
+use crate::commands::value::{one_of, parse_positive, parse_share, unique};
 use crate::error::{Exit, Failure};
 use crate::probe::rtt::{Channel, Place, RttSpec, SCALARS, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};
@@ -64,8 +64,8 @@ pub struct RttArgs {
     #[arg(long, value_name = "FILE.toml")]
     topology: Option<PathBuf>,
     /// Channels to measure [default: connect, icmp; echo and udp where the far end is an offloadctl echo]
-    #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_enum)]
-    channel: Vec<ChannelArg>,
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_parser = one_of::<Channel>(Channel::NAMES))]
+    channel: Vec<Channel>,
     /// How far apart the wall clocks of both ends are at most, as chrony or PTP says: allows rtt.oneway between hosts
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     clock_bound: Option<Duration>,
@@ -78,14 +78,6 @@ pub struct RttArgs {
     load: LoadArgs,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ChannelArg {
-    Connect,
-    Icmp,
-    Echo,
-    Udp,
 }
 
 /// Measures, and ends with the verdict.
@@ -115,7 +107,7 @@ impl RttArgs {
         };
         let spec = RttSpec {
             targets: self.all_targets(&file)?,
-            channels: (!self.channel.is_empty()).then(|| self.channel.iter().map(|c| (*c).into()).collect()),
+            channels: (!self.channel.is_empty()).then(|| self.channel.iter().copied().collect()),
             reach: self.address.reach(),
             clock_bound: self.clock_bound,
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
@@ -127,8 +119,8 @@ impl RttArgs {
 
     /// Typed targets, then emulated ones; those of the file where nothing was typed.
     fn all_targets(&self, file: &TopologyFile) -> Result<Vec<Target>, Failure> {
-        let mut targets = self.targets.clone();
-        for name in &self.emulate {
+        let mut targets = unique(self.targets.iter().cloned());
+        for name in unique(&self.emulate) {
             let link = file.profile(name).ok_or_else(|| unknown_profile(name, self.topology.as_deref()))?;
             targets.push(Target { name: name.clone(), place: Place::Emulated { profile: name.clone(), link } });
         }
@@ -145,17 +137,6 @@ fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {
         TopologyTarget::Emulated(profile, link) => {
             let place = Place::Emulated { profile: profile.clone(), link: link.clone() };
             Ok(Target { name: name.to_owned(), place })
-        }
-    }
-}
-
-impl From<ChannelArg> for Channel {
-    fn from(channel: ChannelArg) -> Self {
-        match channel {
-            ChannelArg::Connect => Self::Connect,
-            ChannelArg::Icmp => Self::Icmp,
-            ChannelArg::Echo => Self::Echo,
-            ChannelArg::Udp => Self::Udp,
         }
     }
 }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
-use serde::Serialize;
 use tonic::body::Body;
 
 use super::access::Access;
@@ -24,6 +23,7 @@ use super::interface::{
 use super::transport::{DialError, Endpoint, Wire};
 use super::unary::{Call, Server, frame};
 use super::watch::WatchStream;
+use crate::model::words;
 
 /// Bytes that a server may send before we have read any: one stream, and the whole connection.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -61,14 +61,15 @@ pub struct MemberStatus {
 }
 
 /// Whether an answer must be the cluster's or may be the member's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
     /// Confirmed by a majority.
     Linearizable,
     /// What this member knows, perhaps stale.
     Serializable,
 }
+
+words!(Read { Linearizable = "linearizable", Serializable = "serializable" });
 
 impl Link {
     /// A link that is down.
@@ -261,17 +262,6 @@ impl Link {
 
     fn lock(&self) -> MutexGuard<'_, Option<SendRequest<Body>>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Read {
-    /// As in options and labels.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linearizable => "linearizable",
-            Self::Serializable => "serializable",
-        }
     }
 }
 
