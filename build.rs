@@ -16,9 +16,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(feature = "toolkit")]
 fn compile_interface() -> Result<(), Box<dyn Error>> {
-    const INTERFACE: &str = "src/bench/etcd/interface.proto";
+    const INTERFACE: &str = "src/wire/etcd/interface.proto";
     println!("cargo:rerun-if-changed={INTERFACE}");
-    let description = protox::compile([INTERFACE], ["src/bench/etcd"])?;
+    let description = protox::compile([INTERFACE], ["src/wire/etcd"])?;
     // Keys and values are passed on without being copied.
     let builder = tonic_prost_build::configure().build_server(false).build_transport(false).bytes(".");
     Ok(builder.compile_fds(description)?)

@@ -185,14 +185,8 @@ pub fn read_run(path: &Path) -> Result<Run, Failure> {
         return Err(Failure::plain(Exit::Unable, format!("`{}` is longer than any run", path.display())));
     }
     Run::parse(&text).map_err(|error| {
-        let failure = Failure::plain(Exit::Unable, format!("cannot use the run `{}`: {error}", path.display()));
-        match error {
-            crate::model::RunError::CutOff { .. } => {
-                failure.hint("its writer was interrupted or the disk was full; the other runs are not affected")
-            }
-            crate::model::RunError::Schema { .. } => failure.hint("it was written by another version of offloadctl"),
-            _ => failure,
-        }
+        let what = format!("cannot use the run `{}`: {error}", path.display());
+        Failure::plain(Exit::Unable, what).hinted(error.hint())
     })
 }
 

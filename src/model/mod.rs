@@ -22,6 +22,7 @@ mod stamp;
 mod summary;
 mod timeline;
 mod variation;
+mod word;
 
 pub use cause::with_causes;
 pub use environment::{Environment, SelfCost};
@@ -40,3 +41,5 @@ pub use stamp::{CardStamp, CardState, Stamp, WallStamp, WallTime};
 pub use summary::{Moments, Quantile, Summary, rank_of};
 pub use timeline::{Interval, Outage, Timeline};
 pub use variation::Variation;
+pub use word::UnknownWord;
+pub(crate) use word::words;

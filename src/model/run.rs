@@ -39,6 +39,20 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// What may have happened, where that is likely.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::CutOff { .. } => {
+                Some("its writer was interrupted or the disk was full; the other runs are not affected")
+            }
+            Self::Schema { .. } => Some("it was written by another version of offloadctl"),
+            Self::Content(_) | Self::Contradiction { .. } => None,
+        }
+    }
+}
+
 /// Whether a run's figures may be judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validity {

@@ -1,4 +1,4 @@
-//! TLS and HTTP as every client of ours speaks them: URLs, trust, one-off requests, and the metrics text they bring.
+//! TLS, HTTP and the interface of etcd as every client of ours speaks them: URLs, trust, one-off requests, metrics text.
 //!
 //! Separate from `sys` because nothing here is the operating system's, and from `probe` and `bench` because both ask the
 //! same servers. Whoever times a request opens its connection step by step with [`Dialer`]; [`fetch`] is for questions
@@ -6,6 +6,8 @@
 
 mod certificate;
 pub mod dial;
+#[cfg(feature = "toolkit")]
+pub mod etcd;
 mod exposition;
 mod fetch;
 pub mod locate;

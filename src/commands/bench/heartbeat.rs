@@ -8,13 +8,13 @@ use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Network, OF_SIMULATION, dump, estimate,
-    planned_beats, simulate,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, Network, OF_SIMULATION, dump, estimate, planned_beats,
+    simulate,
 };
 use crate::commands::catalogue::check_gates;
 use crate::commands::measuring::{Measuring, on_event_loop};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_positive, parse_share, parse_whole, seed};
+use crate::commands::value::{parse_positive, parse_share, parse_whole, seed, unique};
 use crate::console::{self, Steps};
 use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
@@ -197,11 +197,11 @@ impl HeartbeatArgs {
     fn spec(&self) -> Result<HeartbeatSpec, Failure> {
         check_gates(&OF_SIMULATION, &self.output.show.fail_if)?;
         let condition = self.condition()?;
-        let networks = self.network.iter().map(|name| Ok(network_of(name)?.under(&condition)));
+        let networks = unique(&self.network).into_iter().map(|name| Ok(network_of(name)?.under(&condition)));
         let networks = networks.collect::<Result<_, Failure>>()?;
         let spec = HeartbeatSpec {
             mode: "simulated",
-            intervals: self.interval.clone(),
+            intervals: unique(self.interval.iter().copied()),
             detectors: self.detectors()?,
             networks,
             condition,
@@ -222,19 +222,13 @@ impl HeartbeatArgs {
     fn detectors(&self) -> Result<Vec<DetectorSpec>, Failure> {
         match self.detector.as_slice() {
             [] => DETECTORS.iter().map(|text| text.parse().map_err(Failure::usage)).collect(),
-            given => Ok(given.to_vec()),
+            given => Ok(unique(given.iter().cloned())),
         }
     }
 
     fn condition(&self) -> Result<Condition, Failure> {
         let lost = self.loss.map(|LossArg { share, burst }| Lost::new(share, burst)).transpose();
-        let lost = lost.map_err(|error| {
-            let hint = match error {
-                LossError::All => "give a --loss below 100 %",
-                LossError::Length(_) | LossError::TooShort { .. } => "write, for example, --loss 1%/burst=5",
-            };
-            Failure::usage(error).hint(hint)
-        })?;
+        let lost = lost.map_err(|error| Failure::usage(error).hint(error.hint()))?;
         Ok(Condition { lost, duplicate_ratio: self.duplicate, is_reordered: self.reorder })
     }
 

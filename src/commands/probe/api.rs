@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
 use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_bytes, parse_share};
+use crate::commands::value::{one_of, parse_bytes, parse_share, unique};
 use crate::error::{Exit, Failure};
 use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, MEASUREMENT, PrepareError, Server, measure};
 use crate::wire::{LocateError, TlsSpec};
@@ -49,8 +49,8 @@ pub struct ApiArgs {
     #[arg(long)]
     reuse: bool,
     /// Which HTTP to speak; auto takes what the server prefers
-    #[arg(long, value_name = "VERSION", value_enum, default_value = "auto")]
-    http: HttpArg,
+    #[arg(long, value_name = "VERSION", default_value_t, value_parser = one_of::<HttpChoice>(HttpChoice::NAMES))]
+    http: HttpChoice,
     /// Longest body that is read; a longer one is a failure
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
     max_body: u64,
@@ -85,15 +85,6 @@ struct TrustArgs {
     /// Do not check the server's certificate; it stands in the run
     #[arg(long)]
     insecure: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum HttpArg {
-    Auto,
-    #[value(name = "1.1")]
-    One,
-    #[value(name = "2")]
-    Two,
 }
 
 /// Measures, and ends with the verdict.
@@ -165,13 +156,9 @@ impl ApiArgs {
     fn spec(&self) -> Result<ApiSpec, Failure> {
         let spec = ApiSpec {
             server: self.server()?,
-            paths: self.path.clone(),
+            paths: unique(self.path.iter().cloned()),
             reuse: self.reuse,
-            http: match self.http {
-                HttpArg::Auto => HttpChoice::Auto,
-                HttpArg::One => HttpChoice::One,
-                HttpArg::Two => HttpChoice::Two,
-            },
+            http: self.http,
             tls: TlsSpec {
                 ca_file: self.trust.ca_file.clone(),
                 client_cert: self.trust.client_cert.clone(),

@@ -3,9 +3,8 @@
 //! Separate because these are words and single numbers about finished lanes, not distributions that grow.
 
 use super::missing::place;
-use super::offset::FarClock;
 use super::operation::RttOperation;
-use crate::load::Lane;
+use crate::load::{FarClock, Lane};
 use crate::model::{Finding, Labels, Scalar, Severity};
 
 /// Names of the scalars.

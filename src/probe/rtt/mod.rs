@@ -33,7 +33,6 @@ mod layout;
 mod ledger;
 mod metrics;
 mod missing;
-mod offset;
 mod one_way;
 mod operation;
 mod pending;
@@ -78,6 +77,18 @@ pub enum RttError {
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+impl RttError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        let prepare = match self {
+            Self::Prepare(error) => error.hint(),
+            Self::Driver(_) => None,
+        };
+        prepare.unwrap_or("see `offloadctl probe rtt --help`")
+    }
 }
 
 /// Measures until the end of the spec, or until `shutdown`.

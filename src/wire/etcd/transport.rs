@@ -84,12 +84,12 @@ pub struct Dialed {
 
 /// One server and how to reach it.
 #[derive(Clone)]
-pub struct Door {
+pub struct Endpoint {
     url: Url,
     dialer: Option<Dialer>,
 }
 
-impl Door {
+impl Endpoint {
     /// The way to the server at `url`.
     #[must_use]
     pub fn new(url: &Url, trust: &Trust) -> Self {

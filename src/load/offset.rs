@@ -2,8 +2,8 @@
 //!
 //! Pure arithmetic on the four stamps of each exchange (RFC 5905, section 8): the offset is ((t2 - t1) + (t3 - t4)) / 2, and
 //! whatever the path does, it is wrong by at most half of the network's time. So of each window the fastest exchange counts.
+//! Here and not beside the probe that asks the most: whoever compares stamps of two hosts needs it.
 
-use crate::echo::Epoch;
 use crate::model::WallStamp;
 
 /// Exchanges of a window: few enough that the drift within it is a straight line.
@@ -97,11 +97,11 @@ pub struct Detour {
     pub span_ns: f64,
 }
 
-/// Takes exchanges and keeps what the estimate needs, in constant memory.
+/// Takes exchanges and keeps what the estimate needs, in constant memory. `E` is another whenever either clock was stepped:
+/// offsets across a step are not compared.
 #[derive(Clone, Debug, Default)]
-pub struct OffsetTrack {
-    /// Steps of our clock, and the epoch of the far one: offsets across a step are not compared.
-    epoch: (u64, Epoch),
+pub struct OffsetTrack<E> {
+    epoch: E,
     origin: Option<WallStamp>,
     window: Vec<Point>,
     /// The first window, which waits for the second to know the drift.
@@ -113,9 +113,9 @@ pub struct OffsetTrack {
     growing: Option<(Point, usize)>,
 }
 
-impl OffsetTrack {
+impl<E: Default + PartialEq> OffsetTrack<E> {
     /// Takes an exchange; `vary` gets each direction's delay above its least of the window, forward first, when that is known.
-    pub fn push(&mut self, stamps: FourStamps, epoch: (u64, Epoch), mut vary: impl FnMut(u64, u64)) {
+    pub fn push(&mut self, stamps: FourStamps, epoch: E, mut vary: impl FnMut(u64, u64)) {
         if epoch != self.epoch {
             self.flush(&mut vary);
             *self = Self { epoch, ..Self::default() };
@@ -282,7 +282,7 @@ fn detour(points: &[Point], best: Point, line: Line) -> Option<Detour> {
 mod tests {
     use super::*;
 
-    const FIRST: (u64, Epoch) = (0, Epoch::from_number(0));
+    const FIRST: u64 = 0;
     const STEP_NS: u64 = 100_000_000;
 
     /// Exchange `number` over a path of these delays, with a far clock that is 5 ms ahead and gains `ppm`.
@@ -371,7 +371,7 @@ mod tests {
         for (count, step_at) in [(32, 1_000), (31, 1_000), (100, 40), (64, 32)] {
             let (mut track, mut told) = (OffsetTrack::default(), 0);
             for number in 0..count {
-                let epoch = (u64::from(number >= step_at), Epoch::default());
+                let epoch = u64::from(number >= step_at);
                 track.push(exchange(number, 40_000, 40_000, 0.0), epoch, |_, _| told += 1);
             }
             track.finish(|_, _| told += 1);
@@ -391,7 +391,7 @@ mod tests {
             ..stamps
         };
         for number in 100..110 {
-            track.push(stepped(exchange(number, 40_000, 60_000, 0.0)), (0, Epoch::from_number(1)), |_, _| ());
+            track.push(stepped(exchange(number, 40_000, 60_000, 0.0)), 1, |_, _| ());
         }
         let clock = track.finish(|_, _| ()).unwrap();
         assert_eq!((clock.offset_ns, clock.bound_ns, clock.drift), (12_000_000.0 - 10_000.0, 50_000.0, None));
@@ -399,6 +399,6 @@ mod tests {
 
     #[test]
     fn nothing_is_known_of_nothing() {
-        assert_eq!(OffsetTrack::default().finish(|_, _| ()), None);
+        assert_eq!(OffsetTrack::<u64>::default().finish(|_, _| ()), None);
     }
 }

@@ -1,8 +1,8 @@
-//! The calls that are timed: one message there, one back, with as little between as HTTP/2 allows.
+//! Single calls: one message there, one back, with as little between as HTTP/2 allows.
 //!
-//! Separate from the generated client, which makes all other calls on the same connection: its layers hold several
-//! kilobytes for each call in flight, and moving and freeing those was a fifth of the processor time of a put. What a
-//! request and an answer look like is fixed by the protocol of gRPC over HTTP/2 and takes a page.
+//! Written here instead of generated: the layers of a generated client hold several kilobytes for each call in flight,
+//! and moving and freeing those was a fifth of the processor time of a put. What a request and an answer look like is
+//! fixed by the protocol of gRPC over HTTP/2 and takes a page.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -14,8 +14,7 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::client::fault_of;
-use super::fault::{CONNECTION_LOST, Fault};
+use super::fault::{CONNECTION_LOST, Fault, kind_of};
 
 /// Before each message: a byte that says whether it is compressed, and its length in four.
 const PREFIX: usize = 5;
@@ -23,37 +22,75 @@ const PREFIX: usize = 5;
 /// Longest answer that is read.
 const LONGEST_ANSWER: usize = 16 << 20;
 
-/// The methods of one server that are timed.
-pub struct Timed {
-    put: Uri,
-    txn: Uri,
-    range: Uri,
+/// One server as calls need it: what is the same in each of them.
+pub struct Server {
+    origin: Uri,
+    methods: [Uri; METHODS.len()],
     headers: HeaderMap,
 }
 
-/// Which of them.
+/// A method that is called with one message and answers with one.
 #[derive(Clone, Copy, Debug)]
 pub enum Call {
     /// Writes a key.
     Put,
     /// Writes several.
     Txn,
-    /// Reads a key.
+    /// Reads a key, or counts them.
     Range,
+    /// Removes keys.
+    DeleteRange,
+    /// Logs in.
+    Authenticate,
+    /// Asks for alarms.
+    Alarm,
+    /// Asks a member how it is.
+    Status,
+    /// Asks who the members are.
+    MemberList,
 }
 
-impl Timed {
-    /// Those of the server at `origin`.
+/// Their names in the protocol, in the order of [`Call`].
+const METHODS: [&str; 8] = [
+    "KV/Put",
+    "KV/Txn",
+    "KV/Range",
+    "KV/DeleteRange",
+    "Auth/Authenticate",
+    "Maintenance/Alarm",
+    "Maintenance/Status",
+    "Cluster/MemberList",
+];
+
+impl Server {
+    /// The server at `origin`.
     #[must_use]
     pub fn new(origin: &str) -> Self {
         // An origin that came from a parsed URL makes a URI; without one the calls would fail and say so.
-        let uri = |method: &str| format!("{origin}etcdserverpb.KV/{method}").parse().unwrap_or_default();
+        let uri = |path: &str| format!("{origin}{path}").parse().unwrap_or_default();
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         // A member that has lost its leader then says so at once, instead of holding the request for seconds.
         headers.insert(HeaderName::from_static("hasleader"), HeaderValue::from_static("true"));
-        Self { put: uri("Put"), txn: uri("Txn"), range: uri("Range"), headers }
+        Self { origin: uri(""), methods: METHODS.map(|method| uri(&format!("etcdserverpb.{method}"))), headers }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn origin(&self) -> &Uri {
+        &self.origin
+    }
+
+    /// What stands above a request of somebody who has this token.
+    #[must_use]
+    pub fn headers(&self, token: Option<Bytes>) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        // A token that cannot stand in a header is left out: the server then says that it wants one.
+        if let Some(token) = token.and_then(|token| HeaderValue::from_maybe_shared(token).ok()) {
+            headers.insert(HeaderName::from_static("token"), token);
+        }
+        headers
     }
 
     /// Makes the call and decodes its answer.
@@ -84,17 +121,8 @@ impl Timed {
         let mut request = Request::new(Body::new(Full::new(framed)));
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = match call {
-            Call::Put => &self.put,
-            Call::Txn => &self.txn,
-            Call::Range => &self.range,
-        }
-        .clone();
-        *request.headers_mut() = self.headers.clone();
-        // A token that cannot stand in a header is left out: the server then says that it wants one.
-        if let Some(token) = token.and_then(|token| HeaderValue::from_maybe_shared(token).ok()) {
-            request.headers_mut().insert(HeaderName::from_static("token"), token);
-        }
+        *request.uri_mut() = self.methods[call as usize].clone();
+        *request.headers_mut() = self.headers(token);
         request
     }
 }
@@ -142,6 +170,21 @@ fn decode<R: Message + Default>(framed: &Bytes) -> Result<R, Fault> {
     R::decode(framed.slice(PREFIX..)).map_err(|error| broken(error.to_string()))
 }
 
+/// The word for what a call met.
+pub(super) fn fault_of(status: &Status) -> Fault {
+    let mut source = std::error::Error::source(status);
+    let (mut is_lost, mut deepest) = (false, String::new());
+    while let Some(error) = source {
+        is_lost |= error.is::<hyper::Error>();
+        deepest = error.to_string();
+        source = error.source();
+    }
+    if is_lost {
+        return Fault { kind: CONNECTION_LOST, text: deepest };
+    }
+    Fault { kind: kind_of(status.code() as i32, status.message()), text: status.message().to_owned() }
+}
+
 fn lost(error: &hyper::Error) -> Fault {
     let deepest = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     Fault { kind: CONNECTION_LOST, text: deepest }
@@ -149,8 +192,17 @@ fn lost(error: &hyper::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::interface::{PutRequest, RangeResponse};
+    use super::super::interface::{PutRequest, RangeResponse};
     use super::*;
+
+    #[test]
+    fn each_call_has_its_method() {
+        let server = Server::new("http://a:1/");
+        let path = |call: Call| server.methods[call as usize].to_string();
+        assert_eq!(path(Call::Put), "http://a:1/etcdserverpb.KV/Put");
+        assert_eq!(path(Call::Authenticate), "http://a:1/etcdserverpb.Auth/Authenticate");
+        assert_eq!(path(Call::MemberList), "http://a:1/etcdserverpb.Cluster/MemberList");
+    }
 
     #[test]
     fn a_message_is_framed_and_read_back() {

@@ -25,6 +25,9 @@ pub const AUTH: &str = "auth";
 /// A login that was good is no longer: log in again and repeat.
 pub const TOKEN: &str = "token";
 
+/// The user may not do this.
+pub const PERMISSION_DENIED: &str = "permission_denied";
+
 /// The status codes of gRPC that etcd uses, by their numbers.
 mod code {
     pub const INVALID_ARGUMENT: i32 = 3;
@@ -68,7 +71,7 @@ pub fn kind_of(status: i32, text: &str) -> &'static str {
     }
     match status {
         code::DEADLINE_EXCEEDED => "timeout",
-        code::PERMISSION_DENIED => "permission_denied",
+        code::PERMISSION_DENIED => PERMISSION_DENIED,
         code::RESOURCE_EXHAUSTED => "too_many_requests",
         code::UNIMPLEMENTED => "not_implemented",
         code::UNAVAILABLE => "unavailable",

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::access::Access;
 use super::client::{Driven, Link};
-use super::transport::{DialError, Door};
+use super::transport::{DialError, Endpoint};
 
 /// Pause before a lost connection is looked for, doubled after each failure up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -26,18 +26,18 @@ pub struct Links {
 }
 
 impl Links {
-    /// `count` connections over the doors in turn.
+    /// `count` connections over the endpoints in turn.
     ///
     /// # Errors
-    /// The first that cannot be opened, with the number of its door.
-    pub async fn open(doors: &[Door], count: usize, access: &Arc<Access>) -> Result<Self, (usize, DialError)> {
+    /// The first that cannot be opened, with the number of its endpoint.
+    pub async fn open(endpoints: &[Endpoint], count: usize, access: &Arc<Access>) -> Result<Self, (usize, DialError)> {
         let mut keepers = JoinSet::new();
         let (mut links, mut rtts) = (Vec::with_capacity(count), Vec::new());
-        for (at, door) in doors.iter().enumerate().cycle().take(count) {
-            let link = Arc::new(Link::new(door, Arc::clone(access)));
-            let (driven, rtt_ns) = link.open(door).await.map_err(|error| (at, error))?;
+        for (at, endpoint) in endpoints.iter().enumerate().cycle().take(count) {
+            let link = Arc::new(Link::new(endpoint, Arc::clone(access)));
+            let (driven, rtt_ns) = link.open(endpoint).await.map_err(|error| (at, error))?;
             rtts.extend(rtt_ns);
-            keepers.spawn(keep(Arc::clone(&link), door.clone(), driven));
+            keepers.spawn(keep(Arc::clone(&link), endpoint.clone(), driven));
             links.push(link);
         }
         Ok(Self { links, next: AtomicUsize::new(0), rtt_ns: rtts.into_iter().min(), _keepers: keepers })
@@ -63,20 +63,20 @@ impl Links {
 }
 
 /// Drives a connection until it ends, and opens it anew, for ever.
-async fn keep(link: Arc<Link>, door: Door, mut driven: Driven) {
+async fn keep(link: Arc<Link>, endpoint: Endpoint, mut driven: Driven) {
     loop {
         // However it ended: the attempts on it were told.
         let _ = driven.await;
         link.close();
-        driven = reopen(&link, &door).await;
+        driven = reopen(&link, &endpoint).await;
     }
 }
 
-async fn reopen(link: &Link, door: &Door) -> Driven {
+async fn reopen(link: &Link, endpoint: &Endpoint) -> Driven {
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        match link.open(door).await {
+        match link.open(endpoint).await {
             Ok((driven, _)) => return driven,
             Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
         }

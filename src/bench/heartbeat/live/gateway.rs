@@ -3,7 +3,7 @@
 //! Separate from the measurement, which knows only an address and tokens. Everything of ours is gone when it is dropped.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::LiveError;
 use super::observer::{NODE, Watched};
 use super::spec::{LiveSpec, Target};
-use super::{LiveError, log};
 use crate::sys::clock;
-use crate::sys::exec::{Server, ending_text};
 use crate::sys::file::read_text;
 use crate::sys::resolve::lookup;
+use crate::sys::server::{Server, ServerError, folder};
 use crate::wire::{TlsSpec, Trust, Url};
+
+/// What errors call it.
+const NAME: &str = "the gateway";
 
 /// How long our gateway may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Pause between two looks whether it does.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Longest token file of a target, as of a gateway.
 const LONGEST_FILE: u64 = 64 << 20;
@@ -33,9 +33,9 @@ const LONGEST_FILE: u64 = 64 << 20;
 /// Connections beside those of agents: ours, and some that are closing.
 const FURTHER_CONNECTIONS: u64 = 64;
 
-/// What a run needs; our gateway ends before its folder is removed.
-pub struct Bed {
-    gateway: Option<Server>,
+/// A gateway, and what a run needs to speak with it; one of ours ends before its folder is removed.
+pub struct Gateway {
+    server: Option<Server>,
     /// The folder of everything that is ours.
     pub folder: TempDir,
     /// Where the gateway is.
@@ -56,13 +56,13 @@ struct Tokens {
     reporter: Option<String>,
 }
 
-impl Bed {
+impl Gateway {
     /// Starts a gateway for these nodes, or looks whether the target knows them.
     ///
     /// # Errors
     /// When it does not listen, or a token is missing.
     pub async fn make(spec: &LiveSpec, nodes: &[String]) -> Result<Self, LiveError> {
-        let folder = tempfile::Builder::new().prefix("offloadctl-live-").tempdir().map_err(LiveError::Folder)?;
+        let folder = folder("live", None)?;
         match &spec.target {
             Some(target) => Self::of_target(folder, target, nodes).await,
             None => Self::of_our_own(folder, spec, nodes).await,
@@ -79,12 +79,13 @@ impl Bed {
         let address = address.ok_or_else(|| LiveError::Lookup(url.host.clone()))?;
         let watched = watched(url, ca_file.clone(), tokens)?;
         let token_file = absolute(&target.token_file);
-        Ok(Self { gateway: None, folder, url: url.clone(), address, token_file, ca_file, watched })
+        Ok(Self { server: None, folder, url: url.clone(), address, token_file, ca_file, watched })
     }
 
     async fn of_our_own(folder: TempDir, spec: &LiveSpec, nodes: &[String]) -> Result<Self, LiveError> {
         let token_file = folder.path().join("tokens");
-        let tokens = write_tokens(&token_file, nodes).map_err(LiveError::Folder)?;
+        let start_error = |source| ServerError::Start { name: NAME.to_owned(), source };
+        let tokens = write_tokens(&token_file, nodes).map_err(start_error)?;
         let data = folder.path().join("data");
         let connections = nodes.len() as u64 * 2 + FURTHER_CONNECTIONS;
         let arguments: [&dyn AsRef<std::ffi::OsStr>; 13] = [
@@ -103,59 +104,32 @@ impl Bed {
             &"1000",
         ];
         let log = folder.path().join("gateway.log");
-        let mut gateway = start(&arguments.map(AsRef::as_ref), &log, "the gateway")?;
-        let address = listening(&mut gateway, &log).await?;
+        let mut server = Server::start_own(NAME, &arguments.map(AsRef::as_ref), log)?;
+        let address = server.said(PATIENCE, address_of).await?;
         let ca_file = Some(data.join("certificate.pem"));
         let url: Url = format!("https://{address}").parse().map_err(LiveError::Url)?;
         let watched = watched(&url, ca_file.clone(), tokens)?;
-        Ok(Self { gateway: Some(gateway), folder, url, address, token_file, ca_file, watched })
+        Ok(Self { server: Some(server), folder, url, address, token_file, ca_file, watched })
     }
 
     /// Whether the gateway goes with us.
     #[must_use]
     pub const fn is_ours(&self) -> bool {
-        self.gateway.is_some()
+        self.server.is_some()
     }
 
-    /// What our gateway has said last, if it is ours and has ended.
-    pub fn ending(&mut self) -> Option<LiveError> {
-        let status = self.gateway.as_mut()?.ended().ok()??;
-        let said = log(&self.folder.path().join("gateway.log"));
-        Some(LiveError::Ended { what: "the gateway".to_owned(), ending: ending_text(status), log: said })
-    }
-}
-
-/// Starts this program once more, as a child that ends with us.
-pub fn start<A: AsRef<std::ffi::OsStr>>(arguments: &[A], log: &Path, what: &str) -> Result<Server, LiveError> {
-    let failed = |source| LiveError::Start { what: what.to_owned(), source };
-    let program = std::env::current_exe().map_err(failed)?;
-    let file = File::create(log).map_err(failed)?;
-    Server::start(&program, arguments, &file).map_err(failed)
-}
-
-/// The address in the first line that our gateway says.
-async fn listening(gateway: &mut Server, path: &Path) -> Result<SocketAddr, LiveError> {
-    let began = clock::now();
-    loop {
-        let said = fs::read_to_string(path).unwrap_or_default();
-        if let Some(address) = address_of(&said) {
-            return Ok(address);
-        }
-        if let Ok(Some(status)) = gateway.ended() {
-            let (what, ending) = ("the gateway".to_owned(), ending_text(status));
-            return Err(LiveError::Ended { what, ending, log: log(path) });
-        }
-        if clock::now().since(began) > PATIENCE {
-            return Err(LiveError::Silent { log: log(path) });
-        }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+    /// Whether our gateway, if it is ours, still runs.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn check(&mut self) -> Result<(), ServerError> {
+        self.server.as_mut().map_or(Ok(()), Server::check)
     }
 }
 
-/// `gateway listening on https://127.0.0.1:7443, certificate SHA-256 ...`, when the line is whole.
-fn address_of(said: &str) -> Option<SocketAddr> {
-    let (first, _) = said.split_once('\n')?;
-    first.split_once("https://")?.1.split_once(',')?.0.parse().ok()
+/// The address in `gateway listening on https://127.0.0.1:7443, certificate SHA-256 ...`.
+fn address_of(line: &str) -> Option<SocketAddr> {
+    line.split_once("https://")?.1.split_once(',')?.0.parse().ok()
 }
 
 fn watched(url: &Url, ca_file: Option<PathBuf>, tokens: Tokens) -> Result<Watched, LiveError> {
@@ -201,11 +175,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_read_when_its_line_is_whole() {
+    fn the_address_is_read_from_the_line_that_names_it() {
         let said = "gateway listening on https://127.0.0.1:7443, certificate SHA-256 AB";
-        assert_eq!(address_of(said), None);
-        assert_eq!(address_of(&format!("{said}\n")), "127.0.0.1:7443".parse().ok());
-        assert_eq!(address_of("error: no\n"), None);
+        assert_eq!(address_of(said), "127.0.0.1:7443".parse().ok());
+        assert_eq!(address_of("error: no"), None);
     }
 
     #[test]
