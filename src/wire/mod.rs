@@ -1,13 +1,17 @@
-//! TLS and HTTP as every client of ours speaks them: URLs, trust, one-off requests, and the metrics text they bring.
+//! TLS and HTTP as every client of ours speaks them: URLs, trust, logins, one-off requests, and the metrics text they bring.
 //!
 //! Separate from `sys` because nothing here is the operating system's, and from `probe` and `bench` because both ask the
 //! same servers. Whoever times a request opens its connection step by step with [`Dialer`]; [`fetch`] is for questions
 //! beside the timed path.
 
 mod certificate;
+#[cfg(feature = "toolkit")]
+pub mod credentials;
 pub mod dial;
 mod exposition;
 mod fetch;
+#[cfg(feature = "toolkit")]
+pub mod kube;
 pub mod locate;
 mod tls;
 mod trust;
