@@ -1,7 +1,5 @@
 //! `offloadctl bench etcd`: arguments to spec, and the run around the measurements.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate, Spacing};
+use crate::sys::file::read_text;
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
@@ -242,9 +241,7 @@ fn parse_members(text: &str) -> Result<usize, String> {
 /// The first line of a file, which is a secret and appears in no message.
 fn read_password(path: &Path) -> Result<String, Failure> {
     let unreadable = |error| Failure::file("cannot read the password in", path, &error);
-    let file = File::open(path).map_err(unreadable)?;
-    let mut text = String::new();
-    file.take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(unreadable)?;
+    let text = read_text(path, LONGEST_PASSWORD).map_err(unreadable)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 

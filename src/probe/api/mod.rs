@@ -25,10 +25,8 @@
 mod account;
 mod cell;
 mod connection;
-mod credentials;
 mod evaluate;
 mod frames;
-mod kube;
 mod layout;
 mod metrics;
 mod notes;
@@ -42,7 +40,6 @@ mod stream;
 
 use std::collections::BTreeMap;
 
-pub use kube::KubeError;
 pub use metrics::MEASUREMENT;
 pub use prepare::PrepareError;
 pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};

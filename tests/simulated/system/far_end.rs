@@ -4,11 +4,11 @@
 
 use super::Kept;
 use super::check::{Violation, Witness};
-use crate::detect::DetectorSpec;
-use crate::sync::gateway::machine::{Machine, Moment, Settings};
-use crate::sync::message::{Answer, Answers, ErrorText, FromAgent, FromGateway, Pulse};
-use crate::sync::record::{Change, NodeRecord, TaskRecord};
-use crate::sync::store::Snapshot;
+use offloadctl::detect::DetectorSpec;
+use offloadctl::sync::gateway::machine::{Machine, Moment, Settings};
+use offloadctl::sync::message::{Answer, Answers, ErrorText, FromAgent, FromGateway, Pulse};
+use offloadctl::sync::record::{Change, NodeRecord, TaskRecord};
+use offloadctl::sync::store::Snapshot;
 use std::collections::BTreeMap;
 
 /// Changes that a subscriber may be behind: few, so that gaps happen.
@@ -149,7 +149,7 @@ impl FarEnd {
                 let (id, epoch) = (state.id, state.epoch);
                 machine.state(now, state).map(|told| {
                     connection.epoch = Some(epoch);
-                    let answer = |told: Result<_, crate::sync::gateway::machine::Refusal>| {
+                    let answer = |told: Result<_, offloadctl::sync::gateway::machine::Refusal>| {
                         told.map_or_else(|refusal| Answer::Refused(refusal.body()), Answer::Receipt)
                     };
                     let answers = told.into_iter().map(answer).collect();

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,9 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use tokio::task::JoinSet;
 
-use super::kube::{ExecPlugin, Token};
+use super::kube::ExecPlugin;
 use crate::model::Stamp;
-use crate::sys::clock;
+use crate::sys::{clock, file};
 
 /// Longest token file that is read.
 const LONGEST_TOKEN: u64 = 64 << 10;
@@ -53,6 +53,15 @@ pub enum TokenError {
     },
 }
 
+/// A token and its end, in seconds of the Unix time.
+#[derive(Clone)]
+pub struct Token {
+    /// The token itself.
+    pub text: String,
+    /// When it ends, if that is known.
+    pub ends_at: Option<i64>,
+}
+
 /// Who we say we are, beside any certificate.
 pub enum Login {
     /// Nobody.
@@ -61,8 +70,13 @@ pub enum Login {
     Basic(String, String),
     /// A token that never changes.
     Token(String),
-    /// A token in a file.
-    File(PathBuf),
+    /// A token in a file, which is read again when it changes.
+    File {
+        /// Where it lies.
+        path: PathBuf,
+        /// The token until the file can be read.
+        before: Option<String>,
+    },
     /// A token of a plugin, which is run again.
     Plugin(Arc<ExecPlugin>, Token),
 }
@@ -103,9 +117,13 @@ impl Credentials {
                 (Source::Fixed, Some(header(&format!("Basic {pair}"), "the kubeconfig")?))
             }
             Login::Token(token) => (Source::Fixed, Some(bearer(&token, "the kubeconfig")?)),
-            Login::File(path) => {
-                let header = read(&path)?;
+            Login::File { path, before } => {
                 let seen = Cell::new(mark(&path));
+                let header = match (read(&path), before) {
+                    (Ok(header), _) => header,
+                    (Err(_), Some(token)) => bearer(&token, "the kubeconfig")?,
+                    (Err(error), None) => return Err(error),
+                };
                 (Source::File { path, seen }, Some(header))
             }
             Login::Plugin(plugin, token) => {
@@ -234,20 +252,20 @@ impl Credentials {
     }
 }
 
-/// What shows that a file has changed.
+/// What shows that a file has changed. A pipe never does: what was read from it is gone.
 fn mark(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = fs::metadata(path).ok()?;
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn read(path: &Path) -> Result<HeaderValue, TokenError> {
-    let wrong = |source| TokenError::File { path: path.to_owned(), source };
-    let mut text = String::new();
-    fs::File::open(path).and_then(|file| file.take(LONGEST_TOKEN + 1).read_to_string(&mut text)).map_err(wrong)?;
     let place = format!("the token file `{}`", path.display());
-    if text.len() as u64 > LONGEST_TOKEN {
-        return Err(TokenError::Content { place, what: "it is longer than any token" });
-    }
+    let text = file::read_text(path, LONGEST_TOKEN).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => {
+            TokenError::Content { place: place.clone(), what: "it is longer than any token" }
+        }
+        _ => TokenError::File { path: path.to_owned(), source },
+    })?;
     bearer(&text, &place)
 }
 
@@ -273,11 +291,15 @@ mod tests {
         clock::now() + Duration::from_secs(seconds)
     }
 
+    fn of_file(path: &Path) -> Login {
+        Login::File { path: path.to_owned(), before: None }
+    }
+
     #[test]
     fn a_token_file_is_read_again_when_it_changes() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "first\n").unwrap();
-        let credentials = Credentials::new(Login::File(file.path().into())).unwrap();
+        let credentials = Credentials::new(of_file(file.path())).unwrap();
         assert_eq!(credentials.header().unwrap(), "Bearer first");
         fs::write(file.path(), "the second\n").unwrap();
         credentials.refresh(clock::now());
@@ -294,12 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn a_token_beside_its_file_is_for_the_time_without_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let login = |before: &str| Login::File { path: path.clone(), before: Some(before.to_owned()) };
+        let credentials = Credentials::new(login("written")).unwrap();
+        assert_eq!(credentials.header().unwrap(), "Bearer written");
+        fs::write(&path, "\u{feff}fresh\n").unwrap();
+        credentials.refresh(later(2));
+        assert_eq!(credentials.header().unwrap(), "Bearer fresh");
+        assert_eq!(Credentials::new(login("written")).unwrap().header().unwrap(), "Bearer fresh", "the file wins");
+    }
+
+    #[test]
     fn what_is_no_token_is_refused_without_being_shown() {
         let error = |login| Credentials::new(login).err().unwrap().to_string();
         assert!(error(Login::Token(" \n".into())).contains("it is empty"));
         let text = error(Login::Token("se\ncret".into()));
         assert!(text.contains("no header may hold") && !text.contains("cret"), "{text}");
-        assert!(error(Login::File("/nonexistent/token".into())).contains("/nonexistent/token"));
+        assert!(error(of_file(Path::new("/nonexistent/token"))).contains("/nonexistent/token"));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use rand::RngExt as _;
 
 use super::{Input, System, moment, seen};
-use crate::sync::record::{NodeState, Status};
+use offloadctl::sync::record::{NodeState, Status};
 
 impl System {
     /// Starts a task of a lost node on this one; false if there is none.

@@ -70,8 +70,7 @@ impl System {
     /// The trouble is over: links are whole, everybody moves, the gateway is there.
     pub(super) fn heal(&mut self) {
         self.has_trouble = false;
-        self.spec.link =
-            super::LinkSpec { loss: super::super::link::Loss::Never, duplicate: 0.0, ..self.spec.link.clone() };
+        self.spec.link = super::LinkSpec { loss: super::Loss::Never, duplicate: 0.0, ..self.spec.link.clone() };
         for node in &mut self.nodes {
             node.cut_until = node.cut_until.min(self.now);
             node.frozen_until = node.frozen_until.min(self.now + nanos(self.spec.interval));

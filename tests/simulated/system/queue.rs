@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sync::message::{FromAgent, FromGateway};
+use offloadctl::sync::message::{FromAgent, FromGateway};
 
 /// Something that will happen.
 #[derive(Clone, Debug)]

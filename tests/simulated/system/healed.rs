@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::check::{SLACK_NS, Violation};
 use super::{Node, System, moment};
-use crate::sync::gateway::machine::TaskView;
-use crate::sync::record::{NodeState, Status};
+use offloadctl::sync::gateway::machine::TaskView;
+use offloadctl::sync::record::{NodeState, Status};
 
 impl System {
     /// Whether what the gateway shows is true, some time after all has healed.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Kept, SystemSpec, nanos};
-use crate::sync::message::{Answer, FromAgent, FromGateway, Outcome, StatusReport};
-use crate::sync::record::{Change, NodeState, Status, TaskRecord};
+use offloadctl::sync::message::{Answer, FromAgent, FromGateway, Outcome, StatusReport};
+use offloadctl::sync::record::{Change, NodeState, Status, TaskRecord};
 
 /// Beyond the detector's own wait: a link's delay, a slow commit, and the look of the subscriber.
 pub const SLACK_NS: u64 = 1_500_000_000;
@@ -371,9 +371,9 @@ fn patience_ns(interval: Duration, margin: Duration) -> u64 {
 mod tests {
     use super::super::Troubles;
     use super::*;
-    use crate::model::WallTime;
-    use crate::sim::LinkSpec;
-    use crate::sync::message::{Answers, Batch, Receipt};
+    use offloadctl::model::WallTime;
+    use offloadctl::sim::LinkSpec;
+    use offloadctl::sync::message::{Answers, Batch, Receipt};
 
     fn witness() -> Witness {
         let second = Duration::from_secs(1);
