@@ -5,6 +5,7 @@
 //! beside the timed path.
 
 mod certificate;
+mod counter;
 pub mod dial;
 #[cfg(feature = "toolkit")]
 pub mod etcd;
@@ -15,6 +16,7 @@ mod tls;
 mod trust;
 mod url;
 
+pub use counter::{Totals, grown};
 pub use exposition::{Exposition, Sample};
 pub use fetch::{Fetch, FetchError, Fetched, fetch};
 pub use locate::{BindError, BindFamily, LocateError, Reach, Rule, RuleError};

@@ -53,6 +53,7 @@ use self::server::Kind;
 use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, abandoned, drive};
 use crate::model::{Advice, Finding, Measured, Outcome, Scalar, Severity, Stamp};
 use crate::sys::shutdown::Shutdown;
+use crate::wire::Exposition;
 
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +127,10 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
                 () = shutdown.requested() => Err("the run was interrupted".to_owned()),
             };
             match after {
-                Ok(after) => accounts = prepared.accounts(before, &after),
+                Ok(after) => match prepared.accounts(before, &after) {
+                    Some(all) => accounts = all,
+                    None => measured.findings.push(restarted()),
+                },
                 Err(reason) => measured.findings.push(no_account(&reason)),
             }
         }
@@ -160,6 +164,13 @@ fn no_account(reason: &str) -> Finding {
     Finding::new("phases_only", Severity::Notice, text).with_advice(Advice::new(advice, None))
 }
 
+/// Why there are the phases alone of a server whose counters fell.
+fn restarted() -> Finding {
+    let text =
+        "the API server was started again during the run: what it counted is not known, so there are the phases alone";
+    Finding::new("phases_only", Severity::Notice, text)
+}
+
 impl Prepared {
     /// What was noticed before the run, and about the credentials in it.
     fn findings(&self) -> Vec<Finding> {
@@ -171,8 +182,8 @@ impl Prepared {
         passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()
     }
 
-    /// The server's account of each kind of request that we made.
-    fn accounts(&self, before: &crate::wire::Exposition, after: &crate::wire::Exposition) -> Vec<Account> {
+    /// The server's account of each kind of request that we made; `None` where it was started again in between.
+    fn accounts(&self, before: &Exposition, after: &Exposition) -> Option<Vec<Account>> {
         let mut ours: BTreeMap<cell::Cell, Vec<Ours>> = BTreeMap::new();
         for lane in &self.lanes {
             let path = &lane.operation.path;
@@ -181,8 +192,8 @@ impl Prepared {
         }
         let total_count = ours.values().flatten().map(|ours| ours.answer_count).sum();
         let account = |(cell, ours)| {
-            let growth = server::growth(before, after, &cell);
-            Account { cell, growth, ours, total_count }
+            let growth = server::growth(before, after, &cell)?;
+            Some(Account { cell, growth, ours, total_count })
         };
         ours.into_iter().map(account).collect()
     }
