@@ -77,6 +77,7 @@ impl Header {
             started_at: self.started_at,
             elapsed_ns: nanos(measured.elapsed),
             complete: !measured.interrupted,
+            answer: None,
             validity: Validity::default(),
             seed: self.seed,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -5,9 +5,8 @@
 //! events of one moment have a fixed order: arrivals before deadlines, and otherwise as they were planned.
 
 mod link;
-pub mod system;
 mod wheel;
 mod world;
 
-pub use link::{Burst, Delay, LinkSpec, Loss};
+pub use link::{Burst, Delay, LinkSpec, LinkState, Loss};
 pub use world::{Fault, NodeSpec, Notice, Retry, What, World, WorldSpec};

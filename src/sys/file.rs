@@ -4,7 +4,25 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// What some editors put before a text: the byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a text as soon as there is one. A pipe may let its reader wait for ever, so another thread waits: where nobody wants
+/// the text any more, that thread ends with the process.
+///
+/// # Errors
+/// As [`read_text`].
+pub async fn await_text(path: PathBuf, limit: u64) -> io::Result<String> {
+    let (sender, text) = oneshot::channel();
+    // Nobody to send it to is no error: it is not wanted any more.
+    thread::Builder::new().name("file".to_owned()).spawn(move || drop(sender.send(read_text(&path, limit))))?;
+    text.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+}
 
 /// Reads a text.
 ///
@@ -14,7 +32,7 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Reads bytes.
+/// Reads bytes, without a byte order mark before them.
 ///
 /// # Errors
 /// When it cannot be read, or is longer than the limit, which is [`io::ErrorKind::FileTooLarge`].
@@ -24,6 +42,9 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit {
         let what = format!("longer than {}", size(limit));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
     }
     Ok(bytes)
 }
@@ -57,6 +78,30 @@ mod tests {
         let told = (error.kind(), error.to_string());
         assert_eq!(told, (io::ErrorKind::FileTooLarge, "longer than 1 MiB".to_owned()));
         assert!(read(Path::new("/proc/self/status"), 1 << 20).is_ok_and(|bytes| !bytes.is_empty()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all("\u{feff}a\u{feff}".as_bytes()).unwrap();
+        assert_eq!(read_text(file.path(), 100).unwrap(), "a\u{feff}");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_waited_for_and_can_be_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let [silent, pipe] = ["silent", "pipe"].map(|name| folder.path().join(name));
+        for path in [&silent, &pipe] {
+            nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        let never = tokio::time::timeout(std::time::Duration::from_millis(50), await_text(silent, 10)).await;
+        assert!(never.is_err());
+        let writer = thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::write(pipe, "here").unwrap()
+        });
+        assert_eq!(await_text(pipe, 10).await.unwrap(), "here");
+        writer.join().unwrap();
     }
 
     #[test]

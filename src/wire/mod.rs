@@ -1,4 +1,4 @@
-//! TLS, HTTP and the interface of etcd as every client of ours speaks them: URLs, trust, one-off requests, metrics text.
+//! TLS, HTTP, logins and the interface of etcd as every client of ours speaks them, one-off requests, and metrics text.
 //!
 //! Separate from `sys` because nothing here is the operating system's, and from `probe` and `bench` because both ask the
 //! same servers. Whoever times a request opens its connection step by step with [`Dialer`]; [`fetch`] is for questions
@@ -6,11 +6,15 @@
 
 mod certificate;
 mod counter;
+#[cfg(feature = "toolkit")]
+pub mod credentials;
 pub mod dial;
 #[cfg(feature = "toolkit")]
 pub mod etcd;
 mod exposition;
 mod fetch;
+#[cfg(feature = "toolkit")]
+pub mod kube;
 pub mod locate;
 mod tls;
 mod trust;

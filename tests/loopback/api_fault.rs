@@ -265,6 +265,12 @@ fn a_kubeconfig_and_its_plugin_lead_to_the_server() {
     assert!(!text.contains("of-the-plugin"), "the token is in the run");
     finding(&run, "quorum_read_cost");
 
+    // In a list of files, a context alone leads there too.
+    scene.write("other", "current-context: nowhere\nusers: [nonsense]\n");
+    let list = "probe api --context here --count 1 --no-save --quiet";
+    let output = scene.command(list).env("PATH", "/usr/bin:/bin").env("KUBECONFIG", "other:config").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+
     for (script, texts) in [
         ("echo no user >&2; exit 1", ["`sh` gave no credentials", "no user", "get it there"]),
         ("sleep 600", ["`sh` gave no credentials", "did not end within 10 s", "get it there"]),

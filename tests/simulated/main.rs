@@ -2,4 +2,5 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod detection;
+mod seeds;
 mod system;

@@ -26,6 +26,8 @@ mod error;
 mod evaluate;
 mod guard;
 mod keyspace;
+mod layout;
+mod metrics;
 mod operation;
 mod plan;
 mod server;
@@ -38,6 +40,7 @@ mod window;
 use std::time::Duration;
 
 pub use error::EtcdError;
+pub use metrics::MEASUREMENT;
 pub use spawn::{SettingError, Settings, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 

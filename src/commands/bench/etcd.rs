@@ -1,19 +1,21 @@
 //! `offloadctl bench etcd`: arguments to spec, and the run around the measurements.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::bench::etcd::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Settings, SpawnSpec, Workload, cell_count, measure};
+use crate::bench::etcd::{
+    EtcdSpec, LARGEST_KEY, LARGEST_VALUE, MEASUREMENT, Settings, SpawnSpec, Workload, cell_count, measure,
+};
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::SpanArgs;
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate, Spacing};
+use crate::sys::file::read_text;
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
@@ -36,29 +38,6 @@ const EXAMPLES: &str = "Examples:
 
 All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error.
 What was written stays in the history of the cluster until it is compacted.";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 4] = ["etcd.put", "etcd.range", "etcd.watch", "disk.fdatasync"];
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 16] = [
-    "etcd.put.throughput",
-    "etcd.put.keys",
-    "etcd.put.floor",
-    "etcd.range.throughput",
-    "etcd.watch.throughput",
-    "etcd.server.wal_fsync_mean",
-    "etcd.server.wal_fsync_p99_upper",
-    "etcd.server.backend_commit_mean",
-    "etcd.server.backend_commit_p99_upper",
-    "etcd.server.leader_changes",
-    "etcd.server.slow_applies",
-    "etcd.server.proposals_pending",
-    "etcd.server.db_size_bytes",
-    "etcd.server.quota_bytes",
-    "etcd.server.peer_rtt_mean",
-    "etcd.server.cpu_cores",
-];
 
 /// The longest password file that is read.
 const LONGEST_PASSWORD: u64 = 4096;
@@ -192,7 +171,7 @@ pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
 
 impl EtcdArgs {
     fn spec(&self) -> Result<EtcdSpec, Failure> {
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
             (Some(_), _) => Vec::new(),
             (None, []) => vec![1],
@@ -262,9 +241,7 @@ fn parse_members(text: &str) -> Result<usize, String> {
 /// The first line of a file, which is a secret and appears in no message.
 fn read_password(path: &Path) -> Result<String, Failure> {
     let unreadable = |error| Failure::file("cannot read the password in", path, &error);
-    let file = File::open(path).map_err(unreadable)?;
-    let mut text = String::new();
-    file.take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(unreadable)?;
+    let text = read_text(path, LONGEST_PASSWORD).map_err(unreadable)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
-use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, OF_LIVE, simulate};
+use crate::commands::catalogue::check_gates;
+use crate::commands::measuring::{Measuring, on_event_loop};
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, seed, unique};
 use crate::console::Steps;
@@ -30,19 +31,6 @@ const DETECTOR: &str = "missed:3";
 
 /// Crashes of the simulation that stands beside each cell: its mean is known ten times better than the measured one.
 const TRIALS: u64 = 40_000;
-
-/// The measurements of this command.
-const SERIES: [&str; 3] = ["heartbeat.detection", "heartbeat.change_stored", "heartbeat.change_seen"];
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 6] = [
-    "heartbeat.mistakes",
-    "heartbeat.network_bytes_per_h",
-    "heartbeat.payload",
-    "heartbeat.payload_bytes_per_h",
-    "heartbeat.received_bytes_per_h",
-    "heartbeat.sent_bytes_per_h",
-];
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Live")]
@@ -121,7 +109,7 @@ impl LiveArgs {
     }
 
     fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
-        check_gates("bench heartbeat --live", &output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&OF_LIVE, &output.show.fail_if)?;
         let wrong = |error: LiveSpecError| Failure::usage(&error).hint(error.hint());
         let detector = match asked.detectors {
             [] => LiveSpec::detector(&[DETECTOR.parse().map_err(Failure::usage)?]),

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, parse_bytes, parse_share, unique};
 use crate::error::{Exit, Failure};
-use crate::probe::api::{ApiError, ApiSpec, HttpChoice, KubeError, PrepareError, Server, measure};
+use crate::probe::api::{ApiError, ApiSpec, HttpChoice, MEASUREMENT, PrepareError, Server, measure};
+use crate::wire::kube::KubeError;
 use crate::wire::{LocateError, TlsSpec};
 
 const COMMAND: &str = "probe api";
@@ -25,19 +27,6 @@ const EXAMPLES: &str = "Examples:
   Fail a CI job when lists got slow:
     offloadctl probe api --in-cluster --fail-if 'api.request.p95 > 500ms'";
 
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
-
-/// Its single numbers.
-const SCALARS: [&str; 6] = [
-    "api.throughput",
-    "api.status",
-    "api.quorum_read_cost",
-    "api.server.request_mean",
-    "api.server.etcd_mean",
-    "api.server.queue_mean",
-];
-
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ApiArgs {
@@ -45,11 +34,11 @@ pub struct ApiArgs {
     // As text, because clap repeats what it cannot parse, and there may be a password in it.
     #[arg(value_name = "URL")]
     url: Option<String>,
-    /// The server and the login of a kubeconfig instead; its credential plugin is run
+    /// The server and the login of a kubeconfig instead, or of a list as in KUBECONFIG; its credential plugin is run
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "in_cluster"])]
     kubeconfig: Option<PathBuf>,
-    /// Which context of the kubeconfig [default: its current one]
-    #[arg(long, value_name = "NAME", requires = "kubeconfig", conflicts_with_all = ["url", "in_cluster"])]
+    /// Which context of the kubeconfig [default: its current one]; alone, of KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "in_cluster"])]
     context: Option<String>,
     /// The API server of the cluster in which this program runs, as its service account
     #[arg(long, conflicts_with = "url")]
@@ -146,17 +135,27 @@ const fn kube_hint(error: &KubeError) -> &'static str {
         KubeError::Plugin { .. } | KubeError::Answer { .. } => {
             "run the plugin by hand, log in with it, or give a token with --token-file"
         }
-        KubeError::Outside(_) => "give a URL, or --kubeconfig FILE",
+        KubeError::Outside { .. } => "give a URL, or --kubeconfig FILE",
+        KubeError::Account { .. } => {
+            "set automountServiceAccountToken for the pod, or give a URL with --ca-file and --token-file"
+        }
         KubeError::Unsupported { .. } => "give the URL, with --token-file or --client-cert",
         _ => "`kubectl config view --kubeconfig FILE` shows what kubectl makes of it",
     }
 }
 
+/// Where kubectl looks for a kubeconfig that nobody named.
+fn usual_kubeconfig() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("KUBECONFIG").or_else(|| Some(set("HOME")?.join(".kube/config")))
+}
+
 impl ApiArgs {
     fn server(&self) -> Result<Server, Failure> {
-        match (&self.url, &self.kubeconfig) {
+        let file = self.kubeconfig.clone().or_else(|| self.context.as_ref().and_then(|_| usual_kubeconfig()));
+        match (&self.url, file) {
             (Some(url), _) => url.parse().map(Server::Url).map_err(Failure::usage),
-            (None, Some(file)) => Ok(Server::Kubeconfig { file: file.clone(), context: self.context.clone() }),
+            (None, Some(file)) => Ok(Server::Kubeconfig { file, context: self.context.clone() }),
             (None, None) if self.in_cluster => Ok(Server::InCluster),
             (None, None) => {
                 Err(Failure::plain(Exit::Usage, "no server: give a URL, --kubeconfig FILE or --in-cluster")
@@ -183,7 +182,7 @@ impl ApiArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
 use crate::commands::value::{one_of, parse_positive, parse_share, unique};
 use crate::error::{Exit, Failure};
-use crate::probe::rtt::{Channel, Place, RttSpec, SCALARS, Target, measure};
+use crate::probe::rtt::{Channel, MEASUREMENT, Place, RttSpec, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};
 
 const COMMAND: &str = "probe rtt";
@@ -26,30 +27,6 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe rtt edge=192.0.2.7:7777 --duration 24h --output edge.json
   Fail a CI job when the 95th percentile got too high:
     offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 20] = [
-    "rtt.tcp_connect",
-    "rtt.icmp",
-    "rtt.echo",
-    "rtt.echo_udp",
-    "rtt.floor.tcp_connect",
-    "rtt.floor.icmp",
-    "rtt.floor.echo",
-    "rtt.floor.echo_udp",
-    "rtt.wakeup",
-    "rtt.network",
-    "rtt.network.forward",
-    "rtt.network.backward",
-    "rtt.oneway.forward",
-    "rtt.oneway.backward",
-    "rtt.floor.wakeup",
-    "rtt.floor.network",
-    "rtt.floor.network.forward",
-    "rtt.floor.network.backward",
-    "rtt.floor.oneway.forward",
-    "rtt.floor.oneway.backward",
-];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -113,7 +90,7 @@ impl RttArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 

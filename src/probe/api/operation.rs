@@ -14,13 +14,13 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Uri};
 
 use super::connection::{Connection, OpenError, Opener};
-use super::credentials::Credentials;
 use super::phases::{Opening, PHASES, Phase, details};
 use super::request::{Question, Reply, ask};
 use super::spec::Version;
 use crate::load::{Answer, Operation};
 use crate::model::Outcome;
 use crate::sys::clock;
+use crate::wire::credentials::Credentials;
 
 /// What all paths of a server share.
 pub struct Shared {

@@ -13,15 +13,15 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
 use super::connection::{OpenError, Opener};
-use super::credentials::{Credentials, Login, TokenError};
 use super::evaluate::{CACHE_PATH, QUORUM_PATH};
-use super::kube::{self, Identity, KubeError};
 use super::operation::{ApiOperation, Shared};
 use super::request::Reply;
 use super::server::{Asker, Kind};
 use super::spec::{ApiSpec, HttpChoice, Server, Version};
 use crate::load::{Arrival, Lane};
 use crate::model::{Labels, Outcome, Warning};
+use crate::wire::credentials::{Credentials, Login, TokenError};
+use crate::wire::kube::{self, Identity, KubeError};
 use crate::wire::locate::{BindError, LocateError, Sought, locate};
 use crate::wire::{TlsError, TlsFailure, Trust, TrustPem, Url};
 
@@ -144,7 +144,7 @@ async fn identity(spec: &ApiSpec) -> Result<Identity, PrepareError> {
     }
     identity.pem.insecure |= given.insecure;
     if let Some(file) = &spec.token_file {
-        identity.login = Login::File(file.clone());
+        identity.login = Login::File { path: file.clone(), before: None };
     }
     Ok(identity)
 }

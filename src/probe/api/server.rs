@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cell::Cell;
-use super::credentials::Credentials;
+use crate::wire::credentials::Credentials;
 use crate::wire::{Exposition, Fetch, FetchError, Fetched, Sample, Totals, Trust, Url, fetch};
 
 /// Requests by verb, resource and scope.

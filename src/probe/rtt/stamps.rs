@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Spans};
 use super::one_way::OneWay;
 use crate::echo::{Earlier, Epoch, Frame};
 use crate::load::{FarClock, OffsetTrack, Track};
-use crate::model::{Clock, Labels, Outcome, Series, Stamp};
+use crate::model::{Clock, Labels, Outcome, Role, Series, Stamp};
 use crate::sys::stamping::Stampers;
 
 /// The stamped exchanges of one channel, while they grow.
@@ -107,7 +107,10 @@ impl Tracks {
         });
         let card = self.card.map(|track| (*track, format!("{name}.kernel"), by_card, Clock::Kernel));
         let present = all.into_iter().chain(card).chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
-        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.into_series(name, labels) }).collect()
+        let role = Role::Phase;
+        present
+            .map(|(track, name, labels, clock)| Series { role, clock, floor, ..track.into_series(name, labels) })
+            .collect()
     }
 
     /// Nothing more will come.

@@ -26,6 +26,7 @@ mod error;
 mod event;
 mod fleet;
 mod gateway;
+mod layout;
 mod machine;
 mod observer;
 mod relay;
@@ -34,6 +35,7 @@ mod spec;
 use std::time::Duration;
 
 pub use error::LiveError;
+pub(super) use layout::layout;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::model::{Measured, Stamp};
