@@ -38,6 +38,7 @@ mod server;
 mod spec;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use metrics::MEASUREMENT;
@@ -64,6 +65,18 @@ pub enum ApiError {
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+impl ApiError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> Cow<'static, str> {
+        let prepare = match self {
+            Self::Prepare(error) => error.hint(),
+            Self::Driver(_) => None,
+        };
+        prepare.unwrap_or("see `offloadctl probe api --help`".into())
+    }
 }
 
 /// Measures until the end of the spec, or until `shutdown`.
