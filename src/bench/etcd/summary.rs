@@ -123,6 +123,12 @@ fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
         let text = "requests took longer than 100 ms to apply, which etcd itself warns of";
         findings.push(Finding::new("etcd_slow_applies", Severity::Notice, text).with_evidence(slow));
     }
+    let is_restarted = |window: &Option<Window>| window.as_ref().is_some_and(|window| window.is_restarted);
+    let restarted: Vec<String> = named().filter(|(_, window)| is_restarted(window)).map(|(name, _)| name).collect();
+    if !restarted.is_empty() {
+        let text = "a member was started again during the load: what it counted is not known";
+        findings.push(Finding::new("etcd_restarted", Severity::Notice, text).with_evidence(restarted));
+    }
     let silent: Vec<String> = named().filter(|(_, window)| window.is_none()).map(|(name, _)| name).collect();
     if !silent.is_empty() && !windows.is_empty() {
         let text = "the server's side is not known: `/metrics` could not be read there before and after";

@@ -38,6 +38,7 @@ mod server;
 mod spec;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use metrics::MEASUREMENT;
@@ -53,6 +54,7 @@ use self::server::Kind;
 use crate::load::{DriverError, Lane, LaneRecord, Load, Session};
 use crate::model::{Advice, Finding, Measured, Scalar, Severity};
 use crate::sys::shutdown::Shutdown;
+use crate::wire::Exposition;
 
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,18 @@ pub enum ApiError {
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+impl ApiError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> Cow<'static, str> {
+        let prepare = match self {
+            Self::Prepare(error) => error.hint(),
+            Self::Driver(_) => None,
+        };
+        prepare.unwrap_or("see `offloadctl probe api --help`".into())
+    }
 }
 
 /// Measures until the end of the spec, or until the user stops it.
@@ -119,7 +133,10 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
                 () = shutdown.requested() => Err("the run was interrupted".to_owned()),
             };
             match after {
-                Ok(after) => accounts = prepared.accounts(before, &after),
+                Ok(after) => match prepared.accounts(before, &after) {
+                    Some(all) => accounts = all,
+                    None => measured.findings.push(restarted()),
+                },
                 Err(reason) => measured.findings.push(no_account(&reason)),
             }
         }
@@ -156,6 +173,13 @@ fn no_account(reason: &str) -> Finding {
     Finding::new("phases_only", Severity::Notice, text).with_advice(Advice::new(advice, None))
 }
 
+/// Why there are the phases alone of a server whose counters fell.
+fn restarted() -> Finding {
+    let text =
+        "the API server was started again during the run: what it counted is not known, so there are the phases alone";
+    Finding::new("phases_only", Severity::Notice, text)
+}
+
 impl Prepared {
     /// What was noticed before the run, and about the credentials in it.
     fn findings(&self) -> Vec<Finding> {
@@ -167,8 +191,8 @@ impl Prepared {
         passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()
     }
 
-    /// The server's account of each kind of request that we made.
-    fn accounts(&self, before: &crate::wire::Exposition, after: &crate::wire::Exposition) -> Vec<Account> {
+    /// The server's account of each kind of request that we made; `None` where it was started again in between.
+    fn accounts(&self, before: &Exposition, after: &Exposition) -> Option<Vec<Account>> {
         let mut ours: BTreeMap<cell::Cell, Vec<Ours>> = BTreeMap::new();
         for lane in &self.lanes {
             let path = &lane.operation.path;
@@ -177,8 +201,8 @@ impl Prepared {
         }
         let total_count = ours.values().flatten().map(|ours| ours.answer_count).sum();
         let account = |(cell, ours)| {
-            let growth = server::growth(before, after, &cell);
-            Account { cell, growth, ours, total_count }
+            let growth = server::growth(before, after, &cell)?;
+            Some(Account { cell, growth, ours, total_count })
         };
         ours.into_iter().map(account).collect()
     }
