@@ -1,6 +1,6 @@
 //! The client: one connection to one member, and the calls that the workloads and the questions beside them make.
 //!
-//! The only file that knows the generated interface, gRPC and HTTP/2. A call goes straight into the connection's own
+//! With the messages beside it the only file that knows gRPC and HTTP/2. A call goes straight into the connection's own
 //! HTTP/2 sender: no buffer, no balancer and no task of ours lies between an attempt and the socket.
 
 use std::pin::Pin;
@@ -23,28 +23,16 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::access::Access;
 use super::fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, TOKEN, kind_of};
+use super::interface::{
+    self, ALARM, AUTHENTICATE, AlarmRequest, AlarmResponse, AlarmType, AuthenticateRequest, AuthenticateResponse,
+    DELETE_RANGE, DeleteRangeRequest, DeleteRangeResponse, EventType, MEMBER_LIST, MemberListRequest,
+    MemberListResponse, Op, PutRequest, PutResponse, RANGE, RangeRequest, RangeResponse, RequestOp, STATUS,
+    StatusRequest, StatusResponse, TxnRequest, TxnResponse, WATCH, WatchCreateRequest, WatchOp, WatchRequest,
+    WatchResponse,
+};
 use super::spec::Read;
 use super::transport::{DialError, Door};
 use super::unary::{Call, Timed, frame};
-use interface::auth_client::AuthClient;
-use interface::cluster_client::ClusterClient;
-use interface::event::EventType;
-use interface::kv_client::KvClient;
-use interface::maintenance_client::MaintenanceClient;
-use interface::request_op::Request as Op;
-use interface::watch_client::WatchClient;
-use interface::watch_request::RequestUnion;
-use interface::{
-    AlarmRequest, AlarmType, AuthenticateRequest, DeleteRangeRequest, MemberListRequest, PutRequest, PutResponse,
-    RangeRequest, RangeResponse, RequestOp, StatusRequest, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest,
-    WatchResponse,
-};
-
-/// The generated messages and clients.
-#[allow(missing_docs, clippy::all, reason = "generated from interface.proto; `expect` would depend on the generator")]
-pub(super) mod interface {
-    tonic::include_proto!("etcdserverpb");
-}
 
 /// Bytes that a server may send before we have read any: one stream, and the whole connection.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -136,7 +124,7 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn put_all(&self, keys: Vec<Bytes>, value: &Bytes) -> Result<(), Fault> {
-        let put = |key| RequestOp { request: Some(Op::RequestPut(PutRequest { key, value: value.clone() })) };
+        let put = |key| RequestOp { request: Some(Op::Put(PutRequest { key, value: value.clone() })) };
         let message = frame(&TxnRequest { success: keys.into_iter().map(put).collect() });
         self.time::<TxnResponse>(Call::Txn, message).await.map(drop)
     }
@@ -158,9 +146,8 @@ impl Link {
     pub async fn count(&self, prefix: &[u8]) -> Result<u64, Fault> {
         let (key, range_end) = span(prefix);
         let message = RangeRequest { key, range_end, count_only: true, ..RangeRequest::default() };
-        let answer =
-            self.ask(message, async |pipe, origin, request| KvClient::with_origin(pipe, origin).range(request).await);
-        Ok(u64::try_from(answer.await?.count).unwrap_or(0))
+        let answer: RangeResponse = self.ask(RANGE, message).await?;
+        Ok(u64::try_from(answer.count).unwrap_or(0))
     }
 
     /// Deletes every key that begins with `prefix`; how many there were.
@@ -170,10 +157,8 @@ impl Link {
     pub async fn delete(&self, prefix: &[u8]) -> Result<u64, Fault> {
         let (key, range_end) = span(prefix);
         let message = DeleteRangeRequest { key, range_end };
-        let answer = self.ask(message, async |pipe, origin, request| {
-            KvClient::with_origin(pipe, origin).delete_range(request).await
-        });
-        Ok(u64::try_from(answer.await?.deleted).unwrap_or(0))
+        let answer: DeleteRangeResponse = self.ask(DELETE_RANGE, message).await?;
+        Ok(u64::try_from(answer.deleted).unwrap_or(0))
     }
 
     /// Whether somebody who knows etcd's interface answers at the other end.
@@ -196,11 +181,7 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn status(&self) -> Result<MemberStatus, Fault> {
-        let message = StatusRequest {};
-        let answer = self.ask(message, async |pipe, origin, request| {
-            MaintenanceClient::with_origin(pipe, origin).status(request).await
-        });
-        let answer = answer.await?;
+        let answer: StatusResponse = self.ask(STATUS, StatusRequest {}).await?;
         let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
         Ok(MemberStatus {
             version: answer.version,
@@ -216,11 +197,8 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn is_out_of_space(&self) -> Result<bool, Fault> {
-        let message = AlarmRequest::default();
-        let answer = self.ask(message, async |pipe, origin, request| {
-            MaintenanceClient::with_origin(pipe, origin).alarm(request).await
-        });
-        Ok(answer.await?.alarms.iter().any(|member| member.alarm == AlarmType::Nospace as i32))
+        let answer: AlarmResponse = self.ask(ALARM, AlarmRequest::default()).await?;
+        Ok(answer.alarms.iter().any(|member| member.alarm == AlarmType::Nospace as i32))
     }
 
     /// How many members vote.
@@ -228,11 +206,8 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn voter_count(&self) -> Result<usize, Fault> {
-        let message = MemberListRequest {};
-        let answer = self.ask(message, async |pipe, origin, request| {
-            ClusterClient::with_origin(pipe, origin).member_list(request).await
-        });
-        Ok(answer.await?.members.iter().filter(|member| !member.is_learner).count())
+        let answer: MemberListResponse = self.ask(MEMBER_LIST, MemberListRequest {}).await?;
+        Ok(answer.members.iter().filter(|member| !member.is_learner).count())
     }
 
     /// Watches the keys that begin with `prefix`, from a revision on or, with 0, from now.
@@ -242,14 +217,14 @@ impl Link {
     pub async fn watch(&self, prefix: &[u8], start_revision: i64) -> Result<WatchStream, Fault> {
         let (key, range_end) = span(prefix);
         let create = WatchCreateRequest { key, range_end, start_revision };
-        let message = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let message = WatchRequest { request_union: Some(WatchOp::Create(create)) };
         let (sender, receiver) = mpsc::channel(1);
         // The channel is empty and has room for one; its sender lives as long as the watch.
         let _ = sender.try_send(message);
         let (pipe, origin, request) = self.prepared(Requests(receiver))?;
-        let mut client = WatchClient::with_origin(pipe, origin);
         let opened = async {
-            let answers = client.watch(request).await.map_err(|status| fault_of(&status))?.into_inner();
+            let answers = interface::stream(pipe, origin, WATCH, request).await;
+            let answers = answers.map_err(|status| fault_of(&status))?.into_inner();
             let mut stream = WatchStream { answers, first: None, revision: 0, _requests: sender };
             match stream.answer().await? {
                 answer if answer.created && !answer.canceled => {
@@ -270,11 +245,11 @@ impl Link {
     pub async fn log_in(&self, seen: u64) -> Result<(), Fault> {
         let login = async |name: &str, password: &str| {
             let request = AuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
-            let mut client = AuthClient::with_origin(self.pipe()?, self.origin.clone());
+            let asked = interface::unary(self.pipe()?, self.origin.clone(), AUTHENTICATE, Request::new(request));
             let late = |_| Err(Status::deadline_exceeded("no answer to the login"));
-            let answer = tokio::time::timeout(PATIENCE, client.authenticate(request)).await.unwrap_or_else(late);
-            let answer = answer.map_err(|status| fault_of(&status))?;
-            Ok(answer.into_inner().token)
+            let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(late);
+            let answer: AuthenticateResponse = answer.map_err(|status| fault_of(&status))?.into_inner();
+            Ok(answer.token)
         };
         self.access.renew(seen, login).await
     }
@@ -312,27 +287,29 @@ impl Link {
     }
 
     /// Makes a call beside the timed path, which has no driver to keep its time.
-    async fn ask<M: Clone, R>(
-        &self,
-        message: M,
-        send: impl AsyncFn(Pipe, Uri, Request<M>) -> Result<Response<R>, Status>,
-    ) -> Result<R, Fault> {
+    async fn ask<M, R>(&self, method: &'static str, message: M) -> Result<R, Fault>
+    where
+        M: Message + Clone + 'static,
+        R: Message + Default + 'static,
+    {
         let late = |_| Err(Fault { kind: "timeout", text: format!("no answer within {} s", PATIENCE.as_secs()) });
-        tokio::time::timeout(PATIENCE, self.call(message, send)).await.unwrap_or_else(late)
+        tokio::time::timeout(PATIENCE, self.call(method, message)).await.unwrap_or_else(late)
     }
 
-    async fn call<M: Clone, R>(
-        &self,
-        message: M,
-        send: impl AsyncFn(Pipe, Uri, Request<M>) -> Result<Response<R>, Status>,
-    ) -> Result<R, Fault> {
+    async fn call<M, R>(&self, method: &'static str, message: M) -> Result<R, Fault>
+    where
+        M: Message + Clone + 'static,
+        R: Message + Default + 'static,
+    {
         let seen = self.access.generation();
         let (pipe, origin, request) = self.prepared(message.clone())?;
-        let answer = match send(pipe, origin, request).await.map_err(|status| fault_of(&status)) {
+        let sent = interface::unary(pipe, origin, method, request).await;
+        let answer = match sent.map_err(|status| fault_of(&status)) {
             Err(fault) if fault.kind == TOKEN => {
                 self.log_in(seen).await?;
                 let (pipe, origin, request) = self.prepared(message)?;
-                send(pipe, origin, request).await.map_err(|status| refused(fault_of(&status)))
+                let sent = interface::unary(pipe, origin, method, request).await;
+                sent.map_err(|status| refused(fault_of(&status)))
             }
             answer => answer,
         };
@@ -423,7 +400,7 @@ impl WatchStream {
         if answer.canceled {
             return Ok(WatchEvent::Canceled);
         }
-        let pairs = answer.events.into_iter().filter(|event| event.r#type == EventType::Put as i32);
+        let pairs = answer.events.into_iter().filter(|event| event.kind == EventType::Put as i32);
         let pairs: Vec<_> = pairs.filter_map(|event| event.kv).collect();
         let newest = pairs.iter().map(|pair| pair.mod_revision).max();
         let revision = newest.or(answer.header.map(|header| header.revision)).unwrap_or(0);

@@ -27,6 +27,7 @@ mod disk;
 mod evaluate;
 mod fault;
 mod guard;
+mod interface;
 mod keyspace;
 mod links;
 mod operation;

@@ -1,6 +1,6 @@
 //! The calls that are timed: one message there, one back, with as little between as HTTP/2 allows.
 //!
-//! Separate from the generated client, which makes all other calls on the same connection: its layers hold several
+//! Separate from tonic's own client, which makes all other calls on the same connection: its layers hold several
 //! kilobytes for each call in flight, and moving and freeing those was a fifth of the processor time of a put. What a
 //! request and an answer look like is fixed by the protocol of gRPC over HTTP/2 and takes a page.
 
@@ -149,7 +149,7 @@ fn lost(error: &hyper::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::interface::{PutRequest, RangeResponse};
+    use super::super::interface::{PutRequest, RangeResponse};
     use super::*;
 
     #[test]
