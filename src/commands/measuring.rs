@@ -113,7 +113,7 @@ impl<'a> Measuring<'a> {
         let runs = std::slice::from_ref(&run);
         let gate = match self.args.show.fail_if.as_slice() {
             [] => Ok(None),
-            gates => stats::judge(gates, runs).map(Some),
+            gates => stats::judge(gates, runs, catalogue::find).map(Some),
         };
         let shown = gate.as_ref().ok().and_then(Option::as_ref);
         let pages = catalogue::pages(runs);
@@ -205,6 +205,7 @@ fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
     }
     match gate.map_or(Exit::Fine, exit_of_gate) {
         Exit::Fine | Exit::Inconclusive if !bad.is_empty() => Exit::Bad,
+        Exit::Fine if !run.validity.valid => Exit::Inconclusive,
         exit => exit,
     }
 }

@@ -67,7 +67,7 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     }
     let gate = match args.show.fail_if.as_slice() {
         [] => None,
-        gates => Some(stats::judge(gates, &runs).map_err(Failure::usage)?),
+        gates => Some(stats::judge(gates, &runs, catalogue::find).map_err(Failure::usage)?),
     };
     let pages = catalogue::pages(&runs);
     let report = Report { pages: &pages, gate: gate.as_ref(), ..args.show.report() };

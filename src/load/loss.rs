@@ -1,21 +1,27 @@
-//! Which targets were lost, and which attempts were given up: a pure look at what a load left.
+//! Which targets were lost or served nothing, and which attempts were given up: a pure look at what a load left.
 
 use crate::model::{Series, Warning};
 
-/// One sentence for each target and channel among these series whose unanswered share is beyond `max_loss_ratio`, or total.
+/// One sentence for each target and channel among these series that served nothing, or whose unanswered share is beyond
+/// `max_loss_ratio`.
 #[must_use]
 pub fn lost_targets(series: &[Series], max_loss_ratio: f64) -> Vec<String> {
     let beyond = |ratio: f64| ratio > max_loss_ratio || ratio >= 1.0;
     series
         .iter()
-        .filter(|series| series.is_response() && series.counts.loss_ratio().is_some_and(beyond))
+        .filter(|series| {
+            let counts = &series.counts;
+            let is_nothing_served = counts.attempt_count > 0 && counts.ok_count == 0;
+            series.is_response() && (is_nothing_served || counts.loss_ratio().is_some_and(beyond))
+        })
         .map(|series| {
             let counts = &series.counts;
             format!(
-                "{}: {} of {} attempts were not answered ({} lost, {} refused, {} failed)",
+                "{}: {} of {} attempts were not served ({} answered with an error, {} lost, {} refused, {} failed)",
                 series.full_name(),
-                counts.unanswered_count(),
+                counts.unanswered_count() + counts.error_count,
                 counts.attempt_count,
+                counts.error_count,
                 counts.lost_count,
                 counts.refused_count,
                 counts.failed_count

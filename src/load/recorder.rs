@@ -38,6 +38,8 @@ pub struct LaneRecord {
     response: Track,
     service: Track,
     slip: Track,
+    /// Attempts that were answered with an error.
+    error: Track,
     /// In the order in which they were first seen: phases come one after another.
     details: Vec<(&'static str, Clock, Track)>,
     timeline: Timeline,
@@ -73,6 +75,7 @@ impl LaneRecord {
             response: Track::default(),
             service: Track::default(),
             slip: Track::default(),
+            error: Track::default(),
             details: Vec::new(),
             timeline: Timeline::new(origin, intervals),
             queue: VecDeque::new(),
@@ -176,9 +179,11 @@ impl LaneRecord {
             series(format!("{name}.service"), Role::Service, Clock::User, Some(timeout_ns), self.service),
             series(format!("{name}.slip"), Role::Slip, Clock::User, None, self.slip),
         ];
+        let error = (self.error.counts().attempt_count > 0)
+            .then(|| series(format!("{name}.error"), Role::Error, Clock::User, Some(timeout_ns), self.error));
         let details = self.details.into_iter();
         let details = details.map(|(name, clock, track)| series(name.to_owned(), Role::Phase, clock, None, track));
-        own.into_iter().chain(details).collect()
+        own.into_iter().chain(error).chain(details).collect()
     }
 
     fn record(&mut self, settled: &Settled) {
@@ -190,6 +195,9 @@ impl LaneRecord {
         self.response.record(ordinal, outcome, response_ns);
         self.service.record(ordinal, outcome, settled.ended.nanos_since(settled.started));
         self.slip.record(ordinal, Outcome::Ok, settled.started.nanos_since(planned));
+        if matches!(outcome, Outcome::Error(_)) {
+            self.error.record(ordinal, Outcome::Ok, response_ns);
+        }
         self.timeline.push(planned, outcome, (outcome == Outcome::Ok).then_some(response_ns));
         for Detail { name, clock, value_ns } in &settled.answer.details {
             let known = self.details.iter().position(|(known, ..)| known == name);
@@ -240,15 +248,18 @@ mod tests {
     #[test]
     fn every_end_is_counted_and_only_answers_have_a_latency() {
         let mut lane = record();
-        let ends = [Outcome::Ok, Outcome::Lost, Outcome::Refused, Outcome::Failed("reset"), Outcome::Failed("reset")];
+        let (error, failed) = (Outcome::Error("http_5xx"), Outcome::Failed("reset"));
+        let ends = [Outcome::Ok, Outcome::Lost, Outcome::Refused, failed, failed, error];
         for (number, outcome) in ends.into_iter().enumerate() {
             lane.settle(number as u64, settled(number as u64, 0, 1, outcome));
         }
         lane.skip(Stamp::from_nanos(5));
-        let response = &lane.clone().into_series()[0];
+        let all = lane.clone().into_series();
+        let response = &all[0];
         let counts = Counts {
-            attempt_count: 5,
+            attempt_count: 6,
             ok_count: 1,
+            error_count: 1,
             lost_count: 1,
             refused_count: 1,
             failed_count: 2,
@@ -256,6 +267,8 @@ mod tests {
         };
         assert_eq!((response.counts, response.histogram.len()), (counts, 1));
         assert_eq!(response.failure_kinds.get("reset"), Some(&2));
+        let errors = all.iter().find(|series| series.name == "x.error").unwrap();
+        assert_eq!((errors.role, errors.counts.ok_count, errors.histogram.len()), (Role::Error, 1, 1));
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Track {
                 self.moments.push(value_ns);
                 self.variation.push(ordinal, value_ns);
             }
-            Outcome::Failed(kind) => *self.failures.entry(kind).or_default() += 1,
+            Outcome::Error(kind) | Outcome::Failed(kind) => *self.failures.entry(kind).or_default() += 1,
             Outcome::Lost | Outcome::Refused => {}
         }
     }

@@ -1,15 +1,17 @@
 //! How one attempt ended, and how many ended so.
 //!
-//! Separate because the rule "attempt = ok + lost + refused + failed" is kept here once: nothing that was attempted
-//! can be dropped, and nothing lost can be counted as zero.
+//! Separate because the rule "attempt = ok + error + lost + refused + failed" is kept here once: nothing that was attempted
+//! can be dropped, nothing lost can be counted as zero, and a quick refusal is no quick answer.
 
 use serde::{Deserialize, Serialize};
 
 /// How one attempt ended. A latency belongs to `Ok` alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The answer came within the timeout.
+    /// It was served within the timeout.
     Ok,
+    /// It was answered, but with an error (an HTTP status, a gRPC code); the text names the kind.
+    Error(&'static str),
     /// No answer came within the timeout.
     Lost,
     /// The far end said no (a reset, an ICMP unreachable).
@@ -21,10 +23,13 @@ pub enum Outcome {
 /// How many attempts ended in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Attempts that were started: ok + lost + refused + failed.
+    /// Attempts that were started: ok + error + lost + refused + failed.
     pub attempt_count: u64,
-    /// Attempts that were answered.
+    /// Attempts that were served.
     pub ok_count: u64,
+    /// Attempts that were answered with an error.
+    #[serde(default)]
+    pub error_count: u64,
     /// Attempts without an answer within the timeout.
     pub lost_count: u64,
     /// Attempts that the far end refused.
@@ -41,6 +46,7 @@ impl Counts {
         self.attempt_count += 1;
         match outcome {
             Outcome::Ok => self.ok_count += 1,
+            Outcome::Error(_) => self.error_count += 1,
             Outcome::Lost => self.lost_count += 1,
             Outcome::Refused => self.refused_count += 1,
             Outcome::Failed(_) => self.failed_count += 1,
@@ -51,6 +57,7 @@ impl Counts {
     pub const fn merge(&mut self, other: &Self) {
         self.attempt_count = self.attempt_count.saturating_add(other.attempt_count);
         self.ok_count = self.ok_count.saturating_add(other.ok_count);
+        self.error_count = self.error_count.saturating_add(other.error_count);
         self.lost_count = self.lost_count.saturating_add(other.lost_count);
         self.refused_count = self.refused_count.saturating_add(other.refused_count);
         self.failed_count = self.failed_count.saturating_add(other.failed_count);
@@ -69,14 +76,23 @@ impl Counts {
         (self.attempt_count > 0).then(|| self.unanswered_count() as f64 / self.attempt_count as f64)
     }
 
+    /// Attempts that rank above every answer: the lost, and those answered with an error.
+    #[must_use]
+    pub const fn beyond_count(&self) -> u64 {
+        self.lost_count.saturating_add(self.error_count)
+    }
+
+    /// Attempts answered with an error over attempts; `None` without attempts.
+    #[must_use]
+    pub fn error_ratio(&self) -> Option<f64> {
+        (self.attempt_count > 0).then(|| self.error_count as f64 / self.attempt_count as f64)
+    }
+
     /// Whether the parts add up to the whole, as they must in a file we did not write just now.
     #[must_use]
-    pub const fn is_consistent(&self) -> bool {
-        let answered_and_lost = self.ok_count.checked_add(self.lost_count);
-        let rest = self.refused_count.checked_add(self.failed_count);
-        match (answered_and_lost, rest) {
-            (Some(a), Some(b)) => matches!(a.checked_add(b), Some(sum) if sum == self.attempt_count),
-            _ => false,
-        }
+    pub fn is_consistent(&self) -> bool {
+        let parts = [self.ok_count, self.error_count, self.lost_count, self.refused_count, self.failed_count];
+        let sum = parts.into_iter().try_fold(0u64, u64::checked_add);
+        sum == Some(self.attempt_count)
     }
 }

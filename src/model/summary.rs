@@ -88,7 +88,7 @@ impl Moments {
 
 /// The figures of one series in nanoseconds; null where the sample does not carry them.
 ///
-/// Mean, standard deviation, minimum, maximum and jitter cover the answered attempts. Quantiles rank lost attempts
+/// Mean, standard deviation, minimum, maximum and jitter cover the served attempts. Quantiles rank lost attempts and errors
 /// above the timeout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -179,10 +179,10 @@ impl Summary {
     }
 }
 
-/// One quantile of the answered and the lost, the lost ranked above the timeout.
+/// One quantile of the served, the lost and the errors, these two ranked above the timeout.
 fn quantile(histogram: &Histogram, counts: &Counts, max: Option<u64>, p: f64) -> Quantile {
-    let n = histogram.len().saturating_add(counts.lost_count);
-    if histogram.is_empty() && counts.lost_count > 0 {
+    let n = histogram.len().saturating_add(counts.beyond_count());
+    if histogram.is_empty() && counts.beyond_count() > 0 {
         return Quantile::BeyondTimeout;
     }
     if (n as f64) * (1.0 - p) < TAIL_COUNT - 1e-9 {

@@ -77,7 +77,7 @@ impl Timeline {
             interval.histogram.record(coarse(latency));
         }
         match outcome {
-            Outcome::Ok => self.end_silence(offset),
+            Outcome::Ok | Outcome::Error(_) => self.end_silence(offset),
             _ => self.extend_silence(offset),
         }
     }

@@ -160,8 +160,9 @@ fn bucket(drawn: &[&Series], from: u64, to: u64) -> Row {
 fn ends(drawn: &[&Series]) -> Vec<Row> {
     let timeout = drawn.iter().find_map(|series| series.timeout_ns);
     let lost = drawn.iter().map(|series| series.counts.lost_count).collect();
+    let errors = drawn.iter().map(|series| series.counts.error_count).collect();
     let broken = drawn.iter().map(|series| series.counts.refused_count + series.counts.failed_count).collect();
-    [(unit::beyond(timeout), lost), ("refused, failed".to_owned(), broken)]
+    [("errors".to_owned(), errors), (unit::beyond(timeout), lost), ("refused, failed".to_owned(), broken)]
         .into_iter()
         .map(|(label, counts)| Row { label, counts })
         .filter(|row| !row.is_empty())

@@ -8,7 +8,7 @@ use crate::model::{Clock, Labels, Run, Scalar, Series, Summary, Unit};
 /// Comma-separated values.
 pub struct Csv;
 
-const HEAD: [&str; 27] = [
+const HEAD: [&str; 28] = [
     "run_id",
     "command",
     "name",
@@ -18,6 +18,7 @@ const HEAD: [&str; 27] = [
     "timeout_ns",
     "attempt_count",
     "ok_count",
+    "error_count",
     "lost_count",
     "refused_count",
     "failed_count",
@@ -86,11 +87,12 @@ const fn clock(clock: Clock) -> &'static str {
     }
 }
 
-const fn counts(series: &Series) -> [u64; 6] {
+const fn counts(series: &Series) -> [u64; 7] {
     let counts = &series.counts;
     [
         counts.attempt_count,
         counts.ok_count,
+        counts.error_count,
         counts.lost_count,
         counts.refused_count,
         counts.failed_count,

@@ -7,8 +7,7 @@ const FORMS: &str = "write `SERIES.STATISTIC OP LIMIT`, such as `rtt.echo{target
      `rtt.echo.loss_ratio > 1%`, or `SCALAR OP NUMBER`";
 
 /// The statistics, shown where one is missing.
-const STATISTICS: &str =
-    "a quantile such as p95 or p999, mean, min, max, stddev, loss_ratio, ipdv_mean, jitter_rfc3550 or pdv_p999";
+const STATISTICS: &str = "a quantile such as p95 or p999, mean, min, max, stddev, loss_ratio, error_ratio, ipdv_mean, jitter_rfc3550 or pdv_p999";
 
 /// An expression that cannot be judged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -72,7 +71,7 @@ pub enum GateError {
         source: humantime::DurationError,
     },
     /// A limit of a ratio that is not one.
-    #[error("`{expression}`: `{found}` is not a ratio from 0 to 1; write `1%` or `0.01`")]
+    #[error("`{expression}`: `{found}` is not a ratio from 0 to 1 that can be passed; write `1%` or `0.01`")]
     Ratio {
         /// As typed.
         expression: String,

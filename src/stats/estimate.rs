@@ -30,9 +30,10 @@ pub fn estimate(statistic: Statistic, series: &Series, upward: bool) -> Result<E
     let point = |value: Option<u64>| value.map(|value| Estimate::exactly(value as f64));
     let found = match statistic {
         Statistic::Quantile(p) => quantile(series, p),
-        Statistic::LossRatio => loss_ratio(counts),
+        Statistic::LossRatio => ratio(counts.unanswered_count(), counts),
+        Statistic::ErrorRatio => ratio(counts.error_count, counts),
         Statistic::Mean => mean(series, upward),
-        Statistic::Max if counts.lost_count > 0 => Some(Estimate::exactly(f64::INFINITY)),
+        Statistic::Max if counts.beyond_count() > 0 => Some(Estimate::exactly(f64::INFINITY)),
         Statistic::Max => point(summary.max_ns),
         Statistic::Min => point(summary.min_ns),
         Statistic::IpdvMean => point(summary.ipdv_mean_ns),
@@ -46,9 +47,9 @@ pub fn estimate(statistic: Statistic, series: &Series, upward: bool) -> Result<E
     })
 }
 
-/// The order-statistic interval over the answered and the lost, the lost above everything.
+/// The order-statistic interval over all answers and the lost; errors and the lost rank above everything.
 fn quantile(series: &Series, p: f64) -> Option<Estimate> {
-    let n = series.histogram.len() + series.counts.lost_count;
+    let n = series.histogram.len() + series.counts.beyond_count();
     let value_at = |rank: u64| match series.histogram.value_at_rank(rank) {
         // The bucket's upper edge may lie above the largest value that was seen.
         Some(value) => series.summary.max_ns.map_or(value, |max| value.min(max)) as f64,
@@ -62,16 +63,17 @@ fn quantile(series: &Series, p: f64) -> Option<Estimate> {
     })
 }
 
-fn loss_ratio(counts: &Counts) -> Option<Estimate> {
-    let (low, high) = ratio_interval(counts.unanswered_count(), counts.attempt_count);
-    counts.loss_ratio().map(|value| Estimate { value, low, high })
+fn ratio(part: u64, counts: &Counts) -> Option<Estimate> {
+    let (low, high) = ratio_interval(part, counts.attempt_count);
+    let value = part as f64 / counts.attempt_count as f64;
+    (counts.attempt_count > 0).then_some(Estimate { value, low, high })
 }
 
-/// Student's interval of the answered; where every attempt was lost it is too large for every upper limit, and says
+/// Student's interval of the served; where every attempt was lost or an error it is too large for every upper limit, and says
 /// nothing about a lower one.
 fn mean(series: &Series, upward: bool) -> Option<Estimate> {
     let counts = &series.counts;
-    if upward && counts.ok_count == 0 && counts.lost_count == counts.attempt_count {
+    if upward && counts.ok_count == 0 && counts.beyond_count() == counts.attempt_count {
         return Some(Estimate::exactly(f64::INFINITY));
     }
     let (value, stddev) = (series.summary.mean_ns? as f64, series.summary.stddev_ns? as f64);

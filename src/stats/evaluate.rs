@@ -6,19 +6,28 @@
 use super::GateError;
 use super::estimate::{Estimate, estimate};
 use super::gate::{Gate, Operator, Statistic, Subject};
-use crate::model::{GateDecision, GateReport, GateResult, Run, Scalar, Series};
+use crate::model::{GateDecision, GateReport, GateResult, Measurement, Role, Run, Scalar, Series};
+
+/// What the command of a name can measure.
+pub type Catalogue = fn(&str) -> Option<&'static Measurement>;
 
 /// Judges every run by every gate; the decision is the worst of all results.
 ///
 /// Every series of the exact name whose labels include the gate's is judged. The tool's own floor is judged only where
 /// nothing else matches.
 ///
+/// What a run has not is decided by the catalogue of its command: a count that did not occur is 0, and a series that the run
+/// could have had decides nothing.
+///
 /// # Errors
-/// When a gate matches nothing in any of the runs.
-pub fn judge(gates: &[Gate], runs: &[Run]) -> Result<GateReport, GateError> {
+/// When a gate matches nothing in any of the runs, and none of their commands measures such a thing.
+pub fn judge(gates: &[Gate], runs: &[Run], catalogue: Catalogue) -> Result<GateReport, GateError> {
     let mut results = Vec::new();
     for gate in gates {
-        let judged = judge_one(gate, runs);
+        let mut judged = judge_one(gate, runs);
+        if judged.is_empty() {
+            judged.extend(runs.iter().filter_map(|run| absent(gate, run, catalogue(&run.command)?)));
+        }
         if judged.is_empty() {
             return Err(no_such_series(gate, runs));
         }
@@ -26,6 +35,19 @@ pub fn judge(gates: &[Gate], runs: &[Run]) -> Result<GateReport, GateError> {
     }
     let decision = results.iter().map(|result| result.decision).max_by_key(|decision| severity(*decision));
     Ok(GateReport { decision: decision.unwrap_or(GateDecision::Pass), results })
+}
+
+/// What a run that could have had it says by not having it.
+fn absent(gate: &Gate, run: &Run, measurement: &Measurement) -> Option<GateResult> {
+    let (metric, role) = measurement.find(gate.subject_name())?;
+    if gate.is_of_series() == (role == Role::Scalar) {
+        return None;
+    }
+    let estimate = match metric.unit {
+        "count" => Ok(Estimate::exactly(0.0)),
+        _ => Err("the run has none: nothing of it was answered, or it could not be measured".to_owned()),
+    };
+    Some(result(gate, run, estimate, [gate.name(), metric.unit.to_owned()]))
 }
 
 const fn severity(decision: GateDecision) -> u8 {
@@ -70,7 +92,8 @@ fn judge_series(gate: &Gate, statistic: Statistic, run: &Run, series: &Series) -
         0 => Err("no attempt was made".to_owned()),
         _ => estimate(statistic, series, gate.operator.is_upward()),
     };
-    let unit = if statistic == Statistic::LossRatio { "ratio" } else { "ns" };
+    let is_ratio = matches!(statistic, Statistic::LossRatio | Statistic::ErrorRatio);
+    let unit = if is_ratio { "ratio" } else { "ns" };
     result(gate, run, estimate, [series.full_name(), unit.to_owned()])
 }
 
@@ -114,7 +137,7 @@ fn decide(gate: &Gate, estimate: Estimate) -> (GateDecision, String) {
     let subject = if low < high { "the whole 95 % interval" } else { "the value" };
     match (violates, satisfies) {
         (true, _) if low.is_infinite() && low > 0.0 => {
-            (GateDecision::Fail, "it lies among the lost attempts".to_owned())
+            (GateDecision::Fail, "it lies among the lost attempts or the errors".to_owned())
         }
         (true, _) => (GateDecision::Fail, format!("{subject} violates the limit")),
         (_, true) => (GateDecision::Pass, format!("{subject} satisfies the limit")),
@@ -129,11 +152,11 @@ fn decide(gate: &Gate, estimate: Estimate) -> (GateDecision, String) {
 mod tests {
     use super::super::sample;
     use super::*;
-    use crate::model::Labels;
+    use crate::model::{Counts, Labels};
 
     fn judged(gates: &[&str], runs: &[Run]) -> GateReport {
         let gates: Vec<Gate> = gates.iter().map(|gate| gate.parse().unwrap()).collect();
-        judge(&gates, runs).unwrap()
+        judge(&gates, runs, |_| None).unwrap()
     }
 
     fn decision(gate: &str, series: Series) -> GateDecision {
@@ -193,9 +216,42 @@ mod tests {
     }
 
     #[test]
+    fn what_could_have_been_measured_and_was_not_is_no_usage_error() {
+        use crate::model::{Layout, Metric};
+        const METRICS: [Metric; 2] = [
+            Metric::series("rtt.icmp", Role::Response, &["target"], "an exchange"),
+            Metric::scalar("rtt.status", "count", &["code"], "answers"),
+        ];
+        const MEASUREMENT: Measurement =
+            Measurement { command: "probe rtt", metrics: &[&METRICS], layout: |_| Layout::default() };
+        let runs = [sample::run("a", vec![ramp(10, 0)])];
+        let decision = |gate: &str| judge(&[gate.parse().unwrap()], &runs, |_| Some(&MEASUREMENT)).map(|r| r.decision);
+        assert_eq!(decision("rtt.status{code=500} > 0"), Ok(GateDecision::Pass));
+        assert_eq!(decision("rtt.status{code=500} < 1"), Ok(GateDecision::Fail));
+        assert_eq!(decision("rtt.icmp.p95 > 1ms"), Ok(GateDecision::Inconclusive));
+        assert!(decision("rtt.imcp.p95 > 1ms").is_err());
+    }
+
+    #[test]
+    fn errors_rank_above_every_answer_and_have_a_ratio_of_their_own() {
+        use GateDecision::{Fail, Pass};
+        // Ten quick refusals beside ten answers: a gate on the median is not green for them.
+        let mut series = ramp(10, 0);
+        series.counts = Counts { attempt_count: 20, error_count: 10, ..series.counts };
+        for (gate, expected) in [
+            ("rtt.echo.p90 > 10s", Fail),
+            ("rtt.echo.max > 10s", Fail),
+            ("rtt.echo.error_ratio > 10%", Fail),
+            ("rtt.echo.loss_ratio > 50%", Pass),
+        ] {
+            assert_eq!(decision(gate, series.clone()), expected, "{gate}");
+        }
+    }
+
+    #[test]
     fn a_gate_that_matches_nothing_is_an_error_that_lists_what_there_is() {
         let runs = [sample::run("a", vec![ramp(10, 0)])];
-        let error = |gate: &str| judge(&[gate.parse().unwrap()], &runs).unwrap_err().to_string();
+        let error = |gate: &str| judge(&[gate.parse().unwrap()], &runs, |_| None).unwrap_err().to_string();
         assert_eq!(
             error("rtt.ecko.p50 > 1ms"),
             "`rtt.ecko.p50 > 1ms`: there is no `rtt.ecko` here; there is `rtt.echo{target=dc}`"

@@ -35,6 +35,7 @@ pub(super) enum Statistic {
     Max,
     Min,
     LossRatio,
+    ErrorRatio,
     IpdvMean,
     JitterRfc3550,
     PdvP999,
@@ -104,7 +105,7 @@ impl FromStr for Gate {
         let (subject, operator, limit) = comparison(text)?;
         let (name, labels, rest) = braces(text, subject)?;
         let subject = subject_of(text, name, rest, &labels)?;
-        let limit = limit_of(text, &subject, limit)?;
+        let limit = limit_of(text, &subject, operator, limit)?;
         Ok(Self { expression: text.to_owned(), subject, labels, operator, limit })
     }
 }
@@ -168,6 +169,7 @@ fn statistic(text: &str) -> Option<Statistic> {
         "max" => Statistic::Max,
         "min" => Statistic::Min,
         "loss_ratio" => Statistic::LossRatio,
+        "error_ratio" => Statistic::ErrorRatio,
         "ipdv_mean" => Statistic::IpdvMean,
         "jitter_rfc3550" => Statistic::JitterRfc3550,
         "pdv_p999" => Statistic::PdvP999,
@@ -183,13 +185,13 @@ fn quantile(digits: &str) -> Option<Statistic> {
 }
 
 /// The limit in the unit of what is judged: nanoseconds, a ratio, or the scalar's own.
-fn limit_of(expression: &str, subject: &Subject, limit: &str) -> Result<f64, GateError> {
+fn limit_of(expression: &str, subject: &Subject, operator: Operator, limit: &str) -> Result<f64, GateError> {
     let (expression, found) = (expression.to_owned(), limit.to_owned());
     let number = limit.parse().ok().filter(|number: &f64| number.is_finite());
     match (subject, number) {
         (Subject::Scalar(_), number) => number.ok_or(GateError::Number { expression, found }),
-        (Subject::Series(_, Statistic::LossRatio), number) => {
-            ratio(limit, number).ok_or(GateError::Ratio { expression, found })
+        (Subject::Series(_, Statistic::LossRatio | Statistic::ErrorRatio), number) => {
+            ratio(operator, limit, number).ok_or(GateError::Ratio { expression, found })
         }
         (Subject::Series(..), Some(_)) => Err(GateError::Unit { expression, found }),
         (Subject::Series(..), None) => humantime::parse_duration(limit)
@@ -198,9 +200,15 @@ fn limit_of(expression: &str, subject: &Subject, limit: &str) -> Result<f64, Gat
     }
 }
 
-fn ratio(limit: &str, number: Option<f64>) -> Option<f64> {
+/// A ratio from 0 to 1 that the comparison can tell from others: none is above 1 or below 0.
+fn ratio(operator: Operator, limit: &str, number: Option<f64>) -> Option<f64> {
+    let can_differ = |ratio: &f64| match operator {
+        Operator::Above => *ratio < 1.0,
+        Operator::Below => *ratio > 0.0,
+        Operator::AtLeast | Operator::AtMost => true,
+    };
     let per_cent = || limit.strip_suffix('%')?.trim().parse().ok().map(|per_cent: f64| per_cent / 100.0);
-    number.or_else(per_cent).filter(|ratio| (0.0..=1.0).contains(ratio))
+    number.or_else(per_cent).filter(|ratio| (0.0..=1.0).contains(ratio) && can_differ(ratio))
 }
 
 #[cfg(test)]
@@ -256,6 +264,7 @@ mod tests {
                 "rtt.echo.p95 > 10",
                 "rtt.echo.p95 > 10 parsecs",
                 "rtt.echo.loss_ratio > 5",
+                "rtt.echo.error_ratio > 1",
                 "rtt.echo > 10ms",
             ]
             .map(message)

@@ -22,7 +22,7 @@ const FIGURES: [(&str, &str); 7] = [
     // A release build does not warn about itself.
     (r"\nwarning +this is a debug build[^\n]*", ""),
     // Lines that were wrapped where the figures before happened to end.
-    (r"\n {12,}(\S)", " $1"),
+    (r"\n {6,}(\S)", " $1"),
     (r"\d[\d.]* % of one core", "[share] of one core"),
     (r"[\d,]+ context switches", "[count] context switches"),
     (r"\d[\d,.]* (ns|µs|ms|s|MiB)\b", "[figure]"),

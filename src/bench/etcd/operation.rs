@@ -13,7 +13,7 @@ use super::keyspace::Keyspace;
 use super::watch::Waiting;
 use crate::load::{Answer, Operation};
 use crate::model::Outcome;
-use crate::wire::etcd::{Fault, Links, Read};
+use crate::wire::etcd::{CONNECTION_LOST, Fault, Links, NOT_CONNECTED, Read};
 
 /// What one attempt does.
 pub enum Work {
@@ -72,7 +72,7 @@ impl EtcdOperation {
         }
         match heard.await {
             Ok(Ok(at)) => Answer { ended: Some(at), ..Answer::new(Outcome::Ok) },
-            Ok(Err(kind)) => Answer::new(Outcome::Failed(kind)),
+            Ok(Err(kind)) => Answer::new(outcome_of(kind)),
             // The sender goes without a word only with the registry itself.
             Err(_) => Answer::new(Outcome::Failed("canceled")),
         }
@@ -93,7 +93,7 @@ impl Operation for EtcdOperation {
             }
             Work::Range(read) => match self.links.next().read(key(), *read).await {
                 // The keys were written before: one that is gone was deleted by somebody else.
-                Ok(false) => Answer::new(Outcome::Failed("key_missing")),
+                Ok(false) => Answer::new(Outcome::Error("key_missing")),
                 other => answer(other.map(drop)),
             },
             Work::Watch(waiting) => self.watched(waiting, key()).await,
@@ -104,8 +104,16 @@ impl Operation for EtcdOperation {
 fn answer(ended: Result<(), Fault>) -> Answer {
     Answer::new(match ended {
         Ok(()) => Outcome::Ok,
-        Err(fault) => Outcome::Failed(fault.kind),
+        Err(fault) => outcome_of(fault.kind),
     })
+}
+
+/// What the cluster said no to is an error; what never reached it, or never came back, has failed.
+fn outcome_of(kind: &'static str) -> Outcome {
+    match kind {
+        CONNECTION_LOST | NOT_CONNECTED | "canceled" => Outcome::Failed(kind),
+        kind => Outcome::Error(kind),
+    }
 }
 
 /// Takes the attempt out of the registry when it is dropped at its timeout.

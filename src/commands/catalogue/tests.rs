@@ -104,8 +104,9 @@ fn an_incomplete_run_with_everything_that_can_go_wrong() {
     part = Run { complete: false, seed: None, elapsed_ns: 12_345_678_901, spec, ..part };
     part.series.truncate(1);
     part.series[0].counts = Counts {
-        attempt_count: 521,
+        attempt_count: 528,
         ok_count: 500,
+        error_count: 7,
         lost_count: 12,
         refused_count: 4,
         failed_count: 5,

@@ -52,6 +52,9 @@ pub struct ApiArgs {
     /// Longest body that is read; a longer one is a failure
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
     max_body: u64,
+    /// Take these statuses for success too: others outside 200 to 399 are errors
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = parse_status)]
+    expect_status: Vec<u16>,
     #[command(flatten)]
     address: AddressArgs,
     /// Exit 1 if more of a path's attempts than this stay unanswered; total loss always does
@@ -139,10 +142,17 @@ impl ApiArgs {
             token_file: self.trust.token_file.clone(),
             reach: self.address.reach(),
             max_body_bytes: self.max_body,
+            expected_statuses: unique(self.expect_status.iter().copied()),
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
         check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
+}
+
+/// A status code of HTTP.
+fn parse_status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|status| (100..600).contains(status));
+    status.ok_or_else(|| "it is not a status from 100 to 599".to_owned())
 }

@@ -233,12 +233,13 @@ impl Cell {
         }
     }
 
-    /// How many of a series' attempts were not answered, or their share where there were many.
+    /// The share of a series' attempts that were not served: lost, refused, failed, or answered with an error.
     #[must_use]
     pub fn lost(series: &Series) -> Self {
-        match series.counts.unanswered_count() {
+        let counts = &series.counts;
+        match counts.unanswered_count().saturating_add(counts.error_count) {
             0 => Self::Count(0),
-            _ => series.counts.loss_ratio().map_or(Self::Absent, Self::Ratio),
+            n => Self::Ratio(n as f64 / counts.attempt_count.max(1) as f64),
         }
     }
 

@@ -62,14 +62,18 @@ fn shortfall(series: &Series, names: &Names) -> Vec<Note> {
 fn unanswered(series: &Series, name: &str) -> Option<Note> {
     let counts = &series.counts;
     let kinds: Vec<String> = series.failure_kinds.iter().map(|(kind, n)| format!("{} {kind}", count(*n))).collect();
-    let failed = if kinds.is_empty() { "failed".to_owned() } else { format!("failed ({})", kinds.join(", ")) };
-    let parts: Vec<String> =
-        [(counts.lost_count, "lost"), (counts.refused_count, "refused"), (counts.failed_count, failed.as_str())]
-            .into_iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{} {what}", count(n)))
-            .collect();
-    let text = format!("{name}{} of {} attempts", parts.join(", "), count(counts.attempt_count));
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    let parts: Vec<String> = [
+        (counts.error_count, "answered with an error"),
+        (counts.lost_count, "lost"),
+        (counts.refused_count, "refused"),
+        (counts.failed_count, "failed"),
+    ]
+    .into_iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, what)| format!("{} {what}", count(n)))
+    .collect();
+    let text = format!("{name}{} of {} attempts{kinds}", parts.join(", "), count(counts.attempt_count));
     (!parts.is_empty()).then(|| Note::new("lost", text))
 }
 

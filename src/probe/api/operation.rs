@@ -31,6 +31,8 @@ pub struct Shared {
     pub credentials: Credentials,
     /// Longest body that is read.
     pub max_body: u64,
+    /// Statuses outside 200 to 399 that are no error.
+    pub expected: Vec<u16>,
     /// Headers of every request, the credentials' own left out.
     pub headers: HeaderMap,
     /// Host and port, as HTTP/2 wants them.
@@ -170,7 +172,7 @@ impl ApiOperation {
     async fn cold(&self, at: &Cell<Phase>) -> Result<Answer, Outcome> {
         let (mut connection, opening) = self.open(at).await?;
         let reply = self.exchange(&mut connection, at).await?;
-        Ok(answer(&opening, &reply))
+        Ok(self.answer(&opening, &reply))
     }
 
     async fn reused(&self, idle: &Idle, at: &Cell<Phase>) -> Result<Answer, Outcome> {
@@ -180,7 +182,7 @@ impl ApiOperation {
         if reply.is_kept {
             idle.put(connection);
         }
-        Ok(answer(&Opening::default(), &reply))
+        Ok(self.answer(&Opening::default(), &reply))
     }
 
     /// A connection that waits for a request, or a new one.
@@ -204,6 +206,15 @@ impl ApiOperation {
                 Outcome::Failed(failure.kind)
             }
         })
+    }
+
+    fn answer(&self, opening: &Opening, reply: &Reply) -> Answer {
+        Answer {
+            outcome: outcome_of(reply.status, &self.shared.expected),
+            started: Some(opening.began().unwrap_or(reply.exchange.began)),
+            ended: Some(reply.exchange.ended),
+            details: details(opening, &reply.exchange),
+        }
     }
 
     async fn exchange(&self, connection: &mut Connection, at: &Cell<Phase>) -> Result<Reply, Outcome> {
@@ -247,24 +258,26 @@ impl Operation for ApiOperation {
     }
 
     fn settled(&self, settled: &Settled) {
-        if settled.answer.outcome == Outcome::Ok {
+        if matches!(settled.answer.outcome, Outcome::Ok | Outcome::Error(_)) {
             // No other attempt was looked at since this one ended, so the latest status is its own.
             *self.statuses.borrow_mut().entry(self.tally.status()).or_default() += 1;
         }
     }
 }
 
-/// A request that cannot be written; the spec has been checked, so there is none.
-const NO_QUESTION: Outcome = Outcome::Failed("other");
-
-fn answer(opening: &Opening, reply: &Reply) -> Answer {
-    Answer {
-        outcome: Outcome::Ok,
-        started: Some(opening.began().unwrap_or(reply.exchange.began)),
-        ended: Some(reply.exchange.ended),
-        details: details(opening, &reply.exchange),
+/// A status outside 200 to 399 is an error, unless the user expects it.
+fn outcome_of(status: u16, expected: &[u16]) -> Outcome {
+    match status {
+        200..400 => Outcome::Ok,
+        status if expected.contains(&status) => Outcome::Ok,
+        400..500 => Outcome::Error("http_4xx"),
+        500..600 => Outcome::Error("http_5xx"),
+        _ => Outcome::Error("http_status"),
     }
 }
+
+/// A request that cannot be written; the spec has been checked, so there is none.
+const NO_QUESTION: Outcome = Outcome::Failed("other");
 
 /// A request as the version wants it: HTTP/1.1 has a path and a `Host`, HTTP/2 the whole address.
 fn make(shared: &Shared, path: &str, version: Version) -> Option<Question> {

@@ -190,6 +190,7 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
         },
         credentials: Credentials::new(identity.login)?,
         max_body: spec.max_body_bytes,
+        expected: spec.expected_statuses.clone(),
         headers: headers(&identity.headers)?,
         base: base(&url),
     };

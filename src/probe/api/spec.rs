@@ -101,6 +101,9 @@ pub struct ApiSpec {
     pub reach: Reach,
     /// Longest body that is read.
     pub max_body_bytes: u64,
+    /// Statuses outside 200 to 399 that are no error.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expected_statuses: Vec<u16>,
     /// How to load.
     pub load: LoadSpec,
     /// Share of unanswered attempts above which the server counts as lost.
@@ -193,6 +196,7 @@ mod tests {
             token_file: None,
             reach: Reach::default(),
             max_body_bytes: 1,
+            expected_statuses: Vec::new(),
             load: LoadSpec {
                 arrival: Arrival::Closed { concurrency: 1 },
                 length: Length::Count(1),
