@@ -107,8 +107,9 @@ judge_pairs() {
 verdict() {
     awk -v figure="$1" -v limit="$2" 'BEGIN {
         if (limit == "-") print "not judged"
-        else if (sub(/^>=/, "", limit)) print figure >= limit + 0 ? "yes" : "no"
-        else print figure <= limit + 0 ? "yes" : "no"
+        # In brackets, for a bare > after print is a file to write to.
+        else if (sub(/^>=/, "", limit)) print (figure >= limit + 0 ? "yes" : "no")
+        else print (figure <= limit + 0 ? "yes" : "no")
     }'
 }
 

@@ -1,5 +1,10 @@
 //! Agents and gateway under everything that can go wrong, for many seeds: what must never happen does not.
 
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use offloadctl::sim::{Delay, LinkSpec, Loss};
@@ -45,13 +50,21 @@ fn lossy() -> LinkSpec {
     LinkSpec { delay, loss: Loss::Independent(0.05), duplicate: 0.05, in_order: false }
 }
 
-/// Runs seeds until one finds a violation, and says which.
-fn all(seeds: std::ops::Range<u64>, link: &LinkSpec, troubles: Troubles) -> Vec<Outcome> {
+/// The outcomes of seeds in their order, on all processors; one that finds a violation says which it was.
+fn all(seeds: Range<u64>, link: &LinkSpec, troubles: Troubles) -> Vec<Outcome> {
     let outcome = |seed| {
         run(&spec(seed, link.clone(), troubles))
             .unwrap_or_else(|violation| panic!("seed {seed}: {violation}: a test of its own for it, please"))
     };
-    seeds.map(outcome).collect()
+    let next = AtomicU64::new(seeds.start);
+    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end);
+    let work = || std::iter::from_fn(take).map(|seed| (seed, outcome(seed))).collect::<Vec<_>>();
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let outcomes: BTreeMap<u64, Outcome> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    outcomes.into_values().collect()
 }
 
 #[test]

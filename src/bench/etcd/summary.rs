@@ -7,7 +7,7 @@ use super::evaluate::{Figures, floor, verdict};
 use super::spec::Workload;
 use super::watch::WatchNotes;
 use super::window::Window;
-use crate::load::{LaneRecord, abandoned};
+use crate::load::LaneRecord;
 use crate::model::{Advice, Finding, Labels, Measured, Role, Scalar, Series, Severity};
 use crate::sys::host::environment;
 
@@ -17,7 +17,6 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     let mut measured = Measured { warnings: bed.warnings.clone(), ..Measured::default() };
     let mut figures: Vec<Figures> = Vec::new();
     for measurement in measurements {
-        measured.elapsed += measurement.elapsed;
         let series: Vec<Series> = measurement.lanes.iter().cloned().flat_map(LaneRecord::into_series).collect();
         measured.scalars.extend(throughput(measurement));
         if measurement.cell.workload == Workload::Put {
@@ -42,7 +41,6 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     measured.findings.extend(heaviest.and_then(verdict));
     measured.findings.extend(noticed(bed, &windows));
     measured.findings.extend(watched(measurements));
-    measured.warnings.extend(abandoned(measurements.iter().map(|measurement| measurement.abandoned_count).sum()));
     measured
 }
 

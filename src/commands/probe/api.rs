@@ -7,14 +7,12 @@ use clap::Args;
 use crate::commands::address_args::AddressArgs;
 use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::Driven;
+use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, parse_bytes, parse_share, unique};
 use crate::error::{Exit, Failure};
 use crate::probe::api::{ApiSpec, HttpChoice, MEASUREMENT, Server, measure};
 use crate::wire::TlsSpec;
-
-const COMMAND: &str = "probe api";
 
 const EXAMPLES: &str = "Examples:
   What curl shows, as distributions: a new connection for each request, phase by phase:
@@ -93,17 +91,17 @@ struct TrustArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let driven = Driven {
-        command: COMMAND,
+    let conduct = Conduct {
+        measurement: &MEASUREMENT,
         spec: &spec,
-        load: &spec.load,
+        seed: Some(spec.load.seed),
+        load: Some(&spec.load),
         times: 1,
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| {
-        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
-    })
+    conduct
+        .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
 
 /// Where kubectl looks for a kubeconfig that nobody named.

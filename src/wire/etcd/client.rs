@@ -14,11 +14,10 @@ use tonic::body::Body;
 
 use super::access::Access;
 use super::fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, TOKEN};
-use super::interface::request_op::Request as Op;
 use super::interface::{
     AlarmRequest, AlarmResponse, AlarmType, AuthenticateRequest, AuthenticateResponse, DeleteRangeRequest,
-    DeleteRangeResponse, MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    RequestOp, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    DeleteRangeResponse, MemberListRequest, MemberListResponse, Op, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use super::transport::{DialError, Endpoint, Wire};
 use super::unary::{Call, Server, frame};
@@ -122,7 +121,7 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn put_all(&self, keys: Vec<Bytes>, value: &Bytes) -> Result<(), Fault> {
-        let put = |key| RequestOp { request: Some(Op::RequestPut(PutRequest { key, value: value.clone() })) };
+        let put = |key| RequestOp { request: Some(Op::Put(PutRequest { key, value: value.clone() })) };
         let message = frame(&TxnRequest { success: keys.into_iter().map(put).collect() });
         self.call::<TxnResponse>(Call::Txn, message).await.map(drop)
     }

@@ -1,11 +1,12 @@
 //! A client of etcd: connections to its members with TLS and a login, single calls, watches, and typed faults.
 //!
-//! Separate from who uses it: what is written, read and timed is theirs. The only folder that knows the generated
-//! messages, gRPC and HTTP/2.
+//! Separate from who uses it: what is written, read and timed is theirs. The only folder that knows etcd's messages,
+//! gRPC and HTTP/2.
 
 mod access;
 mod client;
 mod fault;
+mod interface;
 mod links;
 mod transport;
 mod unary;
@@ -17,9 +18,3 @@ pub use fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, PERMISSION_DENIED};
 pub use links::Links;
 pub use transport::{DialError, Endpoint};
 pub use watch::{WatchEvent, WatchStream};
-
-/// The generated messages, and the client of the one call that streams.
-#[allow(missing_docs, clippy::all, reason = "generated from interface.proto; `expect` would depend on the generator")]
-mod interface {
-    tonic::include_proto!("etcdserverpb");
-}

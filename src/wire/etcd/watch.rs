@@ -1,6 +1,6 @@
 //! A watch: the one call that streams, opened by its request and read event by event.
 //!
-//! Separate from the single calls because it goes through the generated client, which keeps the stream of requests open.
+//! Separate from the single calls because it goes through tonic's client, which keeps the stream of requests open.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,19 +9,21 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
+use hyper::http::uri::PathAndQuery;
 use hyper::http::{Request as HttpRequest, Response as HttpResponse};
 use tokio::sync::mpsc;
 use tonic::body::Body;
-use tonic::client::GrpcService;
+use tonic::client::{Grpc, GrpcService};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Streaming};
+use tonic_prost::ProstCodec;
 
 use super::fault::{CONNECTION_LOST, Fault};
-use super::interface::event::EventType;
-use super::interface::watch_client::WatchClient;
-use super::interface::watch_request::RequestUnion;
-use super::interface::{WatchCreateRequest, WatchRequest, WatchResponse};
+use super::interface::{EventType, WatchCreateRequest, WatchOp, WatchRequest, WatchResponse};
 use super::unary::{Server, fault_of};
+
+/// The method of the watch.
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// What a watch tells.
 pub enum WatchEvent {
@@ -59,14 +61,15 @@ impl WatchStream {
         start_revision: i64,
     ) -> Result<Self, Fault> {
         let create = WatchCreateRequest { key, range_end, start_revision };
-        let message = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let message = WatchRequest { request_union: Some(WatchOp::Create(create)) };
         let (requests, receiver) = mpsc::channel(1);
         // The channel is empty and has room for one; its sender lives as long as the watch.
         let _ = requests.try_send(message);
         let metadata = MetadataMap::from_headers(server.headers(token));
         let request = Request::from_parts(metadata, Extensions::default(), Requests(receiver));
-        let mut client = WatchClient::with_origin(Pipe(sender), server.origin().clone());
-        let answers = client.watch(request).await.map_err(|status| fault_of(&status))?.into_inner();
+        let mut grpc = Grpc::with_origin(Pipe(sender), server.origin().clone());
+        let answers = grpc.streaming(request, PathAndQuery::from_static(WATCH), ProstCodec::default()).await;
+        let answers = answers.map_err(|status| fault_of(&status))?.into_inner();
         let mut stream = Self { answers, first: None, revision: 0, _requests: requests };
         match stream.answer().await? {
             answer if answer.created && !answer.canceled => {
@@ -95,7 +98,7 @@ impl WatchStream {
         if answer.canceled {
             return Ok(WatchEvent::Canceled);
         }
-        let pairs = answer.events.into_iter().filter(|event| event.r#type == EventType::Put as i32);
+        let pairs = answer.events.into_iter().filter(|event| event.kind == EventType::Put as i32);
         let pairs: Vec<_> = pairs.filter_map(|event| event.kv).collect();
         let newest = pairs.iter().map(|pair| pair.mod_revision).max();
         let revision = newest.or(answer.header.map(|header| header.revision)).unwrap_or(0);
