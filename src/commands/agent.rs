@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::event_loop::event_loop;
 use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
@@ -89,10 +90,7 @@ pub fn run(args: &AgentArgs) -> Result<Exit, Failure> {
         console::say(plan.described());
         return Ok(Exit::Fine);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let runtime = event_loop()?;
     let ended = runtime.block_on(serve(args, plan));
     runtime.shutdown_background();
     ended

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::event_loop::event_loop;
 use super::value;
 use crate::console;
 use crate::echo::{EchoLimits, EchoServer, EchoStatistics, bind_pair};
@@ -45,10 +46,7 @@ pub struct EchoArgs {
 pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     raise_file_limit();
     let cannot = |what: &str, error: std::io::Error| Failure::listen(what, args.listen, &error);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| cannot("cannot start an event loop for", error))?;
+    let runtime = event_loop()?;
     let (tcp, udp) = bind_pair(args.listen).map_err(|error| cannot("cannot listen on", error))?;
     let address = tcp.local_addr().map_err(|error| cannot("cannot listen on", error))?;
     let limits =

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::event_loop::event_loop;
 use super::value::{parse_positive, parse_whole};
 use crate::console;
 use crate::detect::DetectorSpec;
@@ -141,10 +142,7 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
     let open = args.open_store()?;
     let service = Service::start(args.settings(), open, access, args.node_rate, voice())
         .map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let runtime = event_loop()?;
     let served = runtime.block_on(args.serve(Arc::clone(&service), identity));
     // What was decided is written before the process ends.
     runtime.shutdown_background();

@@ -19,6 +19,7 @@ mod doctor;
 mod echo;
 #[cfg(feature = "toolkit")]
 mod emulate;
+mod event_loop;
 #[cfg(feature = "toolkit")]
 mod gateway;
 #[cfg(feature = "toolkit")]

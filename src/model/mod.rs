@@ -22,6 +22,7 @@ mod stamp;
 mod summary;
 mod timeline;
 mod variation;
+#[cfg(feature = "toolkit")]
 mod word;
 
 pub use cause::with_causes;
@@ -41,5 +42,7 @@ pub use stamp::{CardStamp, CardState, Stamp, WallStamp, WallTime};
 pub use summary::{Moments, Quantile, Summary, rank_of};
 pub use timeline::{Interval, Outage, Timeline};
 pub use variation::Variation;
+#[cfg(feature = "toolkit")]
 pub use word::UnknownWord;
+#[cfg(feature = "toolkit")]
 pub(crate) use word::words;

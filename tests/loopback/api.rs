@@ -122,7 +122,7 @@ fn in_the_clear_there_is_no_tls_and_http_two_needs_to_be_asked_for() {
             }
             assert_eq!(of(run, "api.request", "/y").labels.value("http"), Some(http));
             let scalars: Vec<_> = run.scalars.iter().map(|scalar| (scalar.name.as_str(), scalar.value)).collect();
-            let [("api.throughput", Some(per_second)), ("api.status", Some(20.0))] = scalars[..] else {
+            let [("api.throughput", Some(per_second)), ("api.status", Some(20.0)), ..] = scalars[..] else {
                 panic!("{scalars:?}");
             };
             // The plan is 50 a second at most; the last answer comes a little after its start.
