@@ -77,6 +77,7 @@ impl Header {
             started_at: self.started_at,
             elapsed_ns: nanos(measured.elapsed),
             complete: !measured.interrupted,
+            answer: None,
             validity: Validity::default(),
             seed: self.seed,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,14 +185,8 @@ pub fn read_run(path: &Path) -> Result<Run, Failure> {
         return Err(Failure::plain(Exit::Unable, format!("`{}` is longer than any run", path.display())));
     }
     Run::parse(&text).map_err(|error| {
-        let failure = Failure::plain(Exit::Unable, format!("cannot use the run `{}`: {error}", path.display()));
-        match error {
-            crate::model::RunError::CutOff { .. } => {
-                failure.hint("its writer was interrupted or the disk was full; the other runs are not affected")
-            }
-            crate::model::RunError::Schema { .. } => failure.hint("it was written by another version of offloadctl"),
-            _ => failure,
-        }
+        let what = format!("cannot use the run `{}`: {error}", path.display());
+        Failure::plain(Exit::Unable, what).hinted(error.hint())
     })
 }
 

@@ -5,6 +5,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::model::with_causes;
@@ -63,10 +64,22 @@ impl Failure {
         Self { exit: Exit::Unable, what: with_causes(&error), hint: None }
     }
 
+    /// One of the two.
+    pub fn of(error: impl StdError, is_usage: bool) -> Self {
+        if is_usage { Self::usage(error) } else { Self::unable(error) }
+    }
+
     /// A file or folder that cannot be used: what was tried, where, and the system's word.
     #[must_use]
     pub fn file(what: &str, path: &Path, error: &io::Error) -> Self {
         Self { exit: Exit::Unable, what: format!("{what} `{}`: {error}", path.display()), hint: None }
+    }
+
+    /// An address that cannot be listened on.
+    #[must_use]
+    pub fn listen(what: &str, address: SocketAddr, error: &io::Error) -> Self {
+        Self::plain(Exit::Unable, format!("{what} {address}: {error}"))
+            .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
     }
 
     /// A failure said in one sentence.
@@ -79,6 +92,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure with the next step, where its error knows one.
+    #[must_use]
+    pub fn hinted(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into);
         self
     }
 

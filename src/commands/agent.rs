@@ -16,7 +16,7 @@ use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
 use crate::source::docker::Docker;
-use crate::source::scripted::{Script, ScriptError};
+use crate::source::scripted::Script;
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
 use crate::sync::agent::machine::{BackoffBounds, End, MOST_BYTES, Rhythm, Settings};
@@ -252,10 +252,9 @@ impl Plan {
 impl Source {
     fn open(spec: &SourceSpec, look_every: Option<Duration>) -> Result<Self, Failure> {
         match spec {
-            SourceSpec::Script(path) => Script::read(path).map(Self::Script).map_err(|error| match error {
-                ScriptError::Read { .. } => Failure::unable(error),
-                ScriptError::Line { .. } => Failure::usage(error).hint("docs/guide/agent.md describes the lines"),
-            }),
+            SourceSpec::Script(path) => Script::read(path)
+                .map(Self::Script)
+                .map_err(|error| Failure::of(&error, error.is_usage()).hinted(error.hint())),
             SourceSpec::Docker(socket) => Ok(Self::Docker { socket: socket.clone(), look_every }),
         }
     }
@@ -372,12 +371,7 @@ fn voice(id: &str, args: &AgentArgs, said: &Arc<Mutex<BTreeSet<String>>>) -> Voi
 }
 
 fn wrong(error: &ConfigError) -> Failure {
-    match error {
-        ConfigError::Read { .. } | ConfigError::Token { .. } => Failure::unable(error),
-        ConfigError::Form { .. } | ConfigError::Server(_) | ConfigError::Value { .. } => {
-            Failure::usage(error).hint("docs/guide/agent.md lists the keys")
-        }
-    }
+    Failure::of(error, error.is_usage()).hinted(error.hint())
 }
 
 fn backoff(rhythm: Rhythm) -> BackoffBounds {

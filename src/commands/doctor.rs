@@ -2,13 +2,14 @@
 
 use clap::Args;
 
-use super::measuring::{Measuring, check_gates, on_event_loop};
+use super::catalogue::check_gates;
+use super::measuring::{Measuring, on_event_loop};
 use super::output_args::{OutputArgs, ShowArgs};
 use crate::console::Steps;
 use crate::context::Header;
 use crate::error::{Exit, Failure};
 use crate::model::{Measured, Severity};
-use crate::probe::host::{Examined, HostSpec, SCALARS, STEPS, evaluate, examine, findings, scalars};
+use crate::probe::host::{Examined, HostSpec, MEASUREMENT, STEPS, evaluate, examine, findings, scalars};
 use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
 
@@ -22,10 +23,6 @@ Exit 0 if every command can measure with its default options, 1 if one of them c
 clock that goes on, timers that wake within 10 ms, the loopback, 64 open files, or a place for runs.
 What is limited or missing beyond that is told, and is no failure. The run is not kept; --output
 writes it to a file.";
-
-/// The distributions of this command, without their parts.
-const SERIES: [&str; 5] =
-    ["timer.wakeup", "rtt.floor.echo", "rtt.floor.echo_udp", "rtt.floor.wakeup", "rtt.floor.network"];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -42,7 +39,7 @@ pub struct DoctorArgs {
 /// # Errors
 /// When it cannot be examined, or an output cannot be written.
 pub fn run(args: DoctorArgs) -> Result<Exit, Failure> {
-    check_gates("doctor", &args.show.fail_if, &SERIES, &SCALARS)?;
+    check_gates(&MEASUREMENT, &args.show.fail_if)?;
     raise_file_limit();
     let (spec, runs) = (HostSpec::default(), args.show.store());
     let runs = runs.and_then(|store| store.prepare().map(|()| store)).map_err(|failure| failure.what().to_owned());

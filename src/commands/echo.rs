@@ -44,10 +44,7 @@ pub struct EchoArgs {
 /// When the address cannot be bound.
 pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     raise_file_limit();
-    let cannot = |what: &str, error: std::io::Error| {
-        Failure::plain(Exit::Unable, format!("{what} {}: {error}", args.listen))
-            .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
-    };
+    let cannot = |what: &str, error: std::io::Error| Failure::listen(what, args.listen, &error);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

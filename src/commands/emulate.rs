@@ -115,10 +115,8 @@ pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
     on_event_loop(async |shutdown| {
         let to = far_end(to, listen).await?;
         refuse_circle(listen, to)?;
-        let sockets = args.sockets(listen).map_err(|error| {
-            Failure::plain(Exit::Unable, format!("cannot listen on {listen}: {error}"))
-                .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
-        })?;
+        let sockets = args.sockets(listen);
+        let sockets = sockets.map_err(|error| Failure::listen("cannot listen on", listen, &error))?;
         args.emulate(&profile, sockets, to, shutdown).await
     })
 }

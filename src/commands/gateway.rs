@@ -17,7 +17,7 @@ use crate::error::{Exit, Failure};
 use crate::sync::gateway::access::Access;
 use crate::sync::gateway::listen::{SharedConfig, listen};
 use crate::sync::gateway::machine::Settings;
-use crate::sync::gateway::service::{OpenStore, Service, ServiceError, Voice};
+use crate::sync::gateway::service::{OpenStore, Service, Voice};
 use crate::sync::gateway::tls::{Identity, TlsError, TlsFiles};
 use crate::sync::store::backup::{self, Summary};
 use crate::sync::store::embedded::EmbeddedStore;
@@ -139,8 +139,8 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
     raise_file_limit();
     let (access, identity) = (args.access()?, Identity::load(&args.tls_files()).map_err(untrusted)?);
     let open = args.open_store()?;
-    let service =
-        Service::start(args.settings(), open, access, args.node_rate, voice()).map_err(|error| cannot_start(&error))?;
+    let service = Service::start(args.settings(), open, access, args.node_rate, voice())
+        .map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -158,7 +158,7 @@ fn copy(action: &Action) -> Result<Exit, Failure> {
         Action::Restore(args) => ("restored", backup::restore(&args.file, &args.data_dir)),
     };
     let Summary { revision, tasks, nodes, created_at } =
-        copied.map_err(|error| error.hint().into_iter().fold(Failure::unable(&error), Failure::hint))?;
+        copied.map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
     console::say(format!("{done}: {tasks} tasks and {nodes} nodes at revision {revision}, as of {created_at}"));
     Ok(Exit::Fine)
 }
@@ -181,24 +181,12 @@ fn voice() -> Voice {
 }
 
 fn untrusted(error: TlsError) -> Failure {
-    let failure = Failure::unable(&error);
-    error.hint().into_iter().fold(failure, Failure::hint)
-}
-
-fn cannot_start(error: &ServiceError) -> Failure {
-    let failure = Failure::unable(error);
-    match error {
-        ServiceError::Store(store) => store.hint().into_iter().fold(failure, Failure::hint),
-        ServiceError::Thread(_) => failure,
-    }
+    Failure::unable(&error).hinted(error.hint())
 }
 
 impl GatewayArgs {
     async fn serve(&self, service: Arc<Service>, identity: Identity) -> Result<(), Failure> {
-        let cannot = |what: &str, error: std::io::Error| {
-            Failure::plain(Exit::Unable, format!("{what} {}: {error}", self.listen))
-                .hint("is another program on this port? `--listen 127.0.0.1:0` takes a free one")
-        };
+        let cannot = |what: &str, error: std::io::Error| Failure::listen(what, self.listen, &error);
         let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot("cannot listen on", error))?;
         // Before anybody is told where it listens: a hangup would end the process otherwise.

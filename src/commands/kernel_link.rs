@@ -14,7 +14,7 @@ use crate::error::{Exit, Failure};
 use crate::model::LinkProfile;
 use crate::report::duration_text;
 use crate::sys::companion::{accompany, shell_code};
-use crate::topo::{FAR_V4, FAR_V6, KernelLink, KernelLinkError, independent_jitter_ns};
+use crate::topo::{FAR_V4, FAR_V6, KernelLink, independent_jitter_ns};
 
 /// Where the echo at the far end listens.
 const ECHO_PORT: u16 = 7777;
@@ -32,7 +32,9 @@ pub fn run(name: &str, profile: &LinkProfile, command: &[OsString], quiet: bool)
         let shutdown = shutdown
             .or_hang_up()
             .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
-        let made = KernelLink::make(profile).map_err(explain).and_then(|link| Ok((echo(&link)?, link)));
+        let made = KernelLink::make(profile)
+            .map_err(|error| Failure::unable(&error).hint(error.hint()))
+            .and_then(|link| Ok((echo(&link)?, link)));
         // Also where no step failed of it: the command that comes has not heard it.
         if shutdown.was_requested().await {
             return Ok(Exit::Interrupted);
@@ -69,28 +71,4 @@ fn echo(link: &KernelLink) -> Result<EchoServer, Failure> {
     let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, ECHO_PORT));
     let (tcp, udp) = link.far.run(|| bind_pair(any)).map_err(cannot)?;
     EchoServer::start(tcp, udp, EchoLimits::default()).map_err(cannot)
-}
-
-/// Why there is no link, with the next step.
-pub fn explain(error: KernelLinkError) -> Failure {
-    let hint = remedy(&error);
-    Failure::unable(error).hint(hint)
-}
-
-/// What would help.
-#[must_use]
-pub const fn remedy(error: &KernelLinkError) -> &'static str {
-    match error {
-        KernelLinkError::Namespace(_) => {
-            "run it as root, or as `unshare --user --map-root-user offloadctl …`, or leave out --kernel"
-        }
-        KernelLinkError::Program(_) => "install iproute2: `apt-get install iproute2`",
-        KernelLinkError::Netem { .. } => {
-            "load it with `modprobe sch_netem`, or boot a kernel with CONFIG_NET_SCH_NETEM; links in user space, without --kernel, work everywhere"
-        }
-        KernelLinkError::Plan(_) => "`offloadctl topology list` shows profiles that fit",
-        KernelLinkError::Step { .. } | KernelLinkError::Io { .. } => {
-            "links in user space, without --kernel, work everywhere"
-        }
-    }
 }

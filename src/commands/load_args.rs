@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::value;
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
@@ -23,8 +23,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = value::parse_whole::<u16>)]
     concurrency: Option<u16>,
     /// How planned starts are spaced: evenly, or as independent clients arrive
-    #[arg(long, value_enum, default_value_t = SpacingArg::Constant, conflicts_with = "concurrency")]
-    spacing: SpacingArg,
+    #[arg(long, default_value_t = Spacing::Constant, value_parser = value::one_of::<Spacing>(Spacing::NAMES), conflicts_with = "concurrency")]
+    spacing: Spacing,
     /// Let a start wait up to so long for others to be made with it: many targets then take less processor time, and
     /// the wait is in the slip
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = value::parse, conflicts_with = "concurrency")]
@@ -57,12 +57,6 @@ pub struct SpanArgs {
     seed: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum SpacingArg {
-    Constant,
-    Poisson,
-}
-
 impl LoadArgs {
     /// What was meant.
     ///
@@ -76,7 +70,7 @@ impl LoadArgs {
                     "--timer-slack can be at most half of --timeout: a start later than that is skipped".to_owned()
                 );
             }
-            None => Arrival::Open { rate: self.rate, spacing: self.spacing.into(), slack: self.timer_slack },
+            None => Arrival::Open { rate: self.rate, spacing: self.spacing, slack: self.timer_slack },
         })
     }
 }
@@ -101,15 +95,6 @@ impl SpanArgs {
             max_in_flight: self.max_in_flight as usize,
             seed: value::seed(self.seed),
         })
-    }
-}
-
-impl From<SpacingArg> for Spacing {
-    fn from(spacing: SpacingArg) -> Self {
-        match spacing {
-            SpacingArg::Constant => Self::Constant,
-            SpacingArg::Poisson => Self::Poisson,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::catalogue;
 use super::checkpoint::Checkpoints;
 use super::load_args::planned_span;
 use super::output_args::OutputArgs;
@@ -11,7 +12,7 @@ use crate::error::{Exit, Failure};
 use crate::load::{LoadSpec, Observer, Part, Settled, judge, lost_targets};
 use crate::model::{GateDecision, GateReport, Measured, Run, Stamp};
 use crate::report::{Format, Report};
-use crate::stats::{self, Gate};
+use crate::stats;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 
@@ -94,11 +95,11 @@ impl<'a> Measuring<'a> {
             gates => stats::judge(gates, runs).map(Some),
         };
         let shown = gate.as_ref().ok().and_then(Option::as_ref);
-        let written: Result<(), Failure> = self
-            .outputs
-            .into_iter()
-            .try_for_each(|(format, file)| file.write(&render(format, runs, shown, console::width())));
-        console::data(&render(self.args.show.format(), runs, shown, console::width()))?;
+        let pages = catalogue::pages(runs);
+        let report = Report { pages: &pages, gate: shown, ..self.args.show.report() };
+        let written: Result<(), Failure> =
+            self.outputs.into_iter().try_for_each(|(format, file)| file.write(&render(format, &report)));
+        console::data(&render(self.args.show.format(), &Report { colour: console::has_colour(), ..report }))?;
         let kept = kept?;
         written?;
         if let Some(path) = kept.filter(|_| !self.args.quiet) {
@@ -123,18 +124,20 @@ impl<'a> Measuring<'a> {
 /// The run document, with its validity judged: a checkpoint that is left alone must not pass for better than it is.
 pub(super) fn document(header: &Header, load: Option<&LoadSpec>, measured: Measured) -> Run {
     let mut run = header.run(measured);
-    let Some(load) = load else { return run };
-    let verdict = judge(&run, load);
-    run.validity = verdict.validity;
-    run.warnings.extend(verdict.warnings);
+    if let Some(load) = load {
+        let verdict = judge(&run, load);
+        run.validity = verdict.validity;
+        run.warnings.extend(verdict.warnings);
+    }
+    run.answer = catalogue::answer(&run);
     run
 }
 
 /// One run as text; a single run as JSON is the run document itself.
-fn render(format: Format, runs: &[Run], gate: Option<&GateReport>, width: u16) -> String {
-    match (format, runs) {
-        (Format::Json, [run]) => crate::report::run_document(run),
-        _ => format.reporter().render(&Report { runs, gate, width }),
+fn render(format: Format, report: &Report) -> String {
+    match (format, report.pages) {
+        (Format::Json, [page]) => crate::report::run_document(page.run),
+        _ => format.reporter().render(report),
     }
 }
 
@@ -155,32 +158,6 @@ pub fn on_event_loop<T>(measure: impl AsyncFnOnce(&Shutdown) -> Result<T, Failur
     // A name lookup that hangs cannot be cancelled; nobody who pressed Ctrl-C waits for it.
     runtime.shutdown_background();
     measured
-}
-
-/// A gate on a name that no run of a command has is told now and not after the measurement. `scalars` may be gated by
-/// their name alone, `series` by a statistic of theirs or of their parts.
-///
-/// # Errors
-/// A usage error that lists the names.
-pub fn check_gates(command: &str, gates: &[Gate], series: &[&str], scalars: &[&str]) -> Result<(), Failure> {
-    let is_ours = |gate: &&Gate| {
-        let name = gate.subject_name();
-        scalars.contains(&name) || series.iter().any(|series| name.strip_prefix(series).is_some_and(is_part))
-    };
-    let Some(gate) = gates.iter().find(|gate| !is_ours(gate)) else { return Ok(()) };
-    let what = format!("`{gate}`: `{command}` has no series `{}` with a statistic", gate.subject_name());
-    let beside = match scalars {
-        [] => String::new(),
-        scalars => format!(", or SCALAR OP LIMIT; the scalars are {}", scalars.join(", ")),
-    };
-    let names = series.join(", ");
-    Err(Failure::plain(Exit::Usage, what)
-        .hint(format!("write SERIES.STATISTIC OP LIMIT; the series are {names}{beside}")))
-}
-
-/// What may follow the name of a series: nothing, or the part of it that is a series of its own.
-fn is_part(suffix: &str) -> bool {
-    matches!(suffix, "" | ".service" | ".slip" | ".kernel" | ".programmed")
 }
 
 /// What a gate decided, on stderr: stdout may be JSON.

@@ -8,6 +8,8 @@ mod agent;
 #[cfg(feature = "toolkit")]
 mod bench;
 #[cfg(feature = "toolkit")]
+mod catalogue;
+#[cfg(feature = "toolkit")]
 mod checkpoint;
 #[cfg(feature = "toolkit")]
 mod completions;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::console;
 use crate::context::{OutputFile, Store};
 use crate::error::Failure;
-use crate::report::Format;
+use crate::report::{Format, Report};
 use crate::stats::Gate;
 
 /// What every command that shows runs takes.
@@ -20,6 +21,9 @@ pub struct ShowArgs {
     /// How to print: table, json, markdown, csv
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+    /// Show everything: every series and scalar, every histogram, the evidence of each finding
+    #[arg(long)]
+    detail: bool,
     /// Write to a file too, in the format of its suffix (.json, .md, .csv, .txt); may repeat
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
@@ -53,6 +57,12 @@ impl ShowArgs {
     #[must_use]
     pub const fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
+    }
+
+    /// How to show it; the runs are the caller's.
+    #[must_use]
+    pub fn report(&self) -> Report<'static> {
+        Report { pages: &[], gate: None, width: console::width(), detail: self.detail, colour: false }
     }
 
     /// Opens every output before anything is done.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::catalogue;
 use super::measuring::{exit_of_gate, say_gate};
 use super::output_args::ShowArgs;
 use super::value::parse_whole;
@@ -60,15 +61,20 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
         return prune(&args);
     }
     let outputs = args.show.open()?;
-    let runs = stats::merge_runs(args.runs()?);
+    let mut runs = stats::merge_runs(args.runs()?);
+    for merged in runs.iter_mut().filter(|run| !run.merged_from.is_empty()) {
+        merged.answer = catalogue::answer(merged);
+    }
     let gate = match args.show.fail_if.as_slice() {
         [] => None,
         gates => Some(stats::judge(gates, &runs).map_err(Failure::usage)?),
     };
-    let report = Report { runs: &runs, gate: gate.as_ref(), width: console::width() };
+    let pages = catalogue::pages(&runs);
+    let report = Report { pages: &pages, gate: gate.as_ref(), ..args.show.report() };
     for (format, file) in outputs {
         file.write(&format.reporter().render(&report))?;
     }
+    let report = Report { colour: console::has_colour(), ..report };
     console::data(&args.show.format().reporter().render(&report))?;
     if let Some(gate) = &gate {
         say_gate(gate);

@@ -3,6 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::model::UnknownWord;
 use crate::sys::clock;
 
 /// A duration with its unit.
@@ -68,6 +71,26 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     size.and_then(|size| number.checked_mul(size)).ok_or_else(wrong)
 }
 
+/// One of the words of an enum, which help and errors list.
+pub fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = UnknownWord> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|word| word.parse())
+}
+
+/// Each value once, in the order typed. The rule of all lists: a value given twice is no mistake, and measured twice it
+/// would be two series of one name.
+pub fn unique<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for value in values {
+        if !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
+}
+
 /// A whole number of at least 1.
 ///
 /// # Errors
@@ -102,6 +125,11 @@ mod tests {
         for text in ["", "MiB", "-1", "1.5MiB", "1TiB", "99999999999GiB"] {
             assert!(parse_bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_given_twice_is_taken_once_in_the_order_typed() {
+        assert_eq!(unique([3, 1, 3, 2, 1]), [3, 1, 2]);
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub fn width() -> u16 {
     terminal_size::terminal_size_of(io::stdout()).map_or(DEFAULT_WIDTH, |(columns, _)| columns.0).max(NARROWEST)
 }
 
+/// Whether what is printed may have colours: stdout is a terminal, and nobody asked for none (<https://no-color.org>).
+#[must_use]
+pub fn has_colour() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// What the progress line shows, counted by the driver.
 #[derive(Debug, Default)]
 struct Counters {

@@ -7,6 +7,7 @@
 mod deadline;
 mod driver;
 mod loss;
+mod offset;
 mod operation;
 mod pace;
 mod recorder;
@@ -16,6 +17,7 @@ mod validity;
 
 pub use driver::{DriverError, Load, drive, drive_on};
 pub use loss::{abandoned, lost_targets};
+pub use offset::{Detour, Drift, FarClock, FourStamps, OffsetTrack};
 pub use operation::{Answer, Beside, Detail, Lane, MakeBeside, Observer, Operation, Part};
 pub use pace::Pace;
 pub use recorder::{LaneRecord, Settled};

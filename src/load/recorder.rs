@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Answer, Detail, Lane, Track};
-use crate::model::{Clock, Counts, Labels, Outcome, Reference, Series, Stamp, Timeline};
+use crate::model::{Clock, Counts, Labels, Outcome, Reference, Role, Series, Stamp, Timeline};
 
 /// One attempt as the driver settled it.
 #[derive(Clone, Debug)]
@@ -160,21 +160,24 @@ impl LaneRecord {
     #[must_use]
     pub fn into_series(self) -> Vec<Series> {
         let Self { name, labels, floor, reference, timeout_ns, .. } = self;
-        let series = |name: String, clock, timeout_ns, track: Track| Series {
+        let series = |name: String, role, clock, timeout_ns, track: Track| Series {
+            role,
             clock,
             timeout_ns,
             floor,
             reference: reference.clone(),
             ..track.into_series(name, labels.clone())
         };
-        let response = series(name.to_owned(), Clock::User, Some(timeout_ns), self.response);
+        let role = if floor { Role::Floor } else { Role::Response };
+        let response = series(name.to_owned(), role, Clock::User, Some(timeout_ns), self.response);
         let (timeline, outages, outage_count) = self.timeline.into_parts();
         let own = [
             Series { timeline, outages, outage_count, ..response },
-            series(format!("{name}.service"), Clock::User, Some(timeout_ns), self.service),
-            series(format!("{name}.slip"), Clock::User, None, self.slip),
+            series(format!("{name}.service"), Role::Service, Clock::User, Some(timeout_ns), self.service),
+            series(format!("{name}.slip"), Role::Slip, Clock::User, None, self.slip),
         ];
-        let details = self.details.into_iter().map(|(name, clock, track)| series(name.to_owned(), clock, None, track));
+        let details = self.details.into_iter();
+        let details = details.map(|(name, clock, track)| series(name.to_owned(), Role::Phase, clock, None, track));
         own.into_iter().chain(details).collect()
     }
 

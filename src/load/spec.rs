@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::span::as_nanos;
+use crate::model::words;
 
 /// The fastest plan we accept for one lane; far above what one event loop can start.
 const HIGHEST_PER_SECOND: u64 = 10_000_000;
@@ -89,14 +90,15 @@ impl Serialize for Rate {
 }
 
 /// How planned starts are spaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spacing {
     /// Evenly.
     Constant,
     /// With exponential gaps from the seed, as independent clients arrive.
     Poisson,
 }
+
+words!(Spacing { Constant = "constant", Poisson = "poisson" });
 
 /// What decides when an attempt starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

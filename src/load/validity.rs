@@ -35,7 +35,7 @@ pub fn judge(run: &Run, spec: &LoadSpec) -> Verdict {
     let (mut few, mut late) = (Vec::new(), Vec::new());
     let mut shares: Vec<(f64, &Series)> = Vec::new();
     few.extend(run.responses().filter_map(too_few_started));
-    for (response, slip) in run.beside("slip") {
+    for (response, slip) in run.beside(Role::Slip) {
         let Some(slip) = slip_ns(slip) else { continue };
         late.extend(too_much_slip(response, slip, allowed_ns));
         shares.extend(slip_against_median(response, slip));
@@ -55,7 +55,6 @@ fn slip_allowed(rate: Rate) -> u64 {
 
 /// The slip's 95th percentile, or its maximum where the sample is too small for one.
 fn slip_ns(slip: &Series) -> Option<u64> {
-    debug_assert_eq!(slip.role(), Role::Slip);
     slip.summary.p95_ns.or(slip.summary.max_ns)
 }
 
@@ -101,10 +100,10 @@ fn slip_against_median(response: &Series, slip_ns: u64) -> Option<(f64, &Series)
 fn slip_warning(shares: &[(f64, &Series)]) -> Option<Warning> {
     let (share, worst) = shares.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
     let text = format!(
-        "the generator's own slip (p95, or the maximum below 200 starts) is above 10 % of the p50 on {} series, worst on {} with {:.0} %; the .service series leave it out",
-        shares.len(),
+        "starts were late by {:.0} % of the median of {} (p95), and by over 10 % on {} series; `.service` leaves that out",
+        share * 100.0,
         worst.full_name(),
-        share * 100.0
+        shares.len()
     );
     Some(Warning::new("slip_above_p50", text))
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Environment, Finding, Labels, SelfCost, Series, WallTime, Warning};
+use super::{Environment, Finding, Labels, Role, SelfCost, Series, WallTime, Warning};
 
 /// The schema this program writes and reads.
 pub const RUN_SCHEMA: &str = "offloadctl.run/1";
@@ -37,6 +37,20 @@ pub enum RunError {
         /// Which series.
         series: String,
     },
+}
+
+impl RunError {
+    /// What may have happened, where that is likely.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::CutOff { .. } => {
+                Some("its writer was interrupted or the disk was full; the other runs are not affected")
+            }
+            Self::Schema { .. } => Some("it was written by another version of offloadctl"),
+            Self::Content(_) | Self::Contradiction { .. } => None,
+        }
+    }
 }
 
 /// Whether a run's figures may be judged.
@@ -94,6 +108,9 @@ pub struct Run {
     pub elapsed_ns: u64,
     /// False for a checkpoint and for an interrupted run.
     pub complete: bool,
+    /// What the reader should know or do, in one or two sentences with the figures that decide it.
+    #[serde(default)]
+    pub answer: Option<String>,
     /// Whether the figures may be judged.
     pub validity: Validity,
     /// Seed of everything random.
@@ -133,7 +150,11 @@ impl Run {
             Some(RUN_SCHEMA) => {}
             found => return Err(RunError::Schema { found: found.unwrap_or("missing").to_owned() }),
         }
-        let run: Self = serde_json::from_value(value).map_err(RunError::Content)?;
+        let says_roles = value.pointer("/series/0").is_none_or(|first| first.get("role").is_some());
+        let mut run: Self = serde_json::from_value(value).map_err(RunError::Content)?;
+        if !says_roles {
+            run.series.iter_mut().for_each(|series| series.role = Role::of_name(&series.name, series.floor));
+        }
         match run.series.iter().find(|series| !series.is_consistent()) {
             Some(series) => Err(RunError::Contradiction { series: series.full_name() }),
             None => Ok(run),
@@ -147,6 +168,7 @@ impl Run {
             schema: self.schema.clone(),
             id: self.id.clone(),
             command: self.command.clone(),
+            answer: self.answer.clone(),
             spec: self.spec.clone(),
             spec_hash: self.spec_hash.clone(),
             validity: self.validity.clone(),
@@ -168,15 +190,27 @@ impl Run {
         self.series.iter().filter(|series| series.is_response())
     }
 
-    /// Response series with the series `NAME.suffix` that stands beside each, where there is one. Runs have thousands of
-    /// series, so this looks through them once.
+    /// Response series with the series of this role and name that stands beside each, where there is one. Runs have thousands
+    /// of series, so this looks through them once.
     #[must_use]
-    pub fn beside(&self, suffix: &str) -> Vec<(&Series, &Series)> {
-        let stem = |series: &'_ Series| series.name.strip_suffix(suffix)?.strip_suffix('.').map(str::len);
-        let parts = self.series.iter().filter_map(|part| Some(((&part.name[..stem(part)?], &part.labels), part)));
+    pub fn beside(&self, role: Role) -> Vec<(&Series, &Series)> {
+        let of_role = self.series.iter().filter(|part| part.role == role);
+        let parts = of_role.filter_map(|part| Some(((part.name.rsplit_once('.')?.0, &part.labels), part)));
         let parts: BTreeMap<(&str, &Labels), &Series> = parts.collect();
         let part = |response: &Series| parts.get(&(response.name.as_str(), &response.labels)).copied();
         self.responses().filter_map(|response| Some((response, part(response)?))).collect()
+    }
+
+    /// The series of this name and exactly these labels.
+    #[must_use]
+    pub fn find(&self, name: &str, labels: &Labels) -> Option<&Series> {
+        self.series.iter().find(|series| series.name == name && series.labels == *labels)
+    }
+
+    /// The value of the scalar of this name and exactly these labels.
+    #[must_use]
+    pub fn value(&self, name: &str, labels: &Labels) -> Option<f64> {
+        self.scalars.iter().find(|scalar| scalar.name == name && scalar.labels == *labels)?.value
     }
 }
 

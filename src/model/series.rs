@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Histogram, Interval, Labels, Moments, Outage, Reference, Summary, Variation};
+use super::{Counts, Histogram, Interval, Labels, Moments, Outage, Reference, Role, Summary, Variation};
 
 /// The unit of a series. Files hold integer nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,28 +26,14 @@ pub enum Clock {
     Kernel,
 }
 
-/// What a series is to its measurement, read from its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The bare name: from the planned start.
-    Response,
-    /// `NAME.service`: from the real start.
-    Service,
-    /// `NAME.slip`: from the planned to the real start.
-    Slip,
-    /// `NAME.kernel`: as the kernel saw it.
-    Kernel,
-    /// `rtt.wakeup`, `rtt.network` and its directions: what is the processes' and what the network's of a measurement that stands beside it.
-    Share,
-    /// `NAME.programmed`: what an emulated link was told to do.
-    Programmed,
-}
-
 /// One distribution of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Dotted name, an interface: see `docs/reference/series.md`.
     pub name: String,
+    /// What it is to its measurement.
+    #[serde(default)]
+    pub role: Role,
     /// What tells it from its siblings.
     pub labels: Labels,
     /// Unit of every value.
@@ -129,25 +115,10 @@ impl Series {
         self
     }
 
-    /// What the series is to its measurement.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        match self.name.rsplit('.').next() {
-            // The wake-ups of timers are a measurement and no share of another.
-            Some("wakeup") if self.name == "timer.wakeup" => Role::Response,
-            Some("service") => Role::Service,
-            Some("slip") => Role::Slip,
-            Some("kernel") => Role::Kernel,
-            Some("programmed") => Role::Programmed,
-            Some("wakeup" | "network" | "forward" | "backward") => Role::Share,
-            _ => Role::Response,
-        }
-    }
-
     /// Whether it measures a target: it is neither the tool's own floor nor a part of another measurement.
     #[must_use]
     pub fn is_response(&self) -> bool {
-        !self.floor && self.role() == Role::Response
+        !self.floor && self.role == Role::Response
     }
 
     /// The name of the target, or nothing.

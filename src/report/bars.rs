@@ -2,10 +2,10 @@
 //!
 //! Separate because a distribution with two humps has the same p95 as one with a tail, and only a picture says which.
 
-use super::row::{channel, shown, target};
-use super::text::{fit, length};
+use super::text::{clean, fit, length};
 use super::unit;
-use crate::model::{Run, Series};
+use crate::model::Series;
+use crate::model::layout::Histogram;
 
 /// Steps of a decade in hundredths, coarse to fine: preferred numbers (ISO 3), so that every edge is a round figure.
 const STEPS: [&[u64]; 4] = [
@@ -14,9 +14,6 @@ const STEPS: [&[u64]; 4] = [
     &[100, 125, 160, 200, 250, 315, 400, 500, 630, 800],
     &[100, 112, 125, 140, 160, 180, 200, 224, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900],
 ];
-
-/// Rows that a block should not exceed.
-const MOST_ROWS: usize = 18;
 
 /// Targets side by side, and in all.
 const MOST_COLUMNS: usize = 4;
@@ -29,59 +26,47 @@ const MOST_BAR: usize = 24;
 
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// One block of text for each name of a response series that was answered at all, with a column a target; where there
-/// is one target, one block with a column a channel.
-pub fn blocks(run: &Run, width: usize) -> Vec<String> {
-    let shown = shown(run);
-    if let [first, .., last] = shown.as_slice()
-        && target(first) == target(last)
-    {
-        return block(&target(first), &shown, channel, width).into_iter().collect();
-    }
-    let mut groups: Vec<Vec<&Series>> = Vec::new();
-    for series in shown {
-        match groups.iter_mut().find(|group| group[0].name == series.name) {
-            Some(group) => group.push(series),
-            None => groups.push(vec![series]),
-        }
-    }
-    groups.iter().filter_map(|group| block(&channel(group[0]), group, target, width)).collect()
-}
-
 /// One bucket of the axis, or an end without an answer, with the count of each target.
 struct Row {
     label: String,
     counts: Vec<u64>,
 }
 
-/// What a column is called.
-type Head = fn(&Series) -> String;
-
-fn block(title: &str, group: &[&Series], head: Head, width: usize) -> Option<String> {
-    let (drawn, left_out) = group.split_at(group.len().min(MOST_TARGETS));
-    let mut rows = buckets(drawn)?;
-    rows.extend(ends(drawn));
-    let mut text = format!("{title}: share of attempts by latency, from the value on the left\n");
+/// A column a series on one axis of at most so many rows; as many side by side as the page is wide, the others below.
+pub fn draw(histogram: &Histogram, width: usize, most_rows: usize) -> String {
+    let answered: Vec<(&str, &Series)> = histogram
+        .columns
+        .iter()
+        .filter(|(_, series)| !series.histogram.is_empty())
+        .map(|(head, series)| (head.as_str(), series.as_ref()))
+        .collect();
+    let (shown, left_out) = answered.split_at(answered.len().min(MOST_TARGETS));
+    let drawn: Vec<&Series> = shown.iter().map(|(_, series)| *series).collect();
+    let Some(mut rows) = buckets(&drawn, most_rows) else { return String::new() };
+    rows.extend(ends(&drawn));
+    let mut text = format!("{}: share of attempts by latency\n", clean(&histogram.title));
     let label_width = rows.iter().map(|row| length(&row.label)).max().unwrap_or(0);
     let room = width.saturating_sub(label_width);
     let columns = (room / (LEAST_BAR + SHARE_WIDTH + 3)).clamp(1, MOST_COLUMNS).min(drawn.len());
     let bar_width = (room / columns).saturating_sub(SHARE_WIDTH + 3).clamp(LEAST_BAR, MOST_BAR);
-    let largest = (0..drawn.len()).flat_map(|at| rows.iter().map(move |row| share(row, at, drawn))).fold(0.0, f64::max);
-    let sheet = Sheet { drawn, head, rows: &rows, label_width, bar_width, largest };
+    let largest = (0..drawn.len()).flat_map(|at| rows.iter().map(move |row| (row, at)));
+    let largest = largest.map(|(row, at)| share(row, at, &drawn)).fold(0.0, f64::max);
+    let heads = shown.iter().map(|(head, _)| clean(head)).collect();
+    let sheet = Sheet { drawn: &drawn, heads, rows: &rows, label_width, bar_width, largest };
     for first in (0..drawn.len()).step_by(columns) {
         text.push_str(&sheet.strip(first, (first + columns).min(drawn.len())));
     }
     if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|series| head(series)).collect();
+        let names: Vec<String> = left_out.iter().map(|(head, _)| clean(head)).collect();
         text.push_str(&format!("not drawn: {}\n", names.join(", ")));
     }
-    Some(text)
+    text
 }
 
 /// Everything that the strips of one block share.
 struct Sheet<'a> {
     drawn: &'a [&'a Series],
-    head: Head,
+    heads: Vec<String>,
     rows: &'a [Row],
     label_width: usize,
     bar_width: usize,
@@ -93,13 +78,23 @@ impl Sheet<'_> {
     fn strip(&self, first: usize, end: usize) -> String {
         let cell_width = self.bar_width + SHARE_WIDTH + 1;
         let label_width = self.label_width;
-        let heads = self.drawn[first..end].iter().map(|series| format!("  {}", fit(&(self.head)(series), cell_width)));
-        let head = format!("{:label_width$}{}", "", heads.collect::<String>());
+        // Heads that are too long for their columns stand above, each on a line of its own.
+        let heads = &self.heads[first..end];
+        let head = match heads {
+            [only] if only.is_empty() => None,
+            heads if heads.iter().all(|head| length(head) <= cell_width) => {
+                let cells: String = heads.iter().map(|head| format!("  {}", fit(head, cell_width))).collect();
+                Some(format!("{:label_width$}{cells}", "").trim_end().to_owned())
+            }
+            heads => {
+                Some(heads.iter().map(|head| format!("{:label_width$}  {head}", "")).collect::<Vec<_>>().join("\n"))
+            }
+        };
         let lines = self.occupied(first, end).iter().map(|row| {
             let cells: String = (first..end).map(|at| format!("  {}", self.cell(row, at))).collect();
             format!("{:>label_width$}{cells}", row.label).trim_end().to_owned()
         });
-        std::iter::once(head.trim_end().to_owned()).chain(lines).map(|line| line + "\n").collect()
+        head.into_iter().chain(lines).map(|line| line + "\n").collect()
     }
 
     /// The rows between the first and the last that these targets use.
@@ -121,7 +116,7 @@ impl Sheet<'_> {
 }
 
 /// Blocks in eighths; whatever is there at all is seen.
-fn bar(part: f64, width: usize) -> String {
+pub fn bar(part: f64, width: usize) -> String {
     let eighths = ((part * width as f64 * 8.0).round() as usize).clamp(1, width * 8);
     let rest = (eighths % 8).checked_sub(1).map(|at| EIGHTHS[at]);
     std::iter::repeat_n('█', eighths / 8).chain(rest).collect()
@@ -133,14 +128,14 @@ fn share(row: &Row, at: usize, drawn: &[&Series]) -> f64 {
 }
 
 /// The buckets from the smallest to the largest answer of all, as fine as the rows that a reader takes in allow.
-fn buckets(drawn: &[&Series]) -> Option<Vec<Row>> {
+fn buckets(drawn: &[&Series], most_rows: usize) -> Option<Vec<Row>> {
     let low = drawn.iter().filter_map(|series| Some(series.histogram.buckets().next()?.0)).min()?.max(1);
     let high = drawn.iter().filter_map(|series| series.histogram.buckets().last().map(|bucket| bucket.0)).max()?;
     let rows_of = |steps: &&[u64]| {
         let edges = edges(steps, low, high);
         without_long_gaps(edges.windows(2).map(|edge| bucket(drawn, edge[0], edge[1])).collect())
     };
-    let fits = STEPS.iter().rev().map(rows_of).find(|rows| rows.len() <= MOST_ROWS);
+    let fits = STEPS.iter().rev().map(rows_of).find(|rows| rows.len() <= most_rows);
     fits.or_else(|| STEPS.first().map(rows_of))
 }
 

@@ -1,14 +1,14 @@
-//! One line a series, for spreadsheets: every series, every count, every figure, in nanoseconds.
+//! One line a series and one a scalar, for spreadsheets: every count, every figure, in nanoseconds.
 //!
 //! Separate because a machine reads it: no units, no rounding, and what is missing is an empty field (RFC 4180).
 
 use super::{Report, Reporter};
-use crate::model::{Clock, Run, Series, Summary, Unit};
+use crate::model::{Clock, Labels, Run, Scalar, Series, Summary, Unit};
 
 /// Comma-separated values.
 pub struct Csv;
 
-const HEAD: [&str; 26] = [
+const HEAD: [&str; 27] = [
     "run_id",
     "command",
     "name",
@@ -35,24 +35,42 @@ const HEAD: [&str; 26] = [
     "jitter_rfc3550_ns",
     "pdv_p999_ns",
     "beyond_timeout",
+    "value",
 ];
 
 impl Reporter for Csv {
     fn render(&self, report: &Report) -> String {
-        let lines = report.runs.iter().flat_map(|run| run.series.iter().map(move |series| line(run, series)));
+        let runs = report.pages.iter().map(|page| page.run);
+        let lines = runs.flat_map(|run| {
+            let scalars = run.scalars.iter().map(move |scalar| scalar_line(run, scalar));
+            run.series.iter().map(move |series| line(run, series)).chain(scalars)
+        });
         std::iter::once(HEAD.join(",")).chain(lines).map(|line| line + "\r\n").collect()
     }
 }
 
 fn line(run: &Run, series: &Series) -> String {
-    let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let texts = [&run.id, &run.command, &series.name, &labels.join(";"), unit(series.unit), clock(series.clock)];
+    let texts = [&run.id, &run.command, &series.name, &pairs(&series.labels), unit(series.unit), clock(series.clock)];
     let mut fields: Vec<String> = texts.into_iter().map(quoted).collect();
     fields.push(number(series.timeout_ns));
     fields.extend(counts(series).map(|n| n.to_string()));
     fields.extend(figures(&series.summary).map(number));
     fields.push(quoted(&series.summary.beyond_timeout.join(";")));
+    fields.push(String::new());
     fields.join(",")
+}
+
+/// A single number stands in the last column, in its own unit.
+fn scalar_line(run: &Run, scalar: &Scalar) -> String {
+    let mut fields: Vec<String> =
+        [&run.id, &run.command, &scalar.name, &pairs(&scalar.labels), &scalar.unit].map(|text| quoted(text)).to_vec();
+    fields.resize(HEAD.len() - 1, String::new());
+    fields.push(scalar.value.map_or_else(String::new, |value| value.to_string()));
+    fields.join(",")
+}
+
+fn pairs(labels: &Labels) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(";")
 }
 
 const fn unit(unit: Unit) -> &'static str {

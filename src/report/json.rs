@@ -22,7 +22,7 @@ impl Reporter for Json {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
-    runs: &'a [Run],
+    runs: Vec<&'a Run>,
     /// Filled once runs can be compared; the key is part of the contract.
     comparisons: [(); 0],
     gate: Option<&'a GateReport>,
@@ -37,7 +37,12 @@ pub fn run_document(run: &Run) -> String {
 /// Runs and what was decided on them: what `report` prints.
 #[must_use]
 pub fn report_document(report: &Report) -> String {
-    pretty(&Document { schema: REPORT_SCHEMA, runs: report.runs, comparisons: [], gate: report.gate })
+    pretty(&Document {
+        schema: REPORT_SCHEMA,
+        runs: report.pages.iter().map(|page| page.run).collect(),
+        comparisons: [],
+        gate: report.gate,
+    })
 }
 
 fn pretty(document: &impl Serialize) -> String {

@@ -1,78 +1,62 @@
-//! The same table as GitHub markdown, the notes as a list.
+//! The same report as GitHub markdown: tables as tables, pictures as code, notes as a list.
 //!
 //! Separate because a merge request shows it without our columns and escapes.
 
-use super::row::{FIGURES, Row, rows};
-use super::{Report, Reporter, detection, fleet, note, scalar, split, title, verdict};
-use crate::model::Run;
+use super::sheet::Sheet;
+use super::text::clean;
+use super::{Report, Reporter, bars, plot, unit, verdict};
+use crate::model::layout::{Block, Note, Table};
 
 /// GitHub markdown.
 pub struct Markdown;
 
+/// Columns and rows of pictures, which are blocks of code.
+const WIDTH: usize = 100;
+const ROWS: usize = 12;
+
 impl Reporter for Markdown {
     fn render(&self, report: &Report) -> String {
-        let runs = report.runs.iter().map(run);
+        let runs = report.pages.iter().map(|page| sheet(&Sheet::of(page, report.detail)));
         let gate = report.gate.map(|gate| {
-            let results = verdict::results(gate);
-            let items = results.iter().map(|(word, text)| item(word, text)).collect::<String>();
-            format!("**{}**\n\n{items}", escape(&verdict::headline(gate)))
+            let items = verdict::results(gate).into_iter().map(|(word, text)| Note::new(word, text));
+            format!("**{}**\n\n{}", escape(&verdict::headline(gate)), list(&items.collect::<Vec<_>>()))
         });
         runs.chain(gate).collect::<Vec<_>>().join("\n")
     }
 }
 
-fn run(run: &Run) -> String {
-    let alarms: String = title::alarms(run).iter().map(|alarm| format!("> **{}**\n\n", escape(alarm))).collect();
-    let items = |notes: Vec<note::Note>| notes.iter().map(|note| item(&note.label, &note.text)).collect::<String>();
-    if let Some(settings) = detection::text(run, usize::MAX) {
-        let notes = items(note::notes_beside(run, run, &detection::shown(run)));
-        return format!("{alarms}### {}\n\n```text\n{settings}```\n\n{notes}", escape(&title::title(run)));
+fn sheet(sheet: &Sheet) -> String {
+    let alarms: String = sheet.alarms.iter().map(|alarm| format!("> **{}**\n\n", escape(alarm))).collect();
+    let answer = if sheet.answer.is_empty() { String::new() } else { format!("**{}**\n\n", escape(&sheet.answer)) };
+    let check = sheet.check.as_ref().map_or_else(String::new, |check| format!("Check: `{}`\n\n", clean(check)));
+    let blocks: String = sheet.blocks.iter().map(block).filter(|block| !block.is_empty()).collect();
+    format!("{alarms}### {}\n\n{answer}{check}{blocks}{}", escape(&sheet.title), list(&sheet.notes))
+}
+
+fn block(block: &Block) -> String {
+    let code = |text: String| if text.is_empty() { text } else { format!("```text\n{text}```\n\n") };
+    match block {
+        Block::Table(one) => table(one),
+        Block::Histogram(histogram) => code(bars::draw(histogram, WIDTH, ROWS)),
+        Block::Scatter(scatter) => code(plot::draw(scatter, WIDTH)),
+        Block::Text(text) => format!("{}\n\n", escape(text)),
     }
-    let shown = &*fleet::condensed(run);
-    let (title, rows, scalars) = (escape(&title::title(run)), table(&rows(shown)), scalars(shown));
-    let (split, notes) = (split_table(shown), items(note::notes(run, shown)));
-    format!("{alarms}### {title}\n\n{rows}\n{split}{scalars}{notes}")
 }
 
-fn table(rows: &[Row]) -> String {
-    if rows.is_empty() {
-        return "No series were recorded.\n".to_owned();
-    }
-    let has_reference = rows.iter().any(|row| row.reference.is_some());
-    let reference_head = has_reference.then_some("reference (mean / p95 / jitter)");
-    let head: Vec<&str> = ["target", "channel"].into_iter().chain(FIGURES).chain(reference_head).collect();
-    let rule: Vec<&str> = (0..head.len()).map(|at| if at < 2 { ":--" } else { "--:" }).collect();
-    let body = rows.iter().map(|row| {
-        let names = [row.target.clone(), row.channel.trim().to_owned()];
-        let reference = has_reference.then(|| row.reference.clone().unwrap_or_default());
-        line(names.into_iter().chain(row.figures.clone()).chain(reference).map(|cell| escape(&cell)))
-    });
-    let lines = [line(head.into_iter()), line(rule.into_iter())].into_iter().chain(body);
-    lines.collect()
-}
-
-fn split_table(run: &Run) -> String {
-    let Some(split) = split::split(run) else { return String::new() };
-    let tables = split.tables(|_, _| true);
-    let table = |(heads, rows): &(Vec<&str>, Vec<Vec<String>>)| {
-        let rule: Vec<&str> = (0..heads.len()).map(|at| if at < 2 { ":--" } else { "--:" }).collect();
-        let body = rows.iter().map(|row| line(row.iter().map(|cell| escape(cell))));
-        let lines: String = [line(heads.iter()), line(rule.iter())].into_iter().chain(body).collect();
-        format!("{lines}\n")
-    };
-    let rest = split.rest().map_or_else(String::new, |rest| format!("{rest}\n\n"));
-    format!("**{}**\n\n{}{rest}", split::CAPTION, tables.iter().map(table).collect::<String>())
-}
-
-fn scalars(run: &Run) -> String {
-    let rows = scalar::rows(run);
-    if rows.is_empty() {
+fn table(table: &Table) -> String {
+    if table.rows.is_empty() {
         return String::new();
     }
-    let rule = [":--", ":--", "--:"];
-    let body = rows.iter().map(|row| line(row.iter().map(|cell| escape(cell))));
-    let lines = [line(scalar::HEADS.iter()), line(rule.iter())].into_iter().chain(body);
-    format!("{}\n", lines.collect::<String>())
+    let caption = if table.caption.is_empty() { String::new() } else { format!("**{}**\n\n", escape(&table.caption)) };
+    let heads = line(table.columns.iter().map(|column| escape(&column.head)));
+    let rule = line(table.columns.iter().map(|column| if column.is_name { ":--" } else { "--:" }));
+    let body: String =
+        table.rows.iter().map(|row| line(row.iter().map(|cell| escape(unit::cell(cell).trim())))).collect();
+    format!("{caption}{heads}{rule}{body}\n")
+}
+
+fn list(notes: &[Note]) -> String {
+    notes.iter().map(|note| format!("- **{}**: {}\n", escape(&note.label), escape(&note.text))).collect()
 }
 
 fn line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
@@ -80,15 +64,11 @@ fn line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
     format!("|{cells}\n")
 }
 
-fn item(label: &str, text: &str) -> String {
-    format!("- **{}**: {}\n", escape(label), escape(text))
-}
-
 /// Backticks stay: our own sentences use them as markdown does, and nothing between them is escaped but the pipe.
 fn escape(text: &str) -> String {
     let mut is_code = false;
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in clean(text).chars() {
         is_code ^= c == '`';
         if c == '|' || (!is_code && matches!(c, '<' | '>' | '*' | '\\')) {
             escaped.push('\\');

@@ -1,29 +1,21 @@
 //! One file per format: a reporter is a pure function from runs to text.
 //!
+//! A command lays out what it found ([`Layout`]); a format draws that and knows no command.
+//!
 //! Separate from whatever measured, so that a stored run and a fresh one look alike and a new format is one new file.
 //! Three more formats belong here, each in its own file with a row in [`Format`]: `html` (one self-contained page),
 //! `junit` (gate results for a pipeline) and `openmetrics` (base units, for a scraper).
 
 mod bars;
 mod csv;
-mod detection;
-mod doctor;
-mod fleet;
+mod everything;
 mod grid;
 mod json;
-mod live;
 mod markdown;
-mod note;
-mod row;
-#[cfg(test)]
-mod sample;
-mod scalar;
-mod split;
-mod table;
-#[cfg(test)]
-mod tests;
+mod plot;
+mod sheet;
+mod terminal;
 mod text;
-mod title;
 mod unit;
 mod verdict;
 
@@ -34,17 +26,30 @@ pub use grid::plain_table;
 pub use json::{report_document, run_document};
 pub use unit::{bytes as bytes_text, count as count_text, duration as duration_text, ratio as ratio_text};
 
-use crate::model::{GateReport, Run};
+use crate::model::{GateReport, Layout, Run};
 
 /// What is shown: runs in the order given, and what a gate decided on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// The runs.
-    pub runs: &'a [Run],
+    pub pages: &'a [Page<'a>],
     /// The gate's decision, where one was asked for.
     pub gate: Option<&'a GateReport>,
     /// Columns of the terminal, for the formats that people read there.
     pub width: u16,
+    /// Whether to show everything there is.
+    pub detail: bool,
+    /// Whether the reader's terminal has colours.
+    pub colour: bool,
+}
+
+/// A run, and what it looks like.
+#[derive(Clone, Debug)]
+pub struct Page<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// As its command lays it out.
+    pub layout: Layout<'a>,
 }
 
 /// A format.
@@ -96,7 +101,7 @@ impl Format {
     #[must_use]
     pub fn reporter(self) -> Box<dyn Reporter> {
         match self {
-            Self::Table => Box::new(table::Table),
+            Self::Table => Box::new(terminal::Terminal),
             Self::Json => Box::new(json::Json),
             Self::Markdown => Box::new(markdown::Markdown),
             Self::Csv => Box::new(csv::Csv),

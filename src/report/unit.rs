@@ -1,25 +1,38 @@
-//! What people read of a run's figures: quantiles that may not exist, and quantities in the unit that a document names.
+//! What people read of a run's figures: cells that may hold nothing, and quantities in the unit that a document names.
 //!
 //! Separate from the figures themselves, which sentences elsewhere hold too.
 
+use super::bars::bar;
+use super::text::clean;
 pub use crate::model::figure::{bytes, count, duration, limit, ratio, significant};
-use crate::model::{Quantile, Summary};
+use crate::model::layout::Cell;
 
 /// What stands where a figure does not exist.
 pub const ABSENT: &str = "–";
 
-/// A figure, or the sign for none.
-pub fn maybe(ns: Option<u64>) -> String {
-    ns.map_or_else(|| ABSENT.to_owned(), duration)
+/// Characters of the bar behind a share.
+const BAR_WIDTH: usize = 16;
+
+/// A cell of a table.
+pub fn cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Blank => String::new(),
+        Cell::Absent => ABSENT.to_owned(),
+        Cell::Text(text) => clean(text),
+        Cell::Span(ns) => duration(*ns),
+        Cell::Beyond(timeout_ns) => beyond(*timeout_ns),
+        Cell::Count(n) => count(*n),
+        Cell::Ratio(share) => ratio(*share),
+        Cell::Share(share) => share_text(*share),
+        Cell::Quantity(value, unit) => quantity(*value, unit),
+    }
 }
 
-/// A quantile: its value, `> 1 s` where it lies beyond the timeout, `–` where the sample is too small.
-pub fn quantile(summary: &Summary, name: &str, timeout_ns: Option<u64>) -> String {
-    match summary.quantile(name) {
-        Quantile::Value(ns) => duration(ns),
-        Quantile::BeyondTimeout => beyond(timeout_ns),
-        Quantile::TooFew => ABSENT.to_owned(),
-    }
+/// `55 %  █████████`: whole per cent are enough beside a bar.
+fn share_text(share: f64) -> String {
+    let per_cent = if share > 0.0 && share < 0.005 { "< 1 %".to_owned() } else { format!("{:.0} %", share * 100.0) };
+    let drawn = if share > 0.0 { bar(share.min(1.0), BAR_WIDTH) } else { String::new() };
+    format!("{per_cent:>5}  {drawn:<BAR_WIDTH$}")
 }
 
 /// What is known of a lost attempt.
@@ -50,12 +63,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_for_no_quantile_is_shown() {
-        let summary = Summary { p50_ns: Some(1_200_000), beyond_timeout: vec!["p95".to_owned()], ..Summary::default() };
-        assert_eq!(quantile(&summary, "p50", Some(1_000_000_000)), "1.20 ms");
-        assert_eq!(quantile(&summary, "p95", Some(1_000_000_000)), "> 1 s");
-        assert_eq!(quantile(&summary, "p95", None), "lost");
-        assert_eq!(quantile(&summary, "p99", Some(1_000_000_000)), "–");
+    fn cells_say_what_is_not_known() {
+        let cells =
+            [Cell::Span(1_200_000), Cell::Beyond(Some(1_000_000_000)), Cell::Beyond(None), Cell::Absent, Cell::Blank];
+        assert_eq!(cells.map(|one| cell(&one)), ["1.20 ms", "> 1 s", "lost", "–", ""]);
+        assert_eq!(cell(&Cell::Share(0.5)), " 50 %  ████████        ");
     }
 
     #[test]

@@ -41,6 +41,20 @@ pub enum ScriptError {
     },
 }
 
+impl ScriptError {
+    /// Whether whoever wrote the script has to change it, and not something around it.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Line { .. })
+    }
+
+    /// The next step, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        self.is_usage().then_some("docs/guide/agent.md describes the lines")
+    }
+}
+
 /// A line as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -71,6 +71,17 @@ impl Gate {
         name
     }
 
+    /// Whether it is of a statistic of a series, and not of a single number.
+    #[must_use]
+    pub const fn is_of_series(&self) -> bool {
+        matches!(self.subject, Subject::Series(..))
+    }
+
+    /// The labels that it asks for.
+    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().map(|(name, _)| name)
+    }
+
     /// The name that is looked for, with its labels.
     #[must_use]
     pub fn name(&self) -> String {

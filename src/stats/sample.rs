@@ -38,6 +38,7 @@ pub fn run(id: &str, series: Vec<Series>) -> Run {
         started_at: WallTime::from_unix_nanos(1_790_000_000_000_000_000),
         elapsed_ns: 1_000_000_000,
         complete: true,
+        answer: None,
         validity: Validity::default(),
         seed: Some(1),
         version: "0.1.0".to_owned(),

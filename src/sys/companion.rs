@@ -18,6 +18,8 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::exec::{checked, die_with_parent};
+
 /// How long a command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -98,31 +100,17 @@ fn become_the_keeper(ours: i32) -> io::Result<()> {
         libc::sigfillset(all.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), former.as_mut_ptr());
         checked(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
-        ends_with(ours, END_ALL as i32)?;
+        die_with_parent(ours, END_ALL as i32)?;
         let keeper = libc::getpid();
         match checked(libc::fork())? {
             0 => {
-                ends_with(keeper, libc::SIGKILL)?;
+                die_with_parent(keeper, libc::SIGKILL)?;
                 checked(libc::sigprocmask(libc::SIG_SETMASK, former.as_ptr(), std::ptr::null_mut()))?;
                 Ok(())
             }
             command => keep(command, ours, all.assume_init()),
         }
     }
-}
-
-/// Asks the kernel for a signal when the parent ends, which it may have done just before.
-#[expect(unsafe_code, reason = "only the child itself can ask to die with its parent")]
-fn ends_with(parent: i32, signal: i32) -> io::Result<()> {
-    // SAFETY: two system calls without pointers.
-    unsafe {
-        checked(libc::prctl(libc::PR_SET_PDEATHSIG, signal))?;
-        if libc::getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-    }
-}
-
-fn checked(result: i32) -> io::Result<i32> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Waits until the command ends, or all has to.

@@ -21,6 +21,7 @@ pub mod privilege;
 pub mod procfs;
 pub mod resolve;
 pub mod route;
+pub mod server;
 pub mod shutdown;
 pub mod socket;
 pub mod socket_table;

@@ -4,7 +4,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::model::{Counts, Histogram, Labels, Moments, Outcome, Series, Stamp, Summary, Variation};
+use crate::model::{Counts, Histogram, Labels, Moments, Outcome, Role, Series, Stamp, Summary, Variation};
 
 /// The delays of one emulated link, recorded from a given moment on.
 #[derive(Debug, Default)]
@@ -56,6 +56,7 @@ impl Applied {
         let inner = self.lock();
         Series {
             name: name.to_owned(),
+            role: Role::Programmed,
             labels,
             counts: inner.counts,
             saturated_count: inner.histogram.saturated(),

@@ -88,6 +88,14 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+impl BindError {
+    /// The next step.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        "`ip address` shows the addresses of this host"
+    }
+}
+
 /// A target that has no address to measure.
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
@@ -111,6 +119,17 @@ pub enum LocateError {
         /// What was asked for.
         family: &'static str,
     },
+}
+
+impl LocateError {
+    /// The next step.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "check the name, or give the address with --resolve HOST:PORT:ADDRESS",
+            Self::Family { .. } => "leave out -4, -6 or --bind, or give an address of that family",
+        }
+    }
 }
 
 /// What is looked for.

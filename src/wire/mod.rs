@@ -1,4 +1,4 @@
-//! TLS and HTTP as every client of ours speaks them: URLs, trust, logins, one-off requests, and the metrics text they bring.
+//! TLS, HTTP, logins and the interface of etcd as every client of ours speaks them, one-off requests, and metrics text.
 //!
 //! Separate from `sys` because nothing here is the operating system's, and from `probe` and `bench` because both ask the
 //! same servers. Whoever times a request opens its connection step by step with [`Dialer`]; [`fetch`] is for questions
@@ -8,6 +8,8 @@ mod certificate;
 #[cfg(feature = "toolkit")]
 pub mod credentials;
 pub mod dial;
+#[cfg(feature = "toolkit")]
+pub mod etcd;
 mod exposition;
 mod fetch;
 #[cfg(feature = "toolkit")]

@@ -52,6 +52,20 @@ fn a_file_that_is_no_network_is_told_with_what_would_be_one() {
 }
 
 #[test]
+fn a_value_given_twice_is_measured_once() {
+    let scene = Scene::new();
+    let heartbeat = "bench heartbeat --interval 5s,5s --detector missed:2,missed:2 --network ideal,ideal --trials 100 --mistake-beats 1000";
+    let rtt = "probe rtt --emulate local-dc,local-dc --channel udp,udp --count 3 --rate 50/s";
+    for (line, name) in [(heartbeat, "heartbeat.detection"), (rtt, "rtt.echo_udp")] {
+        let ended = scene.run(&format!("{line} --no-save --json"));
+        assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+        let run: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let series = run["series"].as_array().unwrap();
+        assert_eq!(series.iter().filter(|series| series["name"] == name).count(), 1, "{line}");
+    }
+}
+
+#[test]
 fn one_seed_gives_one_document_but_for_times_of_day_and_what_it_cost() {
     let scene = Scene::new();
     let document = |seed: u32| {

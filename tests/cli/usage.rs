@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 95] = [
+const CASES: [(&str, &str); 93] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -16,7 +16,6 @@ const CASES: [(&str, &str); 95] = [
     ("usage-api-max-body", "probe api http://127.0.0.1:1/ --max-body 1TiB"),
     ("usage-api-no-server", "probe api"),
     ("usage-api-path", "probe api http://127.0.0.1:1/ --path healthz"),
-    ("usage-api-path-twice", "probe api http://127.0.0.1:1/ --path /a --path /a"),
     ("usage-api-secret", "probe api https://user:secret@127.0.0.1:1/"),
     ("usage-api-two-servers", "probe api https://127.0.0.1:1/ --kubeconfig config"),
     ("usage-api-url", "probe api 127.0.0.1:6443"),
@@ -68,7 +67,6 @@ const CASES: [(&str, &str); 95] = [
     ("usage-bench-heartbeat-phi", "bench heartbeat --detector phi-exp:0.4"),
     ("usage-bench-heartbeat-phi-normal", "bench heartbeat --detector phi:0.3/pause=0s"),
     ("usage-bench-heartbeat-silence", "bench heartbeat --detector missed:4000000000"),
-    ("usage-bench-heartbeat-twice", "bench heartbeat --interval 5s,5s"),
     ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),
     ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),
     ("usage-count-zero", "probe rtt --emulate hybrid --count 0"),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use offloadctl::model::{
-    Advice, Clock, Counts, Environment, Finding, Histogram, Labels, Moments, Outcome, RUN_SCHEMA, Reference, Run,
+    Advice, Clock, Counts, Environment, Finding, Histogram, Labels, Moments, Outcome, RUN_SCHEMA, Reference, Role, Run,
     Scalar, SelfCost, Series, Severity, Stamp, Summary, Timeline, Unit, Validity, Variation, WallTime, Warning,
 };
 use serde_json::json;
@@ -92,6 +92,7 @@ fn run(name: &str, second: i128, attempts: u64) -> Run {
         started_at,
         elapsed_ns: attempts * 100 * MILLISECOND,
         complete: true,
+        answer: None,
         validity: Validity::default(),
         seed: Some(7),
         version: "0.1.0".to_owned(),
@@ -131,6 +132,7 @@ fn environment() -> Environment {
 fn series(name: &str, attempts: u64, outcome: impl Fn(u64) -> Outcome, saved_ns: u64) -> Series {
     let mut series = Series {
         name: name.to_owned(),
+        role: Role::of_name(name, false),
         labels: target(),
         unit: Unit::Ns,
         clock: Clock::User,

@@ -205,6 +205,19 @@ fn every_fixture_fits_the_schema_and_is_read() {
     }
 }
 
+/// What was kept before roles were written down is read with the roles that its names tell.
+#[test]
+fn an_older_document_is_read_with_its_roles() {
+    for (_, run) in sample::all() {
+        let mut older = value(&run);
+        older.as_object_mut().unwrap().remove("answer");
+        for series in older["series"].as_array_mut().unwrap() {
+            series.as_object_mut().unwrap().remove("role");
+        }
+        assert_eq!(Run::parse(&older.to_string()).unwrap(), run);
+    }
+}
+
 /// Writes the fixtures where [`WRITE`] is set; otherwise the hand-made runs must survive the way through a file.
 #[test]
 fn hand_made_runs_survive_the_file() {

@@ -12,17 +12,12 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::task::JoinSet;
 
 use super::EtcdError;
-use super::access::Access;
-use super::client::Link;
-use super::fault::Fault;
 use super::guard::{self, Sightings, Space};
 use super::keyspace::Keyspace;
-use super::links::Links;
 use super::operation::{EtcdOperation, Work};
 use super::plan::Cell;
 use super::server::Metrics;
 use super::spec::{EtcdSpec, Workload};
-use super::transport::Door;
 use super::watch::{WatchNotes, Watcher};
 use super::window::{Counters, Window};
 use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, drive_on};
@@ -30,6 +25,7 @@ use crate::model::{Labels, SelfCost, Warning, with_causes};
 use crate::sys::clock;
 use crate::sys::host::self_cost;
 use crate::sys::shutdown::Shutdown;
+use crate::wire::etcd::{Access, Endpoint, Fault, Link, Links};
 use crate::wire::{Trust, Url};
 
 /// Longest time to remove our keys; a cluster without a leader may find one in it.
@@ -50,9 +46,9 @@ pub struct Bed<'a> {
     spec: &'a EtcdSpec,
     endpoints: Vec<Url>,
     /// Those of them that could be reached, with their number among the endpoints.
-    doors: Vec<Door>,
+    reached: Vec<Endpoint>,
     metrics: Metrics,
-    /// One connection to each door, for questions.
+    /// One connection to each of them, for questions.
     questions: Vec<Links>,
     links: Rc<Links>,
     keys: Rc<Keyspace>,
@@ -108,22 +104,22 @@ impl<'a> Bed<'a> {
     pub async fn open(spec: &'a EtcdSpec, endpoints: &[Url]) -> Result<Self, EtcdError> {
         let trust = Trust::load(&spec.tls)?;
         let access = Arc::new(Access::new(spec.login.clone()));
-        let (mut doors, mut questions, mut warnings, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut reached, mut questions, mut warnings, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for url in endpoints {
-            let door = Door::new(url, &trust);
-            let opened = match Links::open(std::slice::from_ref(&door), 1, &access).await {
+            let endpoint = Endpoint::new(url, &trust);
+            let opened = match Links::open(std::slice::from_ref(&endpoint), 1, &access).await {
                 Ok(links) => links.any().prove().await.map(|()| links),
                 Err((_, error)) => Err(error),
             };
             match opened {
                 Ok(link) => {
-                    doors.push(door);
+                    reached.push(endpoint);
                     questions.push(link);
                 }
                 Err(source) => failed.push(EtcdError::Unreachable { endpoint: endpoint_text(url), source }),
             }
         }
-        if doors.is_empty() {
+        if reached.is_empty() {
             // Invariant: there is at least one endpoint, so at least one failed.
             return Err(failed.swap_remove(0));
         }
@@ -131,21 +127,20 @@ impl<'a> Bed<'a> {
             let text = format!("{}; it is left out of the load", with_causes(error));
             Warning::new("endpoint_down", text)
         }));
-        let mut bed =
-            Self {
-                spec,
-                endpoints: endpoints.to_vec(),
-                links: Rc::new(Links::open(&doors, spec.connections, &access).await.map_err(|(at, source)| {
-                    EtcdError::Unreachable { endpoint: endpoint_text(doors[at].url()), source }
-                })?),
-                doors,
-                metrics: Metrics::new(endpoints, &trust),
-                questions,
-                keys: Rc::new(Keyspace::new(spec.key_size, spec.key_space, spec.load.seed, clock::entropy())),
-                leader_at: None,
-                voter_count: None,
-                warnings,
-            };
+        let mut bed = Self {
+            spec,
+            endpoints: endpoints.to_vec(),
+            links: Rc::new(Links::open(&reached, spec.connections, &access).await.map_err(|(at, source)| {
+                EtcdError::Unreachable { endpoint: endpoint_text(reached[at].url()), source }
+            })?),
+            reached,
+            metrics: Metrics::new(endpoints, &trust),
+            questions,
+            keys: Rc::new(Keyspace::new(spec.key_size, spec.key_space, spec.load.seed, clock::entropy())),
+            leader_at: None,
+            voter_count: None,
+            warnings,
+        };
         bed.prepare().await?;
         Ok(bed)
     }
@@ -246,19 +241,19 @@ impl<'a> Bed<'a> {
         let scrapes = self.metrics.scrape().await;
         let needed = guard::bytes_needed(self.spec);
         let mut seen = Vec::new();
-        for (door, question) in self.doors.iter().zip(&self.questions) {
-            let at = self.endpoints.iter().position(|url| url == door.url());
+        for (endpoint, question) in self.reached.iter().zip(&self.questions) {
+            let at = self.endpoints.iter().position(|url| url == endpoint.url());
             let counters = at.and_then(|at| scrapes[at].as_ref());
             let asking = EtcdError::asking("ask a member for its status");
             let status = question.any().status().await.map_err(asking)?;
-            Space::of(&status, counters).check(&endpoint_text(door.url()), needed)?;
+            Space::of(&status, counters).check(&endpoint_text(endpoint.url()), needed)?;
             if status.leader_id != 0 && status.leader_id == status.member_id {
                 self.leader_at = at;
             }
             if seen.contains(&status.member_id) {
                 let text = format!(
                     "{} is a member that another endpoint names too: its own figures stand there twice",
-                    door.url()
+                    endpoint.url()
                 );
                 self.warnings.push(Warning::new("member_twice", text));
             }

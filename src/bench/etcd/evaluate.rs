@@ -6,8 +6,9 @@ use super::window::{Spread, Window};
 use crate::model::{Advice, Finding, Severity};
 
 /// Above these, etcd calls a disk too slow: 99 of 100 WAL syncs and database commits.
-const WAL_FSYNC_LIMIT_NS: f64 = 10e6;
-const BACKEND_COMMIT_LIMIT_NS: f64 = 25e6;
+pub const WAL_FSYNC_LIMIT_NS: f64 = 10e6;
+/// The same of commits of the database.
+pub const BACKEND_COMMIT_LIMIT_NS: f64 = 25e6;
 
 /// Share of one core above which this program, one event loop, is the limit itself.
 const CLIENT_LIMIT_CORES: f64 = 0.9;

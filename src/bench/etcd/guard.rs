@@ -6,14 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::client::{Link, MemberStatus};
-use super::fault::Fault;
 use super::plan::{Cell, cells};
 use super::server::Metrics;
 use super::spec::EtcdSpec;
 use super::window::Counters;
 use crate::load::Length;
 use crate::sys::shutdown::Shutdown;
+use crate::wire::etcd::{Fault, Link, MemberStatus, PERMISSION_DENIED};
 
 /// What etcd allows where neither the member nor its metrics tell: its own default.
 const DEFAULT_QUOTA: u64 = 2 << 30;
@@ -60,6 +59,22 @@ pub enum Refusal {
         /// How many keys it has.
         keys: u64,
     },
+}
+
+impl Refusal {
+    /// The next step.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoSpace => {
+                "compact and defragment it, then `etcdctl alarm disarm`; `etcdctl alarm list` shows the alarm"
+            }
+            Self::Quota { .. } => {
+                "measure for less with --count, compact and defragment the cluster, or raise its --quota-backend-bytes"
+            }
+            Self::Kubernetes { .. } => "say --yes if that is meant; better measure another cluster",
+        }
+    }
 }
 
 const fn mib(bytes: u64) -> u64 {
@@ -133,7 +148,7 @@ pub async fn check(link: &Link, spec: &EtcdSpec) -> Result<Result<(), Refusal>, 
     }
     let keys = match link.count(KUBERNETES_PREFIX).await {
         // A user who may not read there may not write there either, but can still slow it down.
-        Err(fault) if fault.kind == "permission_denied" => 0,
+        Err(fault) if fault.kind == PERMISSION_DENIED => 0,
         other => other?,
     };
     Ok(if keys > 0 && !spec.may_load_kubernetes { Err(Refusal::Kubernetes { keys }) } else { Ok(()) })

@@ -19,109 +19,36 @@
 //! server's metrics are coarse: a percentile of them is an upper bound. All values hold the same byte. Revisions that were
 //! written stay in the database until the cluster is compacted, keys or not.
 
-mod access;
 mod bed;
-mod client;
 mod compare;
 mod disk;
+mod error;
 mod evaluate;
-mod fault;
 mod guard;
-mod interface;
 mod keyspace;
-mod links;
+mod layout;
+mod metrics;
 mod operation;
 mod plan;
 mod server;
 mod spawn;
 mod spec;
 mod summary;
-mod transport;
-mod unary;
 mod watch;
 mod window;
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-pub use access::Login;
-pub use fault::Fault;
-pub use guard::Refusal;
-pub use spawn::{SettingError, Settings, SpawnError, SpawnSpec};
-pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Read, SpecError, Workload};
-pub use transport::DialError;
+pub use error::EtcdError;
+pub use metrics::MEASUREMENT;
+pub use spawn::{SettingError, Settings, SpawnSpec};
+pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 
-use crate::load::{DriverError, LaneRecord, Observer, Part, Settled};
+use crate::load::{LaneRecord, Observer, Part, Settled};
 use crate::model::{Labels, Measured, Stamp, Warning};
 use crate::sys::shutdown::Shutdown;
-use crate::wire::{TlsError, Url};
+use crate::wire::Url;
 use bed::{Bed, Measurement, Turn};
-
-/// A measurement that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum EtcdError {
-    /// The certificates to trust or to show cannot be read.
-    #[error(transparent)]
-    Trust(#[from] TlsError),
-    /// No connection to a member.
-    #[error("cannot reach {endpoint}")]
-    Unreachable {
-        /// Which member.
-        endpoint: String,
-        /// Why.
-        source: DialError,
-    },
-    /// The cluster said no to something that had to come first.
-    #[error("cannot {what}")]
-    Asked {
-        /// What was asked.
-        what: &'static str,
-        /// What it said.
-        source: Fault,
-    },
-    /// The cluster must not be loaded.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// By a chance of one in two thousand million, somebody's keys.
-    #[error("there are keys below `{prefix}`, which this run drew for its own")]
-    PrefixTaken {
-        /// Which prefix.
-        prefix: String,
-    },
-    /// Our keys are still there.
-    #[error(
-        "the keys below `{prefix}` could not be removed; remove them with `etcdctl --endpoints {endpoints} del --prefix {prefix}`"
-    )]
-    Left {
-        /// Which prefix.
-        prefix: String,
-        /// Where.
-        endpoints: String,
-        /// What had gone wrong before, if anything had.
-        source: Option<Box<Self>>,
-    },
-    /// A cluster of our own does not serve.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    /// A folder whose disk cannot be timed.
-    #[error("cannot time writes in `{}`", folder.display())]
-    Disk {
-        /// Which.
-        folder: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The driver could not run.
-    #[error(transparent)]
-    Driver(#[from] DriverError),
-}
-
-impl EtcdError {
-    fn asking(what: &'static str) -> impl Fn(Fault) -> Self {
-        move |source| Self::Asked { what, source }
-    }
-}
 
 /// Measures all cells one after another, and removes what it wrote.
 ///

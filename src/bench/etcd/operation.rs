@@ -9,13 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::fault::Fault;
 use super::keyspace::Keyspace;
-use super::links::Links;
-use super::spec::Read;
 use super::watch::Waiting;
 use crate::load::{Answer, Operation};
 use crate::model::Outcome;
+use crate::wire::etcd::{Fault, Links, Read};
 
 /// What one attempt does.
 pub enum Work {

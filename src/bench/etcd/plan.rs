@@ -2,8 +2,9 @@
 //!
 //! Pure, so that what a command line stands for can be tested without a cluster.
 
-use super::spec::{EtcdSpec, Read, Workload};
+use super::spec::{EtcdSpec, Workload};
 use crate::model::Labels;
+use crate::wire::etcd::Read;
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,17 +63,6 @@ impl Workload {
     }
 }
 
-impl Read {
-    /// As in options and labels.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linearizable => "linearizable",
-            Self::Serializable => "serializable",
-        }
-    }
-}
-
 impl Cell {
     /// Labels of the writes of this measurement.
     #[must_use]
@@ -103,13 +93,7 @@ impl Cell {
             self.write_labels(&Labels::new())
         };
         let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        let name = match self.workload {
-            Workload::Put => "put",
-            Workload::Range => "range",
-            Workload::Mixed => "mixed",
-            Workload::Watch => "watch",
-        };
-        format!("{name} with {}", pairs.join(", "))
+        format!("{} with {}", self.workload, pairs.join(", "))
     }
 
     fn common(&self, base: &Labels) -> Labels {

@@ -4,31 +4,24 @@
 //! write-ahead log or data where the setting says so, and the kernel ends its members if we are killed.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::sys::clock;
-use crate::sys::exec::{Server, ending_text, find_program, free_port};
-use crate::wire::{Fetch, Trust, TrustPem, Url, UrlError, fetch};
+use super::EtcdError;
+use crate::sys::exec::free_port;
+use crate::sys::server::{Server, ServerError, folder};
+use crate::wire::{Fetch, Trust, TrustPem, Url, fetch};
 
-/// How long a cluster may take until all its members serve.
+/// How long a member may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Pause between two questions whether it serves.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Bytes of an answer about its health.
 const HEALTH_BYTES: usize = 4096;
-
-/// Lines of a member's log that are shown when it does not serve.
-const LOG_LINES: usize = 3;
 
 /// Flags that say where members are and how they find each other: ours to give.
 const OURS: [&str; 8] = [
@@ -45,54 +38,6 @@ const OURS: [&str; 8] = [
 /// Flags whose value is a folder, in which each member gets a new one of its own.
 const FOLDERS: [&str; 2] = ["data-dir", "wal-dir"];
 
-/// A cluster that does not serve.
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// No such program.
-    #[error("there is no program `{}`", .0.display())]
-    Program(PathBuf),
-    /// A folder that cannot be used.
-    #[error("cannot make a folder in `{}`", folder.display())]
-    Folder {
-        /// Which.
-        folder: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The system does not let it start.
-    #[error("`{}` cannot be started", program.display())]
-    Start {
-        /// Which program.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It ended instead of serving.
-    #[error("etcd with {setting} does not serve: {ending}; its log:\n{log}")]
-    Ended {
-        /// With which setting.
-        setting: Setting,
-        /// How it ended.
-        ending: String,
-        /// The last lines it wrote.
-        log: String,
-    },
-    /// It neither ended nor serves.
-    #[error("etcd with {setting} does not serve after {} s; its log:\n{log}", PATIENCE.as_secs())]
-    Silent {
-        /// With which setting.
-        setting: Setting,
-        /// The last lines it wrote.
-        log: String,
-    },
-    /// An address of ours is wrong, which is a bug.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// TLS cannot be set up, though it is not used here.
-    #[error(transparent)]
-    Trust(#[from] crate::wire::TlsError),
-}
-
 /// A text that is no setting.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingError {
@@ -102,9 +47,6 @@ pub enum SettingError {
     /// A flag we give ourselves.
     #[error("`{0}` is given by offloadctl itself: its clusters listen on free ports of 127.0.0.1")]
     Ours(String),
-    /// Two values that are one.
-    #[error("`{0}` is there twice")]
-    Twice(String),
 }
 
 /// One value of one flag of etcd, or its defaults.
@@ -144,7 +86,6 @@ pub struct Cluster {
 struct Member {
     server: Server,
     endpoint: Url,
-    log: PathBuf,
 }
 
 impl Cluster {
@@ -152,65 +93,29 @@ impl Cluster {
     ///
     /// # Errors
     /// When one does not; those that do are stopped again.
-    pub async fn start(program: &Path, setting: Setting, count: usize) -> Result<Self, SpawnError> {
-        let found = find_program(program).ok_or_else(|| SpawnError::Program(program.to_owned()))?;
-        let (home, own) = folders(&setting)?;
-        let ports = free_ports(count).map_err(|source| SpawnError::Start { program: found.clone(), source })?;
+    pub async fn start(program: &Path, setting: Setting, count: usize) -> Result<Self, EtcdError> {
+        let name = format!("etcd with {setting}");
+        let own = setting.folder().map(|place| folder("etcd", Some(Path::new(place)))).transpose()?;
+        let home = folder("etcd", None)?;
+        let ports = free_ports(count).map_err(|source| ServerError::Start { name: name.clone(), source })?;
         let mut members = Vec::with_capacity(count);
         for (at, (client, _)) in ports.iter().enumerate() {
-            let log = home.path().join(format!("n{at}.log"));
             let arguments = arguments(at, &ports, &setting, home.path(), own.as_ref().map(TempDir::path));
-            let server = File::create(&log)
-                .and_then(|file| Server::start(&found, &arguments, &file))
-                .map_err(|source| SpawnError::Start { program: found.clone(), source })?;
-            members.push(Member { server, endpoint: format!("http://127.0.0.1:{client}").parse()?, log });
+            let server = Server::start(&name, program, &arguments, home.path().join(format!("n{at}.log")))?;
+            members.push(Member { server, endpoint: format!("http://127.0.0.1:{client}").parse()? });
         }
-        let mut cluster = Self { members, _folders: std::iter::once(home).chain(own).collect(), setting };
-        cluster.wait().await?;
-        Ok(cluster)
+        let trust = Trust::from_pem(&TrustPem { insecure: true, ..TrustPem::default() })?;
+        for Member { server, endpoint } in &mut members {
+            let health = endpoint.with_path("/health")?;
+            server.ready(PATIENCE, async || is_healthy(&health, &trust).await.then_some(())).await?;
+        }
+        Ok(Self { members, _folders: std::iter::once(home).chain(own).collect(), setting })
     }
 
     /// Where its members serve clients.
     pub fn endpoints(&self) -> impl Iterator<Item = &Url> {
         self.members.iter().map(|member| &member.endpoint)
     }
-
-    async fn wait(&mut self) -> Result<(), SpawnError> {
-        let trust = Trust::from_pem(&TrustPem { insecure: true, ..TrustPem::default() })?;
-        let began = clock::now();
-        for member in &mut self.members {
-            while !is_healthy(&member.endpoint, &trust).await? {
-                if let Ok(Some(status)) = member.server.ended() {
-                    return Err(member.ended(&self.setting, status));
-                }
-                if clock::now().since(began) > PATIENCE {
-                    let (setting, log) = (self.setting.clone(), read(&member.log, Part::Last));
-                    return Err(SpawnError::Silent { setting, log });
-                }
-                tokio::time::sleep(BETWEEN_LOOKS).await;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Member {
-    /// It ended instead of serving.
-    fn ended(&self, setting: &Setting, status: ExitStatus) -> SpawnError {
-        // A usage error is followed by pages of help: what is wrong stands above it.
-        let part = if status.code() == Some(2) { Part::First } else { Part::Last };
-        SpawnError::Ended { setting: setting.clone(), ending: ending_text(status), log: read(&self.log, part) }
-    }
-}
-
-/// A folder for all that a cluster leaves, and one in the place that the setting names.
-fn folders(setting: &Setting) -> Result<(TempDir, Option<TempDir>), SpawnError> {
-    let make = |folder: &Path| {
-        let made = tempfile::Builder::new().prefix("offloadctl-etcd-").tempdir_in(folder);
-        made.map_err(|source| SpawnError::Folder { folder: folder.to_owned(), source })
-    };
-    let own = setting.folder().map(|folder| make(Path::new(folder))).transpose()?;
-    Ok((make(&std::env::temp_dir())?, own))
 }
 
 /// A port for clients and one for peers for each member.
@@ -250,31 +155,10 @@ fn arguments(at: usize, ports: &[(u16, u16)], setting: &Setting, home: &Path, ow
     flags
 }
 
-async fn is_healthy(endpoint: &Url, trust: &Trust) -> Result<bool, UrlError> {
-    let url = endpoint.with_path("/health")?;
+async fn is_healthy(health: &Url, trust: &Trust) -> bool {
     let (timeout, max_body) = (Duration::from_secs(2), HEALTH_BYTES);
-    let answer = fetch(Fetch { url: &url, address: None, trust, headers: &[], timeout, max_body }).await;
-    Ok(answer.is_ok_and(|answer| answer.status == 200))
-}
-
-/// Which lines of a log say why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    First,
-    Last,
-}
-
-/// Some lines of a log, or what keeps us from reading them.
-fn read(log: &Path, part: Part) -> String {
-    match fs::read(log) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            let from = if part == Part::First { 0 } else { lines.len().saturating_sub(LOG_LINES) };
-            lines.iter().skip(from).take(LOG_LINES).copied().collect::<Vec<_>>().join("\n")
-        }
-        Err(error) => format!("(it cannot be read: {error})"),
-    }
+    let answer = fetch(Fetch { url: health, address: None, trust, headers: &[], timeout, max_body }).await;
+    answer.is_ok_and(|answer| answer.status == 200)
 }
 
 impl Setting {
@@ -301,15 +185,8 @@ impl FromStr for Settings {
         if OURS.contains(&name) {
             return Err(SettingError::Ours(name.to_owned()));
         }
-        let mut settings: Vec<Setting> = Vec::new();
-        for value in values.split(',') {
-            let setting = Setting { flag: Some((name.to_owned(), value.to_owned())) };
-            if settings.contains(&setting) {
-                return Err(SettingError::Twice(setting.to_string()));
-            }
-            settings.push(setting);
-        }
-        Ok(Self(settings))
+        let setting = |value: &str| Setting { flag: Some((name.to_owned(), value.to_owned())) };
+        Ok(Self(values.split(',').map(setting).collect()))
     }
 }
 
@@ -337,7 +214,6 @@ mod tests {
         assert_eq!(texts("--wal-dir=/a").unwrap(), ["wal-dir=/a"]);
         assert_eq!(texts("snapshot-count"), Err(SettingError::Form("snapshot-count".into())));
         assert_eq!(texts("a=1,,2"), Err(SettingError::Form("a=1,,2".into())));
-        assert_eq!(texts("a=1,1"), Err(SettingError::Twice("a=1".into())));
         assert_eq!(texts("name=x"), Err(SettingError::Ours("name".into())));
     }
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::access::Login;
 use super::keyspace::Keyspace;
 use super::spawn::SpawnSpec;
 use crate::load::LoadSpec;
+use crate::model::words;
+use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
 /// Longest key that is sent.
@@ -52,14 +53,10 @@ pub enum SpecError {
     /// An endpoint is a server.
     #[error("the endpoint `{0}` has a path; an endpoint is only scheme, host and port")]
     Path(String),
-    /// The same endpoint twice.
-    #[error("the endpoint `{0}` is given twice")]
-    Twice(String),
 }
 
 /// What is done to the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
     /// Writes.
     Put,
@@ -71,15 +68,7 @@ pub enum Workload {
     Watch,
 }
 
-/// Whether an answer must be the cluster's or may be the member's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Read {
-    /// Confirmed by a majority.
-    Linearizable,
-    /// What this member knows, perhaps stale.
-    Serializable,
-}
+words!(Workload { Put = "put", Range = "range", Mixed = "mixed", Watch = "watch" });
 
 /// The whole of a `bench etcd`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -141,23 +130,13 @@ impl EtcdSpec {
         if self.workloads.contains(&Workload::Watch) && self.value_sizes.iter().any(|size| *size < SEQUENCE_SIZE) {
             return Err(SpecError::WatchValue);
         }
-        self.check_endpoints()?;
+        if let Some(url) = self.endpoints.iter().find(|url| !matches!(url.path(), "/" | "")) {
+            return Err(SpecError::Path(url.to_string()));
+        }
         match super::plan::cells(&self).len() {
             count if count > MOST_CELLS => Err(SpecError::Cells(count)),
             _ => Ok(self),
         }
-    }
-
-    fn check_endpoints(&self) -> Result<(), SpecError> {
-        for (at, url) in self.endpoints.iter().enumerate() {
-            if !matches!(url.path(), "/" | "") {
-                return Err(SpecError::Path(url.to_string()));
-            }
-            if self.endpoints[..at].iter().any(|other| other.host == url.host && other.port == url.port) {
-                return Err(SpecError::Twice(url.to_string()));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -71,7 +71,7 @@ fn per_second(measurement: &Measurement, lane: &LaneRecord) -> Option<f64> {
 
 fn figures_of(bed: &Bed<'_>, measurement: &Measurement, series: &[Series]) -> Figures {
     // Without the generator's own delay: the floor has none either.
-    let service = series.iter().find(|series| series.role() == Role::Service);
+    let service = series.iter().find(|series| series.role == Role::Service);
     let known: Vec<&Window> = measurement.windows.iter().flatten().collect();
     let leader = bed.leader_at.and_then(|at| measurement.windows.get(at)?.as_ref()).or_else(|| known.first().copied());
     let is_local = bed.endpoints().iter().all(|url| matches!(url.host.as_str(), "127.0.0.1" | "::1" | "localhost"));

@@ -11,11 +11,10 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::client::{Link, WatchEvent, WatchStream};
-use super::fault::Fault;
 use super::spec::SEQUENCE_SIZE;
 use crate::model::Stamp;
 use crate::sys::clock;
+use crate::wire::etcd::{Fault, Link, WatchEvent, WatchStream};
 
 /// Pause before the watch is opened again.
 const PAUSE: Duration = Duration::from_millis(100);

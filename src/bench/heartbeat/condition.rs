@@ -29,6 +29,17 @@ pub enum LossError {
     },
 }
 
+impl LossError {
+    /// The next step.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::All => "give a --loss below 100 %",
+            Self::Length(_) | Self::TooShort { .. } => "write, for example, --loss 1%/burst=5",
+        }
+    }
+}
+
 /// How much is lost, and in which bursts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lost {

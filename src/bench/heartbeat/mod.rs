@@ -23,7 +23,9 @@ mod condition;
 mod dump;
 mod estimate;
 mod formula;
+mod layout;
 pub mod live;
+mod metrics;
 mod network;
 mod plan;
 mod poisson;
@@ -39,6 +41,7 @@ pub use choice::Goal;
 pub use condition::{Condition, LossError, Lost};
 pub use dump::{Dump, dump};
 pub use estimate::{Estimate, estimate, planned_beats};
+pub use metrics::{MEASUREMENT, OF_LIVE, OF_SIMULATION};
 pub use network::{Network, NetworkError};
 pub use spec::{Cell, HeartbeatSpec, SpecError};
 

@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::bench::etcd::{
-    DialError, EtcdError, EtcdSpec, LARGEST_KEY, LARGEST_VALUE, Login, Read, Refusal, Settings, SpawnError, SpawnSpec,
-    Workload, cell_count, measure,
+    EtcdSpec, LARGEST_KEY, LARGEST_VALUE, MEASUREMENT, Settings, SpawnSpec, Workload, cell_count, measure,
 };
-use crate::commands::load_args::{SpacingArg, SpanArgs};
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::catalogue::check_gates;
+use crate::commands::load_args::SpanArgs;
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_share, parse_whole};
+use crate::commands::value::{one_of, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
-use crate::load::{Arrival, Rate};
+use crate::load::{Arrival, Rate, Spacing};
 use crate::sys::file::read_text;
+use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
 const COMMAND: &str = "bench etcd";
@@ -37,29 +38,6 @@ const EXAMPLES: &str = "Examples:
 
 All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error.
 What was written stays in the history of the cluster until it is compacted.";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 4] = ["etcd.put", "etcd.range", "etcd.watch", "disk.fdatasync"];
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 16] = [
-    "etcd.put.throughput",
-    "etcd.put.keys",
-    "etcd.put.floor",
-    "etcd.range.throughput",
-    "etcd.watch.throughput",
-    "etcd.server.wal_fsync_mean",
-    "etcd.server.wal_fsync_p99_upper",
-    "etcd.server.backend_commit_mean",
-    "etcd.server.backend_commit_p99_upper",
-    "etcd.server.leader_changes",
-    "etcd.server.slow_applies",
-    "etcd.server.proposals_pending",
-    "etcd.server.db_size_bytes",
-    "etcd.server.quota_bytes",
-    "etcd.server.peer_rtt_mean",
-    "etcd.server.cpu_cores",
-];
 
 /// The longest password file that is read.
 const LONGEST_PASSWORD: u64 = 4096;
@@ -86,8 +64,8 @@ pub struct EtcdArgs {
     #[arg(long, value_name = "RATE", help_heading = "Load")]
     rate: Option<Rate>,
     /// How planned starts are spaced: evenly, or as independent clients arrive
-    #[arg(long, value_enum, default_value_t = SpacingArg::Constant, requires = "rate", help_heading = "Load")]
-    spacing: SpacingArg,
+    #[arg(long, default_value_t = Spacing::Constant, value_parser = one_of::<Spacing>(Spacing::NAMES), requires = "rate", help_heading = "Load")]
+    spacing: Spacing,
     #[command(flatten)]
     span: SpanArgs,
     /// Exit 1 if more of a measurement's attempts than this stay unanswered; total loss always does
@@ -150,8 +128,8 @@ struct SpawnArgs {
 #[command(next_help_heading = "Workload")]
 struct WorkloadArgs {
     /// What to measure, one after another; may repeat
-    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_enum, default_value = "put")]
-    workload: Vec<WorkloadArg>,
+    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_parser = one_of::<Workload>(Workload::NAMES), default_value = "put")]
+    workload: Vec<Workload>,
     /// Bytes of a key, of which our random prefix takes 11
     #[arg(long, value_name = "BYTES", default_value_t = 16, value_parser = parse_size::<LARGEST_KEY>)]
     key_size: usize,
@@ -168,22 +146,8 @@ struct WorkloadArgs {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = parse_whole::<u16>)]
     batch: Vec<u16>,
     /// How reads are answered: by the cluster, or by the member asked; a list measures each
-    #[arg(long, value_name = "CONSISTENCY", value_delimiter = ',', value_enum, default_value = "linearizable")]
-    consistency: Vec<ConsistencyArg>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum WorkloadArg {
-    Put,
-    Range,
-    Mixed,
-    Watch,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ConsistencyArg {
-    Linearizable,
-    Serializable,
+    #[arg(long, value_name = "CONSISTENCY", value_delimiter = ',', value_parser = one_of::<Read>(Read::NAMES), default_value = "linearizable")]
+    consistency: Vec<Read>,
 }
 
 /// Measures, and ends with the verdict.
@@ -200,109 +164,52 @@ pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: EtcdError) -> Failure {
-    let hint = match &error {
-        EtcdError::Unreachable { source: DialError::Tls(failure), .. } => {
-            failure.hint.unwrap_or("compare the certificate with --ca-file and the name in --endpoints").to_owned()
-        }
-        EtcdError::Unreachable { endpoint, source: DialError::Ended(_) } if endpoint.starts_with("https:") => {
-            "it may want a client certificate: --client-cert, --client-key".to_owned()
-        }
-        EtcdError::Unreachable { endpoint, source: DialError::Http(_) | DialError::Ended(_) }
-            if endpoint.starts_with("http:") =>
-        {
-            "if it speaks TLS, write https:// in --endpoints; it must be a member's client URL, not its peer URL"
-                .to_owned()
-        }
-        EtcdError::Unreachable { .. } => {
-            "is it the client URL of a member? `etcdctl endpoint status` asks the same".to_owned()
-        }
-        EtcdError::Asked { source, .. } => hint_of(source.kind).to_owned(),
-        EtcdError::Refused(Refusal::NoSpace) => {
-            "compact and defragment it, then `etcdctl alarm disarm`; `etcdctl alarm list` shows the alarm".to_owned()
-        }
-        EtcdError::Refused(Refusal::Quota { .. }) => {
-            "measure for less with --count, compact and defragment the cluster, or raise its --quota-backend-bytes"
-                .to_owned()
-        }
-        EtcdError::Refused(Refusal::Kubernetes { .. }) => {
-            "say --yes if that is meant; better measure another cluster".to_owned()
-        }
-        EtcdError::Spawn(SpawnError::Program(_)) => {
-            "install etcd (Debian: `apt-get install etcd-server`), or say where it is with --etcd PATH".to_owned()
-        }
-        EtcdError::Spawn(_) => "`etcd --help` lists its flags; try the same flag by hand".to_owned(),
-        EtcdError::Disk { .. } => "give a folder that this user may write".to_owned(),
-        _ => "see `offloadctl bench etcd --help`".to_owned(),
-    };
-    Failure::unable(error).hint(hint)
-}
-
-/// The next step after a call that failed so.
-fn hint_of(kind: &str) -> &'static str {
-    match kind {
-        "auth" => "give a user of the cluster with --user and --password-file",
-        "permission_denied" => {
-            "the user needs a role that may write: `etcdctl role grant-permission ROLE readwrite ofl- --prefix`"
-        }
-        "no_leader" | "timeout" | "unavailable" => {
-            "the cluster may have lost its majority: `etcdctl endpoint health --cluster`"
-        }
-        "no_space" => "its quota is used up: compact, defragment, `etcdctl alarm disarm`",
-        "request_too_large" => "lower --value-size or --batch, or raise the cluster's --max-request-bytes",
-        "too_many_operations" => "lower --batch, or raise the cluster's --max-txn-ops",
-        "not_implemented" => "is this an etcd of version 3.4 or later?",
-        _ => "`etcdctl endpoint status --write-out table` shows the cluster's own view",
-    }
+    driven.run(async |watcher, shutdown| {
+        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
+    })
 }
 
 impl EtcdArgs {
     fn spec(&self) -> Result<EtcdSpec, Failure> {
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
             (Some(_), _) => Vec::new(),
             (None, []) => vec![1],
             (None, clients) => unique(clients.iter().map(|n| usize::from(*n))),
         };
         let arrival = match self.rate {
-            Some(rate) => Arrival::Open { rate, spacing: self.spacing.into(), slack: Duration::ZERO },
+            Some(rate) => Arrival::Open { rate, spacing: self.spacing, slack: Duration::ZERO },
             None => Arrival::Closed { concurrency: clients[0] },
         };
         let access = &self.access;
         let work = &self.workload;
+        let spawn = self.spawn.spec();
+        let endpoints = unique(access.endpoints.iter().filter(|_| spawn.is_none()).cloned());
+        let members = spawn.as_ref().map_or(endpoints.len(), |spawn| spawn.members);
         let spec = EtcdSpec {
             login: self.login()?,
-            spawn: self.spawn.spec(),
-            wal_dirs: self.spawn.wal_dir.clone(),
+            spawn,
+            wal_dirs: unique(self.spawn.wal_dir.iter().cloned()),
             tls: TlsSpec {
                 ca_file: access.ca_file.clone(),
                 client_cert: access.client_cert.clone(),
                 client_key: access.client_key.clone(),
                 insecure: access.insecure,
             },
-            workloads: unique(work.workload.iter().map(|workload| (*workload).into())),
+            workloads: unique(work.workload.iter().copied()),
             key_size: work.key_size,
             value_sizes: unique(work.value_size.iter().copied()),
             key_space: u64::from(work.key_space),
-            connections: work.connections.map_or_else(|| self.member_count(), usize::from),
-            endpoints: if self.spawn.spawn.is_empty() { access.endpoints.clone() } else { Vec::new() },
+            connections: work.connections.map_or(members, usize::from),
+            endpoints,
             clients,
             batches: unique(work.batch.iter().map(|n| usize::from(*n))),
-            consistencies: unique(work.consistency.iter().map(|read| (*read).into())),
+            consistencies: unique(work.consistency.iter().copied()),
             may_load_kubernetes: access.yes,
             load: self.span.spec(arrival).map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench etcd --help`"))
-    }
-
-    /// How many members are talked to.
-    fn member_count(&self) -> usize {
-        if self.spawn.spawn.is_empty() { self.access.endpoints.len() } else { self.spawn.members }
     }
 
     fn login(&self) -> Result<Option<Login>, Failure> {
@@ -338,42 +245,11 @@ fn read_password(path: &Path) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Each value once, in the order typed: the same measurement twice would be two series of one name.
-fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut kept = Vec::new();
-    for value in values {
-        if !kept.contains(&value) {
-            kept.push(value);
-        }
-    }
-    kept
-}
-
 /// A size in bytes of at most `MOST`.
 fn parse_size<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(size) if (1..=MOST).contains(&size) => Ok(size),
         Ok(_) => Err(format!("it must be from 1 to {MOST}")),
         Err(_) => Err("it is not a whole number of bytes".to_owned()),
-    }
-}
-
-impl From<WorkloadArg> for Workload {
-    fn from(workload: WorkloadArg) -> Self {
-        match workload {
-            WorkloadArg::Put => Self::Put,
-            WorkloadArg::Range => Self::Range,
-            WorkloadArg::Mixed => Self::Mixed,
-            WorkloadArg::Watch => Self::Watch,
-        }
-    }
-}
-
-impl From<ConsistencyArg> for Read {
-    fn from(consistency: ConsistencyArg) -> Self {
-        match consistency {
-            ConsistencyArg::Linearizable => Self::Linearizable,
-            ConsistencyArg::Serializable => Self::Serializable,
-        }
     }
 }

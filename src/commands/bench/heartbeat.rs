@@ -8,11 +8,13 @@ use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, LossError, Lost, Network, dump, estimate, planned_beats, simulate,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, Network, OF_SIMULATION, dump, estimate, planned_beats,
+    simulate,
 };
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::commands::catalogue::check_gates;
+use crate::commands::measuring::{Measuring, on_event_loop};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_positive, parse_share, parse_whole, seed};
+use crate::commands::value::{parse_positive, parse_share, parse_whole, seed, unique};
 use crate::console::{self, Steps};
 use crate::context::{Header, OutputFile, read_run};
 use crate::detect::DetectorSpec;
@@ -46,23 +48,8 @@ nothing), partition (bytes vanish, nobody is told), slow-link (bytes come later 
 const DETECTORS: [&str; 8] =
     ["missed:1", "missed:2", "missed:3", "overdue:3s", "phi:8", "phi-exp:8", "chen:1s", "k8s-lease"];
 
-/// The measurements of this command.
-const SERIES: [&str; 2] = ["heartbeat.detection", "heartbeat.mistake_duration"];
-
 /// Runs that are estimated to take less are not announced.
 const WORTH_SAYING: Duration = Duration::from_secs(60);
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 8] = [
-    "heartbeat.messages_per_h",
-    "heartbeat.network_bytes_per_h",
-    "heartbeat.mistakes_per_day",
-    "heartbeat.mistakes_per_day_high",
-    "heartbeat.query_accuracy",
-    "heartbeat.received",
-    "heartbeat.lease_writes",
-    "heartbeat.gateway_writes",
-];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -208,13 +195,13 @@ fn ended_early() -> Failure {
 
 impl HeartbeatArgs {
     fn spec(&self) -> Result<HeartbeatSpec, Failure> {
-        check_gates("bench heartbeat", &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&OF_SIMULATION, &self.output.show.fail_if)?;
         let condition = self.condition()?;
-        let networks = self.network.iter().map(|name| Ok(network_of(name)?.under(&condition)));
+        let networks = unique(&self.network).into_iter().map(|name| Ok(network_of(name)?.under(&condition)));
         let networks = networks.collect::<Result<_, Failure>>()?;
         let spec = HeartbeatSpec {
             mode: "simulated",
-            intervals: self.interval.clone(),
+            intervals: unique(self.interval.iter().copied()),
             detectors: self.detectors()?,
             networks,
             condition,
@@ -235,19 +222,13 @@ impl HeartbeatArgs {
     fn detectors(&self) -> Result<Vec<DetectorSpec>, Failure> {
         match self.detector.as_slice() {
             [] => DETECTORS.iter().map(|text| text.parse().map_err(Failure::usage)).collect(),
-            given => Ok(given.to_vec()),
+            given => Ok(unique(given.iter().cloned())),
         }
     }
 
     fn condition(&self) -> Result<Condition, Failure> {
         let lost = self.loss.map(|LossArg { share, burst }| Lost::new(share, burst)).transpose();
-        let lost = lost.map_err(|error| {
-            let hint = match error {
-                LossError::All => "give a --loss below 100 %",
-                LossError::Length(_) | LossError::TooShort { .. } => "write, for example, --loss 1%/burst=5",
-            };
-            Failure::usage(error).hint(hint)
-        })?;
+        let lost = lost.map_err(|error| Failure::usage(error).hint(error.hint()))?;
         Ok(Condition { lost, duplicate_ratio: self.duplicate, is_reordered: self.reorder })
     }
 

@@ -5,15 +5,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::bench::heartbeat::live::{
-    ClientError, Fault, LiveError, LiveSpec, LiveSpecError, ObserverError, Target, measure,
-};
-use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, simulate};
-use crate::commands::measuring::{Measuring, check_gates, on_event_loop};
+use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
+use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, OF_LIVE, simulate};
+use crate::commands::catalogue::check_gates;
+use crate::commands::measuring::{Measuring, on_event_loop};
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::seed;
+use crate::commands::value::{one_of, seed, unique};
 use crate::console::Steps;
 use crate::context::Header;
 use crate::detect::DetectorSpec;
@@ -33,19 +32,6 @@ const DETECTOR: &str = "missed:3";
 /// Crashes of the simulation that stands beside each cell: its mean is known ten times better than the measured one.
 const TRIALS: u64 = 40_000;
 
-/// The measurements of this command.
-const SERIES: [&str; 3] = ["heartbeat.detection", "heartbeat.change_stored", "heartbeat.change_seen"];
-
-/// The single numbers that a gate may name.
-const SCALARS: [&str; 6] = [
-    "heartbeat.mistakes",
-    "heartbeat.network_bytes_per_h",
-    "heartbeat.payload",
-    "heartbeat.payload_bytes_per_h",
-    "heartbeat.received_bytes_per_h",
-    "heartbeat.sent_bytes_per_h",
-];
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Live")]
 pub struct LiveArgs {
@@ -63,11 +49,11 @@ pub struct LiveArgs {
         long,
         value_name = "FAULT,...",
         value_delimiter = ',',
-        value_enum,
         default_value = "kill",
+        value_parser = one_of::<Fault>(Fault::NAMES),
         requires = "live"
     )]
-    fault: Vec<FaultArg>,
+    fault: Vec<Fault>,
     /// Use this gateway, whose detector is --detector, instead of one of our own
     #[arg(long, value_name = "URL", requires = "live", requires = "token_file")]
     target: Option<Url>,
@@ -77,16 +63,6 @@ pub struct LiveArgs {
     /// Trust the certificate authorities in this PEM file instead of the host's
     #[arg(long, value_name = "FILE", requires = "target")]
     ca_file: Option<PathBuf>,
-}
-
-// Described in the examples: a description of each here would make the whole help a long one.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FaultArg {
-    Kill,
-    Freeze,
-    Stuck,
-    Partition,
-    SlowLink,
 }
 
 /// What is said for a simulation and a live run alike.
@@ -120,7 +96,9 @@ impl LiveArgs {
         let steps = Steps::start("bench heartbeat --live", spec.cells().len() as u64 * spec.nodes * 2, output.quiet);
         let began = clock::now();
         let measured = on_event_loop(async |shutdown: &Shutdown| {
-            measure(&spec, &|more| steps.advance(more), shutdown).await.map_err(explain)
+            measure(&spec, &|more| steps.advance(more), shutdown)
+                .await
+                .map_err(|error| Failure::unable(&error).hint(error.hint()))
         });
         let elapsed = clock::now().since(began);
         drop(steps);
@@ -131,16 +109,8 @@ impl LiveArgs {
     }
 
     fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
-        check_gates("bench heartbeat --live", &output.show.fail_if, &SERIES, &SCALARS)?;
-        let wrong = |error: LiveSpecError| {
-            let hint = match &error {
-                LiveSpecError::Relay { .. } => "leave out partition and slow-link, or let --target name this host",
-                LiveSpecError::Detectors(_) => "give one --detector, and run once for each",
-                LiveSpecError::Agents { .. } => "lower --nodes, or give fewer intervals and faults",
-                _ => "see `offloadctl bench heartbeat --help`",
-            };
-            Failure::usage(error).hint(hint)
-        };
+        check_gates(&OF_LIVE, &output.show.fail_if)?;
+        let wrong = |error: LiveSpecError| Failure::usage(&error).hint(error.hint());
         let detector = match asked.detectors {
             [] => LiveSpec::detector(&[DETECTOR.parse().map_err(Failure::usage)?]),
             given => LiveSpec::detector(given),
@@ -153,26 +123,14 @@ impl LiveArgs {
         }
         let spec = LiveSpec {
             mode: "live",
-            intervals: asked.intervals.to_vec(),
+            intervals: unique(asked.intervals.iter().copied()),
             detector: detector.map_err(wrong)?,
-            faults: self.fault.iter().map(|fault| (*fault).into()).collect(),
+            faults: unique(self.fault.iter().copied()),
             nodes: asked.nodes.unwrap_or(NODES),
             target,
             seed: seed(asked.seed),
         };
         spec.checked().map_err(wrong)
-    }
-}
-
-impl From<FaultArg> for Fault {
-    fn from(fault: FaultArg) -> Self {
-        match fault {
-            FaultArg::Kill => Self::Kill,
-            FaultArg::Freeze => Self::Freeze,
-            FaultArg::Stuck => Self::Stuck,
-            FaultArg::Partition => Self::Partition,
-            FaultArg::SlowLink => Self::SlowLink,
-        }
     }
 }
 
@@ -194,28 +152,4 @@ fn simulated(spec: &LiveSpec) -> impl Iterator<Item = Series> {
     };
     let series = simulate(&simulated, 1, &|_| {}, &|| false).series;
     series.into_iter().filter(|series| series.name == "heartbeat.detection")
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: LiveError) -> Failure {
-    let hint = match &error {
-        LiveError::Watch { source: ObserverError::Client(ClientError::Refused { status: 401 | 403, .. }), .. } => {
-            "the token of the line `* TOKEN` in --token-file must be one of the gateway's"
-        }
-        LiveError::Watch { source: ObserverError::Client(ClientError::Connect(_)), .. } | LiveError::Lookup(_) => {
-            "is it the address that the gateway says it listens on? `curl -k URL/healthz` asks the same"
-        }
-        LiveError::Watch { source: ObserverError::Client(ClientError::Tls(_)), .. } => {
-            "give the gateway's certificate, or who signed it, with --ca-file"
-        }
-        LiveError::Token { .. } => {
-            "every agent needs a line: `for n in $(seq 400); do echo live-1-$n $(openssl rand -hex 16); done >> FILE`, and SIGHUP to the gateway"
-        }
-        LiveError::TokenFile { .. } => "give the file that the gateway was given, or its lines of our agents",
-        LiveError::NotAlive { .. } => "lower --nodes: a busy host cannot start so many; the log says what they met",
-        LiveError::Folder(_) | LiveError::Start { .. } => "the folder of temporary files must be writable: TMPDIR",
-        LiveError::Gap => "lower --nodes: this host is too busy",
-        _ => "see docs/guide/bench-heartbeat.md",
-    };
-    Failure::unable(error).hint(hint)
 }

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_bytes, parse_share};
+use crate::commands::value::{one_of, parse_bytes, parse_share, unique};
 use crate::error::{Exit, Failure};
-use crate::probe::api::{ApiError, ApiSpec, HttpChoice, PrepareError, Server, measure};
+use crate::probe::api::{ApiError, ApiSpec, HttpChoice, MEASUREMENT, PrepareError, Server, measure};
 use crate::wire::kube::KubeError;
 use crate::wire::{LocateError, TlsSpec};
 
@@ -25,19 +26,6 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe api http://127.0.0.1:8080/ --reuse --concurrency 10 --duration 10s
   Fail a CI job when lists got slow:
     offloadctl probe api --in-cluster --fail-if 'api.request.p95 > 500ms'";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 7] = ["api.request", "api.dns", "api.tcp", "api.tls", "api.ttfb", "api.transfer", "api.total"];
-
-/// Its single numbers.
-const SCALARS: [&str; 6] = [
-    "api.throughput",
-    "api.status",
-    "api.quorum_read_cost",
-    "api.server.request_mean",
-    "api.server.etcd_mean",
-    "api.server.queue_mean",
-];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -62,8 +50,8 @@ pub struct ApiArgs {
     #[arg(long)]
     reuse: bool,
     /// Which HTTP to speak; auto takes what the server prefers
-    #[arg(long, value_name = "VERSION", value_enum, default_value = "auto")]
-    http: HttpArg,
+    #[arg(long, value_name = "VERSION", default_value_t, value_parser = one_of::<HttpChoice>(HttpChoice::NAMES))]
+    http: HttpChoice,
     /// Longest body that is read; a longer one is a failure
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
     max_body: u64,
@@ -98,15 +86,6 @@ struct TrustArgs {
     /// Do not check the server's certificate; it stands in the run
     #[arg(long)]
     insecure: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum HttpArg {
-    Auto,
-    #[value(name = "1.1")]
-    One,
-    #[value(name = "2")]
-    Two,
 }
 
 /// Measures, and ends with the verdict.
@@ -188,13 +167,9 @@ impl ApiArgs {
     fn spec(&self) -> Result<ApiSpec, Failure> {
         let spec = ApiSpec {
             server: self.server()?,
-            paths: self.path.clone(),
+            paths: unique(self.path.iter().cloned()),
             reuse: self.reuse,
-            http: match self.http {
-                HttpArg::Auto => HttpChoice::Auto,
-                HttpArg::One => HttpChoice::One,
-                HttpArg::Two => HttpChoice::Two,
-            },
+            http: self.http,
             tls: TlsSpec {
                 ca_file: self.trust.ca_file.clone(),
                 client_cert: self.trust.client_cert.clone(),
@@ -207,7 +182,7 @@ impl ApiArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
 }

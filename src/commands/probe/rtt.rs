@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
+use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::{Driven, check_gates};
+use crate::commands::measuring::Driven;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
-use crate::commands::value::{parse_positive, parse_share};
+use crate::commands::value::{one_of, parse_positive, parse_share, unique};
 use crate::error::{Exit, Failure};
-use crate::probe::rtt::{Channel, Place, PrepareError, RttError, RttSpec, SCALARS, Target, measure};
+use crate::probe::rtt::{Channel, MEASUREMENT, Place, RttSpec, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};
-use crate::wire::LocateError;
 
 const COMMAND: &str = "probe rtt";
 
@@ -27,30 +27,6 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe rtt edge=192.0.2.7:7777 --duration 24h --output edge.json
   Fail a CI job when the 95th percentile got too high:
     offloadctl probe rtt dc=10.0.0.5:7777 --channel echo --fail-if 'rtt.echo.p95 > 10ms'";
-
-/// The measurements of this command, without their parts.
-const SERIES: [&str; 20] = [
-    "rtt.tcp_connect",
-    "rtt.icmp",
-    "rtt.echo",
-    "rtt.echo_udp",
-    "rtt.floor.tcp_connect",
-    "rtt.floor.icmp",
-    "rtt.floor.echo",
-    "rtt.floor.echo_udp",
-    "rtt.wakeup",
-    "rtt.network",
-    "rtt.network.forward",
-    "rtt.network.backward",
-    "rtt.oneway.forward",
-    "rtt.oneway.backward",
-    "rtt.floor.wakeup",
-    "rtt.floor.network",
-    "rtt.floor.network.forward",
-    "rtt.floor.network.backward",
-    "rtt.floor.oneway.forward",
-    "rtt.floor.oneway.backward",
-];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -65,8 +41,8 @@ pub struct RttArgs {
     #[arg(long, value_name = "FILE.toml")]
     topology: Option<PathBuf>,
     /// Channels to measure [default: connect, icmp; echo and udp where the far end is an offloadctl echo]
-    #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_enum)]
-    channel: Vec<ChannelArg>,
+    #[arg(long, value_name = "CHANNEL", value_delimiter = ',', value_parser = one_of::<Channel>(Channel::NAMES))]
+    channel: Vec<Channel>,
     /// How far apart the wall clocks of both ends are at most, as chrony or PTP says: allows rtt.oneway between hosts
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     clock_bound: Option<Duration>,
@@ -79,14 +55,6 @@ pub struct RttArgs {
     load: LoadArgs,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ChannelArg {
-    Connect,
-    Icmp,
-    Echo,
-    Udp,
 }
 
 /// Measures, and ends with the verdict.
@@ -103,26 +71,9 @@ pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: RttError) -> Failure {
-    let hint = match &error {
-        RttError::Prepare(PrepareError::Icmp(_)) => {
-            "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW, or leave icmp out of --channel"
-        }
-        RttError::Prepare(PrepareError::Locate(LocateError::Family { .. })) => {
-            "leave out -4, -6 or --bind, or give an address of that family"
-        }
-        RttError::Prepare(PrepareError::Locate(_)) => {
-            "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
-        }
-        RttError::Prepare(PrepareError::Nothing { .. }) => "write NAME=HOST:PORT",
-        RttError::Prepare(PrepareError::Bind(_)) => "`ip address` shows the addresses of this host",
-        _ => "see `offloadctl probe rtt --help`",
-    };
-    Failure::unable(error).hint(hint)
+    driven.run(async |watcher, shutdown| {
+        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
+    })
 }
 
 impl RttArgs {
@@ -133,20 +84,20 @@ impl RttArgs {
         };
         let spec = RttSpec {
             targets: self.all_targets(&file)?,
-            channels: (!self.channel.is_empty()).then(|| self.channel.iter().map(|c| (*c).into()).collect()),
+            channels: (!self.channel.is_empty()).then(|| self.channel.iter().copied().collect()),
             reach: self.address.reach(),
             clock_bound: self.clock_bound,
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(COMMAND, &self.output.show.fail_if, &SERIES, &SCALARS)?;
+        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 
     /// Typed targets, then emulated ones; those of the file where nothing was typed.
     fn all_targets(&self, file: &TopologyFile) -> Result<Vec<Target>, Failure> {
-        let mut targets = self.targets.clone();
-        for name in &self.emulate {
+        let mut targets = unique(self.targets.iter().cloned());
+        for name in unique(&self.emulate) {
             let link = file.profile(name).ok_or_else(|| unknown_profile(name, self.topology.as_deref()))?;
             targets.push(Target { name: name.clone(), place: Place::Emulated { profile: name.clone(), link } });
         }
@@ -163,17 +114,6 @@ fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {
         TopologyTarget::Emulated(profile, link) => {
             let place = Place::Emulated { profile: profile.clone(), link: link.clone() };
             Ok(Target { name: name.to_owned(), place })
-        }
-    }
-}
-
-impl From<ChannelArg> for Channel {
-    fn from(channel: ChannelArg) -> Self {
-        match channel {
-            ChannelArg::Connect => Self::Connect,
-            ChannelArg::Icmp => Self::Icmp,
-            ChannelArg::Echo => Self::Echo,
-            ChannelArg::Udp => Self::Udp,
         }
     }
 }

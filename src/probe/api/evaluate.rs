@@ -188,7 +188,9 @@ fn doubt(account: &Account, server: f64, ttfb: f64) -> (Confidence, Vec<String>)
 }
 
 impl Part {
-    const fn name(self) -> &'static str {
+    /// In a sentence.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Lookup => "name lookup",
             Self::Handshake => "TCP handshake",
@@ -197,6 +199,22 @@ impl Part {
             Self::Answer => "waiting for the answer",
             Self::Queue => "API server queue",
             Self::Work => "API server work",
+            Self::Etcd => "etcd",
+            Self::Transfer => "transfer",
+        }
+    }
+
+    /// As in the label of its share.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Lookup => "dns",
+            Self::Handshake => "tcp",
+            Self::Tls => "tls",
+            Self::Network => "network",
+            Self::Answer => "answer",
+            Self::Queue => "queue",
+            Self::Work => "work",
             Self::Etcd => "etcd",
             Self::Transfer => "transfer",
         }
@@ -240,10 +258,22 @@ impl Part {
     }
 }
 
+/// Shares of the mean time of a request, one for each of its parts.
+pub const SHARE: &str = "api.share";
+
 /// Share of the time from which on what no part explains is said.
 const LEAST_REST: f64 = 0.01;
 
 impl Split {
+    /// The share of each part.
+    pub fn scalars(&self, path: &str) -> impl Iterator<Item = Scalar> {
+        let labels = Labels::new().with("path", path);
+        let share = move |(part, ns): &(Part, f64)| {
+            Scalar::new(SHARE, &labels.clone().with("part", part.label()), "ratio", ns / self.total)
+        };
+        self.parts.iter().map(share)
+    }
+
     /// The finding that says it.
     #[must_use]
     pub fn finding(&self, path: &str, server: &str) -> Finding {

@@ -27,6 +27,8 @@ mod cell;
 mod connection;
 mod evaluate;
 mod frames;
+mod layout;
+mod metrics;
 mod notes;
 mod operation;
 mod phases;
@@ -38,6 +40,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 
+pub use metrics::MEASUREMENT;
 pub use prepare::PrepareError;
 pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
 
@@ -137,7 +140,10 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
         let beside = account.map(|account| account.ours.iter().map(|ours| PathTimes::of(&measured.series, &ours.path)));
         let beside: Vec<PathTimes> = beside.into_iter().flatten().collect();
         let split = evaluate::split(&PathTimes::of(&measured.series, path), account, &beside);
-        measured.findings.extend(split.map(|split| split.finding(path, &prepared.authority())));
+        if let Some(split) = split {
+            measured.scalars.extend(split.scalars(path));
+            measured.findings.push(split.finding(path, &prepared.authority()));
+        }
     }
     let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
     if is_answered(QUORUM_PATH) && is_answered(CACHE_PATH) {

@@ -1,12 +1,11 @@
 //! What the user meant with `probe api`: a server, paths on it, how to connect and how to load; knows no command line.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::load::LoadSpec;
+use crate::model::words;
 use crate::wire::locate::{BindFamily, Reach};
 use crate::wire::{TlsSpec, Url};
 
@@ -16,9 +15,6 @@ pub const DEFAULT_PATH: &str = "/api/v1/namespaces";
 /// A spec that cannot be meant.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SpecError {
-    /// The same path twice.
-    #[error("the path `{0}` is given twice; each is measured once")]
-    DuplicatePath(String),
     /// Not a path.
     #[error("`{path}` is not a path: {reason}")]
     Path {
@@ -61,19 +57,18 @@ pub enum Server {
 }
 
 /// Which version of HTTP to speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HttpChoice {
     /// Whichever the server prefers.
     #[default]
-    #[serde(rename = "auto")]
     Auto,
     /// HTTP/1.1 only.
-    #[serde(rename = "1.1")]
     One,
     /// HTTP/2 only.
-    #[serde(rename = "2")]
     Two,
 }
+
+words!(HttpChoice { Auto = "auto", One = "1.1", Two = "2" });
 
 /// A version of HTTP as it was spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +78,8 @@ pub enum Version {
     /// HTTP/2.
     Two,
 }
+
+words!(Version { One = "1.1", Two = "2" });
 
 /// The whole of a `probe api`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,7 +111,7 @@ impl ApiSpec {
     /// Checks what no single argument shows, and takes the path of the URL, or the usual one, where none was given.
     ///
     /// # Errors
-    /// With a path that is none or given twice, or with options that contradict each other.
+    /// With a path that is none, or with options that contradict each other.
     pub fn checked(mut self) -> Result<Self, SpecError> {
         self.reach.check()?;
         if self.tls.client_cert.is_some() != self.tls.client_key.is_some() {
@@ -130,13 +127,7 @@ impl ApiSpec {
             };
             self.paths.push(own);
         }
-        let mut seen = BTreeSet::new();
-        for path in &self.paths {
-            check_path(path)?;
-            if !seen.insert(path) {
-                return Err(SpecError::DuplicatePath(path.clone()));
-            }
-        }
+        self.paths.iter().try_for_each(|path| check_path(path))?;
         Ok(self)
     }
 }
@@ -185,15 +176,6 @@ impl HttpChoice {
     }
 }
 
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::One => "1.1",
-            Self::Two => "2",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -235,7 +217,6 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_says_why() {
         let error = |url, paths| spec(url, paths).checked().unwrap_err().to_string();
-        assert!(error("https://a", &["/b", "/b"]).contains("given twice"));
         assert!(error("https://a", &["b"]).contains("does not begin"));
         assert!(error("https://a", &["/b c"]).contains("is not a path"));
         let mut insecure = spec("http://a", &[]);

@@ -8,10 +8,6 @@ use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 /// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
 pub const ABLE: &str = "doctor.able";
 
-/// The scalars of an examination.
-pub const SCALARS: [&str; 7] =
-    [ABLE, "clock.read", "clock.step", "clock.resolution", "timer.slack", "cpu.steal", "open_files.limit"];
-
 /// A limit beyond what a process can have open is none.
 const ENDLESS_FILES: u64 = 1_000_000_000;
 

@@ -18,6 +18,8 @@
 
 mod evaluate;
 mod fact;
+mod layout;
+mod metrics;
 mod wakeup;
 
 use std::collections::BTreeSet;
@@ -26,8 +28,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use evaluate::{ABLE, Check, SCALARS, Verdict, evaluate, findings, scalars};
+pub use evaluate::{ABLE, Check, Verdict, evaluate, findings, scalars};
 pub use fact::{Adapter, AdapterStamps, Adapters, ClockFigures, Facts, Floor, Ways};
+pub use metrics::MEASUREMENT;
 
 use crate::load::{Arrival, Length, LoadSpec};
 use crate::model::{Measured, Series, with_causes};

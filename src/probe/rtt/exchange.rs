@@ -3,8 +3,8 @@
 //! Pure, and separate from the book of many because here it is decided what is a figure and what is a failure: whatever is
 //! missing is told, and nothing is put in its place.
 
-use super::offset::FourStamps;
 use crate::echo::Epoch;
+use crate::load::FourStamps;
 use crate::model::{CardStamp, Stamp, WallStamp};
 
 /// A card's clock runs for itself or is steered to a time from the network, by less than this share of a span; its stamps

@@ -3,12 +3,11 @@
 //! Separate because these are words and single numbers about finished lanes, not distributions that grow.
 
 use super::missing::place;
-use super::offset::FarClock;
 use super::operation::RttOperation;
-use crate::load::Lane;
+use crate::load::{FarClock, Lane};
 use crate::model::{Finding, Labels, Scalar, Severity};
 
-/// Names of the scalars; a gate may ask for them.
+/// Names of the scalars.
 pub const SCALARS: [&str; 5] =
     ["rtt.clock_offset", "rtt.clock_offset_bound", "rtt.clock_drift", "rtt.clock_drift_low", "rtt.clock_drift_high"];
 

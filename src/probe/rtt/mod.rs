@@ -29,9 +29,10 @@ mod exchange;
 mod far;
 mod floor;
 mod icmp;
+mod layout;
 mod ledger;
+mod metrics;
 mod missing;
-mod offset;
 mod one_way;
 mod operation;
 mod pending;
@@ -43,8 +44,8 @@ mod udp;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use far::SCALARS;
 pub use floor::measure_floor;
+pub use metrics::{FLOOR, MEASUREMENT};
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target, split_port};
 
@@ -76,6 +77,18 @@ pub enum RttError {
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+impl RttError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        let prepare = match self {
+            Self::Prepare(error) => error.hint(),
+            Self::Driver(_) => None,
+        };
+        prepare.unwrap_or("see `offloadctl probe rtt --help`")
+    }
 }
 
 /// Measures until the end of the spec, or until `shutdown`.
@@ -230,7 +243,7 @@ mod tests {
             assert!(names.contains(&name), "{name}: {names:?}");
         }
         let known: Vec<&str> = kept.0.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
-        assert_eq!(known, SCALARS, "and of the far clock as much as at the end");
+        assert_eq!(known, super::far::SCALARS, "and of the far clock as much as at the end");
         assert_eq!(kept.0.scalars[0].labels.value("channel"), Some("echo"));
         assert!(lanes[0].operation.far_clock().is_none(), "a copy was closed, and the measurement goes on");
     }

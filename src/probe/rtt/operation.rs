@@ -6,11 +6,10 @@ use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::far::of_clock;
 use super::icmp::IcmpChannel;
-use super::offset::FarClock;
 use super::spec::Channel;
 use super::stamps::{Absence, Stamps, Tracks};
 use super::udp::UdpChannel;
-use crate::load::{Answer, Beside, Lane, Operation};
+use crate::load::{Answer, Beside, FarClock, Lane, Operation};
 use crate::model::{Labels, Series, Stamp};
 use crate::sys::clock;
 

@@ -64,6 +64,22 @@ pub enum PrepareError {
     },
 }
 
+impl PrepareError {
+    /// The next step, where there is one.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Icmp(_) => {
+                "run `sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or give the program CAP_NET_RAW, or leave icmp out of --channel"
+            }
+            Self::Locate(error) => error.hint(),
+            Self::Nothing { .. } => "write NAME=HOST:PORT",
+            Self::Bind(error) => error.hint(),
+            Self::Emulation(_) | Self::Floor(_) | Self::Udp(_) => return None,
+        })
+    }
+}
+
 /// All lanes, ready to be driven, and what keeps them alive.
 pub struct Prepared {
     /// The targets' lanes, then the floor's.

@@ -1,7 +1,6 @@
 //! What the user meant with `probe rtt`: targets, channels, addresses and load; knows no command line.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::load::LoadSpec;
-use crate::model::LinkProfile;
 use crate::model::span::known_as_nanos;
+use crate::model::{LinkProfile, words};
 use crate::wire::locate::{BindFamily, Reach};
 
 /// A spec that cannot be meant.
@@ -44,8 +43,7 @@ pub enum SpecError {
 }
 
 /// A way to measure a round trip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Channel {
     /// TCP handshakes.
     Connect,
@@ -56,6 +54,8 @@ pub enum Channel {
     /// PING and PONG as datagrams to `offloadctl echo`.
     Udp,
 }
+
+words!(Channel { Connect = "connect", Icmp = "icmp", Echo = "echo", Udp = "udp" });
 
 /// Where a target is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -203,17 +203,6 @@ fn parse_port(text: &str) -> Result<u16, &'static str> {
 
 const fn nonzero(port: u16) -> Result<u16, &'static str> {
     if port == 0 { Err("its port is not a number from 1 to 65535") } else { Ok(port) }
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "connect",
-            Self::Icmp => "icmp",
-            Self::Echo => "echo",
-            Self::Udp => "udp",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use super::book::{Book, Read};
 use super::exchange::{Exchange, Spans};
-use super::offset::{FarClock, OffsetTrack};
 use super::one_way::OneWay;
-use crate::echo::{Earlier, Frame};
-use crate::load::Track;
-use crate::model::{Clock, Labels, Outcome, Series, Stamp};
+use crate::echo::{Earlier, Epoch, Frame};
+use crate::load::{FarClock, OffsetTrack, Track};
+use crate::model::{Clock, Labels, Outcome, Role, Series, Stamp};
 use crate::sys::stamping::Stampers;
 
 /// The stamped exchanges of one channel, while they grow.
@@ -33,7 +32,7 @@ pub struct Tracks {
     /// What the card stamped, where it was asked: few hosts have one that does, and a thousand targets have a track each.
     card: Option<Box<Track>>,
     one_way: OneWay,
-    offset: OffsetTrack,
+    offset: OffsetTrack<(u64, Epoch)>,
     /// How often there was another socket: behind it may be another far end, so offsets are not compared across it.
     generation: u64,
     /// Known at the end.
@@ -108,7 +107,10 @@ impl Tracks {
         });
         let card = self.card.map(|track| (*track, format!("{name}.kernel"), by_card, Clock::Kernel));
         let present = all.into_iter().chain(card).chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
-        present.map(|(track, name, labels, clock)| Series { clock, floor, ..track.into_series(name, labels) }).collect()
+        let role = Role::Phase;
+        present
+            .map(|(track, name, labels, clock)| Series { role, clock, floor, ..track.into_series(name, labels) })
+            .collect()
     }
 
     /// Nothing more will come.
@@ -261,7 +263,6 @@ impl Stamps {
 mod tests {
     use super::super::exchange::CardStamps;
     use super::*;
-    use crate::echo::Epoch;
     use crate::model::{CardStamp, WallStamp};
 
     /// An exchange of 60 ns by the kernel, and 50 by the card if it stamped both ways.

@@ -64,6 +64,20 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Whether whoever wrote the configuration has to change it, and not something around it.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Form { .. } | Self::Server(_) | Self::Value { .. })
+    }
+
+    /// The next step, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        self.is_usage().then_some("docs/guide/agent.md lists the keys")
+    }
+}
+
 /// How the gateway is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

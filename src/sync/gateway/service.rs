@@ -50,6 +50,17 @@ pub enum ServiceError {
     Thread(#[from] std::io::Error),
 }
 
+impl ServiceError {
+    /// The next step, where there is one.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Thread(_) => None,
+        }
+    }
+}
+
 /// Tells a person.
 pub type Voice = Arc<dyn Fn(String) + Send + Sync>;
 

@@ -70,6 +70,24 @@ pub enum KernelLinkError {
     },
 }
 
+impl KernelLinkError {
+    /// What would help.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Namespace(_) => {
+                "run it as root, or as `unshare --user --map-root-user offloadctl …`, or leave out --kernel"
+            }
+            Self::Program(_) => "install iproute2: `apt-get install iproute2`",
+            Self::Netem { .. } => {
+                "load it with `modprobe sch_netem`, or boot a kernel with CONFIG_NET_SCH_NETEM; links in user space, without --kernel, work everywhere"
+            }
+            Self::Plan(_) => "`offloadctl topology list` shows profiles that fit",
+            Self::Step { .. } | Self::Io { .. } => "links in user space, without --kernel, work everywhere",
+        }
+    }
+}
+
 /// A running link; dropping it removes it.
 #[derive(Debug)]
 pub struct KernelLink {

@@ -108,7 +108,7 @@ fn a_flag_that_etcd_does_not_know_says_what_etcd_said() {
     let folder = TempDir::new().unwrap();
     let ended = bench_within(&folder, "120", "--spawn snapshot-cuont=1000 --count 1");
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert!(ended.stderr.contains("etcd with snapshot-cuont=1000 does not serve"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("etcd with snapshot-cuont=1000 does not run"), "{}", ended.stderr);
     assert!(ended.stderr.contains("flag provided but not defined: -snapshot-cuont"), "{}", ended.stderr);
     expect_clean(&folder);
 

@@ -5,18 +5,16 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::bed::{Bed, start};
+use super::gateway::Gateway;
 use super::relay::Relay;
 use super::spec::{Fault, LiveCell};
-use super::{LiveError, log};
 use crate::model::Stamp;
 use crate::sys::clock;
-use crate::sys::exec::{Server, ending_text};
+use crate::sys::server::{Server, ServerError};
 use crate::sys::socket_table::{Traffic, traffic_of};
 
 /// A fleet that runs.
@@ -25,8 +23,6 @@ pub struct Fleet {
     relay: Option<Relay>,
     /// The port that its agents connect to.
     port: u16,
-    log: PathBuf,
-    name: String,
     says_goodbye: bool,
 }
 
@@ -45,24 +41,25 @@ impl Fleet {
     ///
     /// # Errors
     /// When a file or the process cannot be made.
-    pub fn start(bed: &Bed, at: usize, cell: &LiveCell, nodes: u64) -> Result<Self, LiveError> {
+    pub fn start(gateway: &Gateway, at: usize, cell: &LiveCell, nodes: u64) -> Result<Self, ServerError> {
         let name = prefix(at);
         let what = format!("the fleet `{name}`");
-        let failed = |source| LiveError::Start { what: what.clone(), source };
-        let relay = cell.fault.is_of_link().then(|| Relay::start(bed.address)).transpose().map_err(failed)?;
-        let port = relay.as_ref().map_or(bed.url.port, |relay| relay.address.port());
-        let host = if bed.url.host.contains(':') { format!("[{}]", bed.url.host) } else { bed.url.host.clone() };
+        let failed = |source| ServerError::Start { name: what.clone(), source };
+        let relay = cell.fault.is_of_link().then(|| Relay::start(gateway.address)).transpose().map_err(failed)?;
+        let port = relay.as_ref().map_or(gateway.url.port, |relay| relay.address.port());
+        let host =
+            if gateway.url.host.contains(':') { format!("[{}]", gateway.url.host) } else { gateway.url.host.clone() };
         let config = json!({
             "server": format!("wss://{host}:{port}"),
             "interval": humantime::format_duration(cell.interval).to_string(),
             "node_id": name,
-            "token_file": bed.token_file,
-            "ca_file": bed.ca_file,
+            "token_file": gateway.token_file,
+            "ca_file": gateway.ca_file,
             "sources": {},
         });
-        let path = bed.folder.path().join(format!("{name}.conf"));
+        let path = gateway.folder.path().join(format!("{name}.conf"));
         fs::write(&path, config.to_string()).map_err(failed)?;
-        let log = bed.folder.path().join(format!("{name}.log"));
+        let log = gateway.folder.path().join(format!("{name}.log"));
         let arguments = [
             "agent".into(),
             "--config".into(),
@@ -71,10 +68,10 @@ impl Fleet {
             nodes.to_string().into(),
             "--stallable".into(),
         ];
-        let server = start(&arguments, &log, &what)?;
+        let server = Server::start_own(&what, &arguments, log)?;
         // Our own gateway goes with its agents.
-        let says_goodbye = !bed.is_ours();
-        Ok(Self { server, relay, port, log, name: what, says_goodbye })
+        let says_goodbye = !gateway.is_ours();
+        Ok(Self { server, relay, port, says_goodbye })
     }
 
     /// Brings a fault about, and says when.
@@ -105,13 +102,15 @@ impl Fleet {
     /// What it says of itself, for a person who wonders where its agents are.
     #[must_use]
     pub fn trouble(&self) -> String {
-        log(&self.log)
+        self.server.last_words()
     }
 
-    /// Why it is not there any more, if it is not.
-    pub fn ending(&mut self) -> Option<LiveError> {
-        let status = self.server.ended().ok()??;
-        Some(LiveError::Ended { what: self.name.clone(), ending: ending_text(status), log: log(&self.log) })
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn check(&mut self) -> Result<(), ServerError> {
+        self.server.check()
     }
 }
 

@@ -21,133 +21,38 @@
 //! below, and of heartbeats alone: the agents watch no tasks.
 
 mod assemble;
-mod bed;
 mod client;
+mod error;
 mod event;
 mod fleet;
+mod gateway;
+mod layout;
 mod machine;
 mod observer;
 mod relay;
 mod spec;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use client::ClientError;
-pub use observer::ObserverError;
+pub use error::LiveError;
+pub(super) use layout::layout;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::model::{Measured, Stamp};
 use crate::sys::clock;
 use crate::sys::shutdown::Shutdown;
 use crate::sys::socket_table::Traffic;
-use crate::wire::{Exposition, TlsError, UrlError};
+use crate::wire::Exposition;
 use assemble::Seen;
-use bed::Bed;
 use client::Client;
 use event::Event;
 use fleet::{Fleet, node_id};
+use gateway::Gateway;
 use machine::{Act, CellPlan, Machine};
-use observer::{News, Observer};
-
-/// Lines of a child's log that are shown where it fails.
-const LOG_LINES: usize = 3;
+use observer::{News, Observer, ObserverError};
 
 /// Longest time without a look at what is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// A live run that could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveError {
-    /// No place for what is temporary.
-    #[error("cannot make a temporary folder")]
-    Folder(#[source] io::Error),
-    /// The system does not let it start.
-    #[error("{what} cannot be started")]
-    Start {
-        /// What.
-        what: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// It ended while it was needed.
-    #[error("{what}: {ending}: {log}")]
-    Ended {
-        /// What.
-        what: String,
-        /// How.
-        ending: String,
-        /// What it said last.
-        log: String,
-    },
-    /// Our gateway does not listen.
-    #[error("the gateway does not listen: {log}")]
-    Silent {
-        /// What it said.
-        log: String,
-    },
-    /// Agents do not come.
-    #[error("{alive} of {nodes} agents of the fleet `{fleet}` are alive: {log}")]
-    NotAlive {
-        /// Which fleet.
-        fleet: String,
-        /// So many came.
-        alive: usize,
-        /// Of so many.
-        nodes: u64,
-        /// What it says.
-        log: String,
-    },
-    /// A signal that cannot be sent.
-    #[error("the fault of the fleet `{fleet}` cannot be brought about")]
-    Fault {
-        /// Which fleet.
-        fleet: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The target's name leads nowhere.
-    #[error("`{0}` has no address")]
-    Lookup(String),
-    /// The token file cannot be read.
-    #[error("cannot read the token file `{}`", path.display())]
-    TokenFile {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A token is not there.
-    #[error("the token file `{}` has no line `{missing} TOKEN`", path.display())]
-    Token {
-        /// Which file.
-        path: PathBuf,
-        /// Whose.
-        missing: String,
-    },
-    /// Nobody can be trusted.
-    #[error(transparent)]
-    Trust(TlsError),
-    /// Our own address is none, which is a bug.
-    #[error(transparent)]
-    Url(UrlError),
-    /// There is no thread to observe with.
-    #[error("changes cannot be watched")]
-    Thread(#[source] io::Error),
-    /// The stream of changes is not there, or no longer.
-    #[error("changes of `{url}` cannot be watched")]
-    Watch {
-        /// Whose.
-        url: String,
-        /// Why.
-        source: ObserverError,
-    },
-    /// The subscriber missed changes.
-    #[error("the gateway left out changes: the subscriber was too slow")]
-    Gap,
-}
 
 /// Measures every cell at once; `advance` hears of nodes that came or were noticed, in the end two for each.
 ///
@@ -161,12 +66,12 @@ pub async fn measure(
     let cells = spec.cells();
     let names = |cell: usize| (1..=spec.nodes).map(move |node| node_id(cell, node));
     let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
-    let bed = tokio::select! {
+    let gateway = tokio::select! {
         biased;
         () = shutdown.requested() => return Ok(Measured::stopped()),
-        bed = Bed::make(spec, &all) => bed?,
+        gateway = Gateway::make(spec, &all) => gateway?,
     };
-    let observer = Observer::start(bed.watched.clone()).map_err(LiveError::Thread)?;
+    let observer = Observer::start(gateway.watched.clone()).map_err(LiveError::Thread)?;
     let plan = |(at, cell): (usize, &LiveCell)| CellPlan {
         nodes: names(at).collect(),
         interval: cell.interval,
@@ -175,7 +80,7 @@ pub async fn measure(
     };
     let machine = Machine::new(cells.iter().enumerate().map(plan).collect(), clock::now());
     let seen = Seen::of(&cells);
-    let mut live = Live { spec, cells, bed, observer, machine, fleets: Vec::new(), seen, advance };
+    let mut live = Live { spec, cells, gateway, observer, machine, fleets: Vec::new(), seen, advance };
     let interrupted = tokio::select! {
         biased;
         () = shutdown.requested() => true,
@@ -190,7 +95,7 @@ struct Live<'a> {
     cells: Vec<LiveCell>,
     fleets: Vec<Option<Fleet>>,
     observer: Observer,
-    bed: Bed,
+    gateway: Gateway,
     machine: Machine,
     seen: Seen,
     advance: &'a (dyn Fn(u64) + Sync),
@@ -200,7 +105,7 @@ impl Live<'_> {
     async fn run(&mut self) -> Result<(), LiveError> {
         self.watch_from_here().await?;
         for (at, cell) in self.cells.iter().enumerate() {
-            self.fleets.push(Some(Fleet::start(&self.bed, at, cell, self.spec.nodes)?));
+            self.fleets.push(Some(Fleet::start(&self.gateway, at, cell, self.spec.nodes)?));
         }
         let mut before = None;
         while !self.machine.is_over() {
@@ -255,8 +160,8 @@ impl Live<'_> {
     }
 
     fn cannot_watch(&mut self, source: ObserverError) -> LiveError {
-        let url = self.bed.url.to_string();
-        self.bed.ending().unwrap_or(LiveError::Watch { url, source })
+        let url = self.gateway.url.to_string();
+        self.gateway.check().err().map_or(LiveError::Watch { url, source }, LiveError::Server)
     }
 
     fn perform(&mut self, act: Act) -> Result<(), LiveError> {
@@ -274,7 +179,7 @@ impl Live<'_> {
             }
             // Before our own gateway a fleet is gone at once; before another one it says goodbye, which takes its time, at the
             // end.
-            Act::End(at) if self.bed.is_ours() => drop(self.fleets[at].take()),
+            Act::End(at) if self.gateway.is_ours() => drop(self.fleets[at].take()),
             Act::End(_) => {}
             Act::GiveUp(at) => {
                 let log = self.fleets[at].as_ref().map_or_else(String::new, Fleet::trouble);
@@ -293,36 +198,20 @@ impl Live<'_> {
 
     /// A fleet that ends before it is faulted, or a gateway that ends at all.
     fn check_children(&mut self) -> Result<(), LiveError> {
-        if let Some(ending) = self.bed.ending() {
-            return Err(ending);
-        }
+        self.gateway.check()?;
         for (fleet, cell) in self.fleets.iter_mut().zip(self.machine.cells()) {
-            let ended = fleet.as_mut().filter(|_| cell.faulted_at.is_none()).and_then(Fleet::ending);
-            ended.map_or(Ok(()), Err)?;
+            fleet.as_mut().filter(|_| cell.faulted_at.is_none()).map_or(Ok(()), Fleet::check)?;
         }
         Ok(())
     }
 
     /// Heartbeats that the gateway has heard, and their bytes; `None` of a gateway that does not tell.
     async fn payload(&self) -> Option<assemble::Payload> {
-        let watched = &self.bed.watched;
+        let watched = &self.gateway.watched;
         let mut client = Client::connect(&watched.url, &watched.trust, &watched.reader).await.ok()?;
         let text = String::from_utf8(client.get("/metrics").await.ok()?).ok()?;
         let metrics = Exposition::parse(&text);
         let sum = |name: &str| metrics.sum_of(&format!("offloadctl_gateway_{name}"), |_| true);
         Some(assemble::Payload { beats: sum("heartbeats_total")?, bytes: sum("heartbeat_bytes_total")? })
-    }
-}
-
-/// The last lines of a child's log, or what keeps us from reading them.
-fn log(path: &Path) -> String {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
-            if last.is_empty() { "it said nothing".to_owned() } else { last.join("; ") }
-        }
-        Err(error) => format!("its log cannot be read: {error}"),
     }
 }

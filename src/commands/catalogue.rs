@@ -1,0 +1,129 @@
+//! The commands that measure: what each can measure, how its runs look, and whether a gate names something of it.
+//!
+//! Separate because the reference page, help, gates and `report` all ask the same list.
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Exit, Failure};
+use crate::model::layout::{Answer, Block, Cell, Column, Names, Table, load_text, notes_on};
+use crate::model::{Layout, Measurement, Role, Run, Series};
+use crate::report::Page;
+use crate::stats::Gate;
+use crate::{bench, probe};
+
+/// Every command that measures.
+pub const ALL: [&Measurement; 5] = [
+    &bench::etcd::MEASUREMENT,
+    &bench::heartbeat::MEASUREMENT,
+    &probe::host::MEASUREMENT,
+    &probe::api::MEASUREMENT,
+    &probe::rtt::MEASUREMENT,
+];
+
+/// The command of this name.
+#[must_use]
+pub fn find(command: &str) -> Option<&'static Measurement> {
+    ALL.into_iter().find(|measurement| measurement.command == command)
+}
+
+/// The runs as their commands lay them out; one of a command that is not known has a table of its series.
+#[must_use]
+pub fn pages(runs: &[Run]) -> Vec<Page<'_>> {
+    runs.iter().map(|run| Page { run, layout: layout(run) }).collect()
+}
+
+/// A run as its command lays it out.
+#[must_use]
+pub fn layout(run: &Run) -> Layout<'_> {
+    match find(&run.command) {
+        Some(measurement) => (measurement.layout)(run),
+        None => plain(run),
+    }
+}
+
+/// What a run says in a sentence or two, where it says anything.
+#[must_use]
+pub fn answer(run: &Run) -> Option<String> {
+    Some(layout(run).answer.text).filter(|text| !text.is_empty())
+}
+
+/// A run of which nothing is known but its figures.
+fn plain(run: &Run) -> Layout<'_> {
+    let all: Vec<&Series> = run.responses().collect();
+    let names = Names::of(&all);
+    let mut table = Table::new(vec![
+        Column::name("series"),
+        Column::name("of"),
+        Column::figure("n"),
+        Column::figure("lost"),
+        Column::figure("p50"),
+        Column::figure("p95"),
+        Column::extra("max", 1),
+    ]);
+    for series in &all {
+        table.push(vec![
+            Cell::text(&series.name),
+            Cell::text(names.tell(series)),
+            Cell::Count(series.counts.attempt_count),
+            Cell::lost(series),
+            Cell::quantile(series, "p50"),
+            Cell::quantile(series, "p95"),
+            Cell::span(series.summary.max_ns),
+        ]);
+    }
+    Layout {
+        subject: load_text(&run.spec).into_iter().collect(),
+        answer: Answer::new(run.answer.clone().unwrap_or_default()),
+        blocks: vec![Block::Table(table.without_empty_columns())],
+        notes: notes_on(&all),
+        ..Layout::default()
+    }
+}
+
+/// A gate on something that no run of a command has is told now and not after the measurement.
+///
+/// # Errors
+/// A usage error that names what there is.
+pub fn check_gates(measurement: &Measurement, gates: &[Gate]) -> Result<(), Failure> {
+    gates.iter().try_for_each(|gate| check_gate(measurement, gate))
+}
+
+fn check_gate(measurement: &Measurement, gate: &Gate) -> Result<(), Failure> {
+    let (command, name) = (measurement.command, gate.subject_name());
+    let refused = |what: String, hint: String| Err(Failure::plain(Exit::Usage, what).hint(hint));
+    match measurement.find(name) {
+        Some((_, Role::Scalar)) if gate.is_of_series() => {
+            let what = format!("`{gate}`: `{name}` is a single number of `{command}`, without a statistic");
+            refused(what, format!("write `{name} OP LIMIT`"))
+        }
+        Some((_, role)) if role != Role::Scalar && !gate.is_of_series() => {
+            let what = format!("`{gate}`: `{name}` is a distribution of `{command}`, so it needs a statistic");
+            refused(what, format!("write, for example, `{name}.p95 > 10ms`"))
+        }
+        Some((metric, _)) => match gate.label_names().find(|label| !metric.labels.contains(label)) {
+            Some(label) => {
+                let what = format!("`{gate}`: `{name}` has no label `{label}`");
+                let labels = metric.labels.join(", ");
+                refused(
+                    what,
+                    if labels.is_empty() { "it has none".to_owned() } else { format!("its labels are {labels}") },
+                )
+            }
+            None => Ok(()),
+        },
+        None => {
+            let what = format!("`{gate}`: `{command}` has no series and no scalar `{name}`");
+            let of = |is: fn(Role) -> bool| {
+                let names = measurement.metrics().filter(|metric| is(metric.role)).map(|metric| metric.name);
+                names.collect::<Vec<_>>().join(", ")
+            };
+            let (series, scalars) = (of(|role| role == Role::Response), of(|role| role == Role::Scalar));
+            let beside =
+                if scalars.is_empty() { scalars } else { format!(", or SCALAR OP LIMIT; the scalars are {scalars}") };
+            refused(what, format!("write SERIES.STATISTIC OP LIMIT; the series are {series}{beside}"))
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The messages of etcd's version 3 interface that we speak: only those and the fields that are used, with their true names
+//! and numbers. Unknown fields of an answer are skipped, as protobuf has it, so this fits every etcd from 3.4 on.
+//!
+//! Written down here and not generated, because a compiler for so few lines was a twentieth of every build.
+
+use bytes::Bytes;
+use prost::{Enumeration, Message, Oneof};
+
+/// What every answer begins with.
+#[derive(Clone, PartialEq, Message)]
+pub struct ResponseHeader {
+    /// Who answers.
+    #[prost(uint64, tag = "2")]
+    pub member_id: u64,
+    /// The store's revision.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+}
+
+/// A key and its value.
+#[derive(Clone, PartialEq, Message)]
+pub struct KeyValue {
+    /// The key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// When it was written last.
+    #[prost(int64, tag = "3")]
+    pub mod_revision: i64,
+    /// The value.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub value: Bytes,
+}
+
+/// Which keys to read.
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeRequest {
+    /// The first.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The one after the last; empty for one key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+    /// Whether the member may answer from what it has.
+    #[prost(bool, tag = "7")]
+    pub serializable: bool,
+    /// Whether only their number is wanted.
+    #[prost(bool, tag = "9")]
+    pub count_only: bool,
+}
+
+/// What was read.
+#[derive(Clone, PartialEq, Message)]
+pub struct RangeResponse {
+    /// The keys.
+    #[prost(message, repeated, tag = "2")]
+    pub kvs: Vec<KeyValue>,
+    /// How many there are.
+    #[prost(int64, tag = "4")]
+    pub count: i64,
+}
+
+/// What to write.
+#[derive(Clone, PartialEq, Message)]
+pub struct PutRequest {
+    /// The key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// Its new value.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+}
+
+/// A write that is done.
+#[derive(Clone, PartialEq, Message)]
+pub struct PutResponse {
+    /// With its revision.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+}
+
+/// Which keys to delete.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteRangeRequest {
+    /// The first.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The one after the last.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+}
+
+/// A deletion that is done.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteRangeResponse {
+    /// How many keys there were.
+    #[prost(int64, tag = "2")]
+    pub deleted: i64,
+}
+
+/// A part of a transaction.
+#[derive(Clone, PartialEq, Message)]
+pub struct RequestOp {
+    /// What it does.
+    #[prost(oneof = "Op", tags = "2")]
+    pub request: Option<Op>,
+}
+
+/// What a part of a transaction does.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Op {
+    /// It writes.
+    #[prost(message, tag = "2")]
+    Put(PutRequest),
+}
+
+/// A transaction.
+#[derive(Clone, PartialEq, Message)]
+pub struct TxnRequest {
+    /// Its parts.
+    #[prost(message, repeated, tag = "2")]
+    pub success: Vec<RequestOp>,
+}
+
+/// A transaction that is done.
+#[derive(Clone, PartialEq, Message)]
+pub struct TxnResponse {
+    /// With its revision.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    /// Whether its condition held.
+    #[prost(bool, tag = "2")]
+    pub succeeded: bool,
+}
+
+/// What a watch is asked for.
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchRequest {
+    /// What it does.
+    #[prost(oneof = "WatchOp", tags = "1")]
+    pub request_union: Option<WatchOp>,
+}
+
+/// What a request of a watch does.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum WatchOp {
+    /// It begins one.
+    #[prost(message, tag = "1")]
+    Create(WatchCreateRequest),
+}
+
+/// Which keys to watch.
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchCreateRequest {
+    /// The first.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The one after the last.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range_end: Bytes,
+    /// From which revision on; 0 for now.
+    #[prost(int64, tag = "3")]
+    pub start_revision: i64,
+}
+
+/// What a watch tells.
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchResponse {
+    /// With the revision told.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    /// Whether it confirms the watch.
+    #[prost(bool, tag = "3")]
+    pub created: bool,
+    /// Whether it ends the watch.
+    #[prost(bool, tag = "4")]
+    pub canceled: bool,
+    /// The oldest revision that is left, where those asked for are gone.
+    #[prost(int64, tag = "5")]
+    pub compact_revision: i64,
+    /// Why it ends.
+    #[prost(string, tag = "6")]
+    pub cancel_reason: String,
+    /// What happened.
+    #[prost(message, repeated, tag = "11")]
+    pub events: Vec<Event>,
+}
+
+/// What happened to a key.
+#[derive(Clone, PartialEq, Message)]
+pub struct Event {
+    /// What it was.
+    #[prost(enumeration = "EventType", tag = "1")]
+    pub kind: i32,
+    /// The key as it is now.
+    #[prost(message, optional, tag = "2")]
+    pub kv: Option<KeyValue>,
+}
+
+/// Kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
+#[repr(i32)]
+pub enum EventType {
+    /// A value was written.
+    Put = 0,
+    /// The key was deleted.
+    Delete = 1,
+}
+
+/// A login.
+#[derive(Clone, PartialEq, Message)]
+pub struct AuthenticateRequest {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The password.
+    #[prost(string, tag = "2")]
+    pub password: String,
+}
+
+/// A login that is taken.
+#[derive(Clone, PartialEq, Message)]
+pub struct AuthenticateResponse {
+    /// What goes with each request.
+    #[prost(string, tag = "2")]
+    pub token: String,
+}
+
+/// Asks for alarms; there are other actions, which are not asked for.
+#[derive(Clone, PartialEq, Message)]
+pub struct AlarmRequest {
+    /// 0: tell them.
+    #[prost(int32, tag = "1")]
+    pub action: i32,
+}
+
+/// The alarms that are raised.
+#[derive(Clone, PartialEq, Message)]
+pub struct AlarmResponse {
+    /// One for each member and kind.
+    #[prost(message, repeated, tag = "2")]
+    pub alarms: Vec<AlarmMember>,
+}
+
+/// An alarm.
+#[derive(Clone, PartialEq, Message)]
+pub struct AlarmMember {
+    /// Whose it is.
+    #[prost(uint64, tag = "1")]
+    pub member_id: u64,
+    /// Its kind.
+    #[prost(enumeration = "AlarmType", tag = "2")]
+    pub alarm: i32,
+}
+
+/// Kinds of alarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
+#[repr(i32)]
+pub enum AlarmType {
+    /// None.
+    None = 0,
+    /// The quota is used up.
+    Nospace = 1,
+    /// A database is damaged.
+    Corrupt = 2,
+}
+
+/// Asks a member about itself.
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusRequest {}
+
+/// What a member says of itself.
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusResponse {
+    /// With its identifier.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    /// Its version.
+    #[prost(string, tag = "2")]
+    pub version: String,
+    /// Bytes of its database.
+    #[prost(int64, tag = "3")]
+    pub db_size: i64,
+    /// Whom it holds for the leader.
+    #[prost(uint64, tag = "4")]
+    pub leader: u64,
+    /// Its quota; from 3.6 on.
+    #[prost(int64, tag = "12")]
+    pub db_size_quota: i64,
+}
+
+/// Asks who the members are.
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberListRequest {}
+
+/// The members.
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberListResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "2")]
+    pub members: Vec<Member>,
+}
+
+/// A member.
+#[derive(Clone, PartialEq, Message)]
+pub struct Member {
+    /// Its identifier.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Whether it has no vote.
+    #[prost(bool, tag = "5")]
+    pub is_learner: bool,
+}

@@ -1,0 +1,146 @@
+//! A watch: the one call that streams, opened by its request and read event by event.
+//!
+//! Separate from the single calls because it goes through tonic's client, which keeps the stream of requests open.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper::http::uri::PathAndQuery;
+use hyper::http::{Request as HttpRequest, Response as HttpResponse};
+use tokio::sync::mpsc;
+use tonic::body::Body;
+use tonic::client::{Grpc, GrpcService};
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::fault::{CONNECTION_LOST, Fault};
+use super::interface::{EventType, WatchCreateRequest, WatchOp, WatchRequest, WatchResponse};
+use super::unary::{Server, fault_of};
+
+/// The one method that streams.
+const METHOD: &str = "/etcdserverpb.Watch/Watch";
+
+/// What a watch tells.
+pub enum WatchEvent {
+    /// Values that were put, and the revision up to which everything has been told.
+    Puts {
+        /// The newest revision told.
+        revision: i64,
+        /// The values, in the order of their revisions.
+        values: Vec<Bytes>,
+    },
+    /// The revisions that were asked for are gone; those from this one on are there.
+    Compacted {
+        /// The oldest revision that is left.
+        revision: i64,
+    },
+    /// The server ended the watch.
+    Canceled,
+}
+
+/// An open watch.
+pub struct WatchStream {
+    answers: Streaming<WatchResponse>,
+    first: Option<WatchResponse>,
+    revision: i64,
+    _requests: mpsc::Sender<WatchRequest>,
+}
+
+impl WatchStream {
+    /// Opens a watch on a range of keys, and waits until the server confirms it.
+    pub(super) async fn open(
+        server: &Server,
+        sender: SendRequest<Body>,
+        token: Option<Bytes>,
+        (key, range_end): (Bytes, Bytes),
+        start_revision: i64,
+    ) -> Result<Self, Fault> {
+        let create = WatchCreateRequest { key, range_end, start_revision };
+        let message = WatchRequest { request_union: Some(WatchOp::Create(create)) };
+        let (requests, receiver) = mpsc::channel(1);
+        // The channel is empty and has room for one; its sender lives as long as the watch.
+        let _ = requests.try_send(message);
+        let metadata = MetadataMap::from_headers(server.headers(token));
+        let request = Request::from_parts(metadata, Extensions::default(), Requests(receiver));
+        // The pipe is always ready, so nothing is waited for before the call.
+        let mut grpc = Grpc::with_origin(Pipe(sender), server.origin().clone());
+        let answers = grpc.streaming(request, PathAndQuery::from_static(METHOD), ProstCodec::default()).await;
+        let answers = answers.map_err(|status| fault_of(&status))?.into_inner();
+        let mut stream = Self { answers, first: None, revision: 0, _requests: requests };
+        match stream.answer().await? {
+            answer if answer.created && !answer.canceled => {
+                Ok(Self { revision: answer.header.map_or(0, |header| header.revision), ..stream })
+            }
+            answer if answer.compact_revision > 0 => Ok(Self { first: Some(answer), ..stream }),
+            answer => Err(Fault { kind: "canceled", text: answer.cancel_reason }),
+        }
+    }
+
+    /// The store's revision when the watch was confirmed.
+    #[must_use]
+    pub const fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// What the server tells next.
+    ///
+    /// # Errors
+    /// When the watch or its connection broke.
+    pub async fn next(&mut self) -> Result<WatchEvent, Fault> {
+        let answer = self.answer().await?;
+        if answer.compact_revision > 0 {
+            return Ok(WatchEvent::Compacted { revision: answer.compact_revision });
+        }
+        if answer.canceled {
+            return Ok(WatchEvent::Canceled);
+        }
+        let pairs = answer.events.into_iter().filter(|event| event.kind == EventType::Put as i32);
+        let pairs: Vec<_> = pairs.filter_map(|event| event.kv).collect();
+        let newest = pairs.iter().map(|pair| pair.mod_revision).max();
+        let revision = newest.or(answer.header.map(|header| header.revision)).unwrap_or(0);
+        Ok(WatchEvent::Puts { revision, values: pairs.into_iter().map(|pair| pair.value).collect() })
+    }
+
+    async fn answer(&mut self) -> Result<WatchResponse, Fault> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let ended = || Fault { kind: CONNECTION_LOST, text: "the watch ended".to_owned() };
+        self.answers.message().await.map_err(|status| fault_of(&status))?.ok_or_else(ended)
+    }
+}
+
+/// The requests of a watch as a stream.
+struct Requests(mpsc::Receiver<WatchRequest>);
+
+impl Stream for Requests {
+    type Item = WatchRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<WatchRequest>> {
+        self.0.poll_recv(context)
+    }
+}
+
+/// A connection's sender as gRPC wants it.
+#[derive(Clone)]
+struct Pipe(SendRequest<Body>);
+
+impl GrpcService<Body> for Pipe {
+    type ResponseBody = Incoming;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse<Incoming>, hyper::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        // HTTP/2 is ready until it is closed, and then the call itself says so.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
