@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 
 #[cfg(feature = "toolkit")]
-pub use terminal::{Progress, Steps, has_colour, width};
+pub use terminal::{Progress, has_colour, width};
 
 use crate::error::{Exit, Failure};
 

@@ -86,6 +86,23 @@ impl Checkpoints {
         }
     }
 
+    /// Writes down what was found without lanes, unless an earlier checkpoint is still being written.
+    pub fn write(&mut self, measured: Measured) {
+        let Some(place) = self.place.clone() else { return };
+        if self.writing.as_ref().is_some_and(|writing| !writing.thread.is_finished()) {
+            return;
+        }
+        let (copies, _) = channel(COPIES);
+        let thread = std::thread::spawn(move || {
+            let (header, load, store) = &place;
+            let run = document(header, load.as_ref(), Measured { interrupted: true, ..measured });
+            if let Err(failure) = store.save(&run.id, &run) {
+                console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
+            }
+        });
+        self.writing = Some(Writing { copies, next: 0, lane_count: 0, thread });
+    }
+
     /// Waits for a checkpoint that has all it needs; one that has not is given up, for the run itself comes now.
     pub fn finish(self) {
         let Some(Writing { copies, thread, .. }) = self.writing else { return };

@@ -9,21 +9,23 @@ use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
 use crate::context::{Header, OutputFile, Store};
 use crate::error::{Exit, Failure};
-use crate::load::{LoadSpec, Observer, Part, Settled, judge, lost_targets};
-use crate::model::{GateDecision, GateReport, Measured, Run, Stamp};
+use crate::load::{LoadSpec, Named, Observer, Part, Session, Settled, Steps, judge, lost_targets};
+use crate::model::{GateDecision, GateReport, Measured, Measurement, Run, Stamp};
 use crate::report::{Format, Report};
 use crate::stats;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 
-/// A command that drives a load, as it was meant.
-pub struct Driven<'a, S> {
-    /// The command, such as `probe rtt`.
-    pub command: &'static str,
+/// A measurement as it was meant.
+pub struct Conduct<'a, S> {
+    /// What is measured.
+    pub measurement: &'static Measurement,
     /// The whole of what was meant.
     pub spec: &'a S,
-    /// The load in it.
-    pub load: &'a LoadSpec,
+    /// Seed of everything random, where anything is.
+    pub seed: Option<u64>,
+    /// The load in it, where it drives one.
+    pub load: Option<&'a LoadSpec>,
     /// How many times that load is driven, one after another.
     pub times: usize,
     /// The largest share of attempts that may stay unanswered before a target counts as lost.
@@ -32,24 +34,46 @@ pub struct Driven<'a, S> {
     pub output: &'a OutputArgs,
 }
 
-impl<S: Serialize> Driven<'_, S> {
-    /// Measures on an event loop, with progress and checkpoints, and ends with the verdict.
+impl<'a, S: Serialize> Conduct<'a, S> {
+    /// Of a measurement without a load.
+    pub const fn steps(measurement: &'static Measurement, spec: &'a S, output: &'a OutputArgs) -> Self {
+        Self { measurement, spec, seed: None, load: None, times: 1, max_loss_ratio: 1.0, output }
+    }
+
+    /// Measures, and ends with the verdict.
     ///
     /// # Errors
     /// When a place cannot be written, nothing can be measured, or the run cannot be kept.
     pub fn run(
         self,
-        measure: impl AsyncFnOnce(&mut Watcher, &Shutdown) -> Result<Measured, Failure>,
+        measure: impl AsyncFnOnce(&mut Session<'_>) -> Result<Measured, Failure>,
     ) -> Result<Exit, Failure> {
+        let (measuring, measured) = self.measure(measure)?;
+        measuring.conclude(measured)
+    }
+
+    /// Measures on an event loop of its own, with progress, checkpoints and a way to stop.
+    ///
+    /// # Errors
+    /// When a place cannot be written or nothing can be measured.
+    pub fn measure(
+        self,
+        measure: impl AsyncFnOnce(&mut Session<'_>) -> Result<Measured, Failure>,
+    ) -> Result<(Measuring<'a>, Measured), Failure> {
         raise_file_limit();
-        let header = Header::new(self.command, self.spec, self.load.seed, self.output.labels())?;
-        let measuring = Measuring::open(self.output, header, self.load.clone())?;
-        let mut watcher = measuring.observer(self.command, u32::try_from(self.times).unwrap_or(1));
-        let measured = on_event_loop(async |shutdown| measure(&mut watcher, shutdown).await);
+        let command = self.measurement.command;
+        let header = Header::new(command, self.spec, self.seed, self.output.labels())?;
+        let measuring = Measuring::open(self.output, header, self.load.cloned())?;
+        let mut watcher = measuring.observer(command, u32::try_from(self.times).unwrap_or(1));
+        let measured = on_event_loop(async |shutdown| {
+            let mut session = Session::new(&mut watcher, shutdown);
+            let measured = measure(&mut session).await?;
+            Ok(session.finish(measured))
+        });
         watcher.finish();
         let mut measured = measured?;
         measured.bad.extend(lost_targets(&measured.series, self.max_loss_ratio));
-        measuring.conclude(measured)
+        Ok((measuring, measured))
     }
 }
 
@@ -63,12 +87,9 @@ pub struct Measuring<'a> {
 }
 
 impl<'a> Measuring<'a> {
-    /// Opens outputs and store. A simulation has no load.
-    ///
-    /// # Errors
-    /// When a place cannot be written.
-    pub fn open(args: &'a OutputArgs, header: Header, load: impl Into<Option<LoadSpec>>) -> Result<Self, Failure> {
-        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load: load.into() })
+    /// Opens outputs and store.
+    fn open(args: &'a OutputArgs, header: Header, load: Option<LoadSpec>) -> Result<Self, Failure> {
+        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load })
     }
 
     /// An observer that shows progress and writes a checkpoint each minute, of a run that drives its load `times` over, one
@@ -202,6 +223,22 @@ impl Watcher {
 }
 
 impl Observer for Watcher {
+    fn stage(&mut self, what: &str) {
+        self.progress.stage(what);
+    }
+
+    fn driving(&mut self, lanes: &[Named<'_>]) {
+        self.progress.driving(lanes);
+    }
+
+    fn counting(&mut self, steps: &Steps) {
+        self.progress.counting(steps);
+    }
+
+    fn so_far(&mut self, measured: Measured) {
+        self.checkpoints.write(measured);
+    }
+
     fn recording(&mut self, from: Stamp) {
         self.progress.recording(from);
     }

@@ -1,11 +1,11 @@
 //! Fixed rules on the silence since the last receipt: so many intervals, or so long beyond the promised one.
 //!
 //! - `missed:K`: suspicion at `last receipt + K * promised interval + margin`. A monitor that polls, as Kubernetes or a
-//!   hand-written loop does, adds its check period. The rule of the mission (three in a row) is `missed:3`.
-//! - `overdue:T`: suspicion at `last receipt + promised interval + T`. The mission's "answer awaited for 3 s" is
+//!   hand-written loop does, adds its check period. Three in a row is `missed:3`.
+//! - `overdue:T`: suspicion at `last receipt + promised interval + T`. An answer awaited for 3 s is
 //!   `overdue:3s`; a common health check of a load balancer is of this kind.
 //!
-//! Detection after a crash at a random phase (measurement.md section 6): mean `(K - 1/2) I + margin + C/2 + E[D]`, worst
+//! Detection after a crash at a random phase of the interval `I`, with a delay `D` and a check period `C`: mean `(K - 1/2) I + margin + C/2 + E[D]`, worst
 //! `K I + margin + C + D_max`; for the other, mean `T + I/2`. Without a margin any jitter makes every second beat late.
 
 use std::time::Duration;

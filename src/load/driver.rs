@@ -16,9 +16,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::deadline::{Deadlines, Limit};
 use super::recorder::Earlier;
-use super::{
-    Answer, Arrival, Beside, Lane, LaneRecord, Length, LoadSpec, MakeBeside, Observer, Operation, Pace, Part, Settled,
-};
+use super::{Answer, Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, Operation, Pace, Part, Settled};
 use crate::model::span::nanos;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
@@ -41,7 +39,7 @@ const STANDSTILL: Duration = Duration::from_millis(20);
 const TURNS_AFTER_STANDSTILL: usize = 3;
 
 /// How often the observer may write down what was recorded.
-const CHECKPOINT: Duration = Duration::from_secs(60);
+pub(super) const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// From one lane of a checkpoint to the next, and until one that was not taken is offered again.
 const CHECKPOINT_STEP: Duration = Duration::from_millis(2);
@@ -77,10 +75,10 @@ pub struct Load {
 ///
 /// # Errors
 /// When the timer does not work. What happens to attempts is never an error.
-pub async fn drive<O: Operation, W: Observer>(
+pub async fn drive<O: Operation>(
     lanes: &[Lane<O>],
     spec: &LoadSpec,
-    observer: &mut W,
+    observer: &mut dyn Observer,
     shutdown: &Shutdown,
 ) -> Result<Load, DriverError> {
     drive_on(lanes, Vec::new(), spec, observer, shutdown).await
@@ -91,11 +89,11 @@ pub async fn drive<O: Operation, W: Observer>(
 ///
 /// # Errors
 /// As [`drive`].
-pub async fn drive_on<O: Operation, W: Observer>(
+pub(super) async fn drive_on<O: Operation>(
     lanes: &[Lane<O>],
     records: Vec<LaneRecord>,
     spec: &LoadSpec,
-    observer: &mut W,
+    observer: &mut dyn Observer,
     shutdown: &Shutdown,
 ) -> Result<Load, DriverError> {
     let mut timer = Timer::new().map_err(DriverError::Timer)?;
@@ -104,6 +102,8 @@ pub async fn drive_on<O: Operation, W: Observer>(
     let mut due = Vec::with_capacity(STARTS_PER_PASS);
     let mut deadlines = Deadlines::default();
     let mut passes = 0;
+    observer.driving(&lanes.iter().map(Lane::named).collect::<Vec<_>>());
+    lanes.iter().for_each(|lane| lane.operation.record_from(plan.recording_from));
     observer.recording(plan.recording_from);
     let interrupted = loop {
         let now = clock::now();
@@ -113,7 +113,7 @@ pub async fn drive_on<O: Operation, W: Observer>(
             let limit = deadlines.add(now + spec.timeout);
             in_flight.push(attempt(&lanes[start.lane].operation, start, limit, spec));
         }
-        plan.checkpoint(now, observer);
+        plan.checkpoint(now, lanes, observer);
         if shutdown.is_requested() {
             break true;
         }
@@ -127,7 +127,12 @@ pub async fn drive_on<O: Operation, W: Observer>(
         }
         tokio::select! {
             biased;
-            Some((start, settled)) = in_flight.next(), if !in_flight.is_empty() => plan.settle(start, settled, observer),
+            Some((start, settled)) = in_flight.next(), if !in_flight.is_empty() => {
+                if start.number.is_some() {
+                    lanes[start.lane].operation.settled(&settled);
+                }
+                plan.settle(start, settled, observer);
+            }
             waited = timer.wait_until(wake) => waited.map_err(DriverError::Timer)?,
             () = shutdown.requested() => {}
         }
@@ -312,7 +317,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn settle<W: Observer>(&mut self, start: Start, settled: Settled, observer: &mut W) {
+    fn settle(&mut self, start: Start, settled: Settled, observer: &mut dyn Observer) {
         let lane = start.lane;
         self.cursors[lane].in_flight -= 1;
         if matches!(self.spec.arrival, Arrival::Closed { .. }) {
@@ -326,12 +331,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn checkpoint<W: Observer>(&mut self, now: Stamp, observer: &mut W) {
+    fn checkpoint<O: Operation>(&mut self, now: Stamp, lanes: &[Lane<O>], observer: &mut dyn Observer) {
         let (lane, lane_count) = (self.checkpoint_lane, self.records.len());
         let Some(record) = self.records.get(lane).filter(|_| now >= self.next_checkpoint) else { return };
-        let nothing = || Box::new(Beside::default) as MakeBeside;
+        let beside = || lanes[lane].operation.beside(lanes[lane].named());
         let elapsed = now.since(self.began);
-        let is_taken = observer.checkpoint(Part { lane, lane_count, elapsed, record, beside: &nothing });
+        let is_taken = observer.checkpoint(Part { lane, lane_count, elapsed, record, beside: &beside });
         self.checkpoint_lane = (lane + usize::from(is_taken)) % lane_count;
         self.next_checkpoint = now
             + match (is_taken, self.checkpoint_lane) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{LaneRecord, Settled};
-use crate::model::{Clock, Labels, Outcome, Reference, Scalar, Series, Stamp};
+use super::{LaneRecord, Settled, Steps};
+use crate::model::{Clock, Labels, Measured, Outcome, Reference, Scalar, Series, Stamp};
 
 /// One attempt of something measurable. It knows neither rate nor clock policy, repetition nor output.
 ///
@@ -11,6 +11,22 @@ use crate::model::{Clock, Labels, Outcome, Reference, Scalar, Series, Stamp};
 pub trait Operation {
     /// Makes one attempt.
     fn attempt(&self) -> impl Future<Output = Answer>;
+
+    /// Recording begins with the attempts planned from `from` on.
+    fn record_from(&self, from: Stamp) {
+        let _ = from;
+    }
+
+    /// One recorded attempt has been settled, and no other was looked at since it ended.
+    fn settled(&self, settled: &Settled) {
+        let _ = settled;
+    }
+
+    /// Copies the figures that it keeps itself, for a checkpoint.
+    fn beside(&self, lane: Named<'_>) -> MakeBeside {
+        let _ = lane;
+        Box::new(Beside::default)
+    }
 }
 
 /// How an attempt ended, with stamps where the operation can take them closer to the wire than the driver.
@@ -60,6 +76,24 @@ pub struct Lane<O> {
     pub reference: Option<Reference>,
 }
 
+/// What the series of a lane are called.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Name of the response series.
+    pub name: &'static str,
+    /// Labels of all its series.
+    pub labels: &'a Labels,
+    /// Whether it measures the tool's own floor.
+    pub floor: bool,
+}
+
+impl<O> Lane<O> {
+    /// What its series are called.
+    pub const fn named(&self) -> Named<'_> {
+        Named { name: self.name, labels: &self.labels, floor: self.floor }
+    }
+}
+
 /// What one lane has recorded by the time of a checkpoint.
 #[derive(Clone, Copy)]
 pub struct Part<'a> {
@@ -87,8 +121,28 @@ pub struct Beside {
     pub scalars: Vec<Scalar>,
 }
 
-/// Somebody who watches a run while it is driven. Called inside the loop: it must return at once.
+/// Somebody who watches a measurement while it is made. Called inside the loop: it must return at once.
 pub trait Observer {
+    /// This of several measurements comes now.
+    fn stage(&mut self, what: &str) {
+        let _ = what;
+    }
+
+    /// These lanes are driven now.
+    fn driving(&mut self, lanes: &[Named<'_>]) {
+        let _ = lanes;
+    }
+
+    /// What is measured now has no lanes and counts its steps.
+    fn counting(&mut self, steps: &Steps) {
+        let _ = steps;
+    }
+
+    /// A minute has passed: this is what has been found without lanes so far, and may be written down.
+    fn so_far(&mut self, measured: Measured) {
+        let _ = measured;
+    }
+
     /// Recording begins with the attempts planned from `from` on.
     fn recording(&mut self, from: Stamp) {
         let _ = from;

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn an_upper_rank_exists_from_the_published_sample_sizes_on() {
-        // ceil(ln 0.025 / ln p): measurement.md section 3.
+        // The least n with p^n <= 2.5 %, so that the maximum lies above the quantile: ceil(ln 0.025 / ln p).
         for (p, n) in [(0.99, 368), (0.999, 3_688), (0.9999, 36_887)] {
             assert_eq!(rank_interval(n, p).high, Some(n), "p = {p}");
             assert_eq!(rank_interval(n - 1, p).high, None, "p = {p}");

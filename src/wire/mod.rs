@@ -5,6 +5,7 @@
 //! beside the timed path.
 
 mod certificate;
+mod counter;
 #[cfg(feature = "toolkit")]
 pub mod credentials;
 pub mod dial;
@@ -19,6 +20,7 @@ mod tls;
 mod trust;
 mod url;
 
+pub use counter::{Totals, grown};
 pub use exposition::{Exposition, Sample};
 pub use fetch::{Fetch, FetchError, Fetched, fetch};
 pub use locate::{BindError, BindFamily, LocateError, Reach, Rule, RuleError};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use offloadctl::load::{Arrival, Length, LoadSpec, Spacing};
+use offloadctl::load::{Arrival, Length, LoadSpec, Session, Spacing};
 use offloadctl::model::{Counts, Measured, Run, Series};
 use offloadctl::probe::rtt::{Channel, RttSpec, measure};
 use offloadctl::sys::shutdown::Shutdown;
@@ -57,7 +57,12 @@ pub fn library(target: &str, channels: &[Channel], rate: u32, count: u64) -> Mea
     };
     let spec = spec.checked().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let measured = runtime.block_on(async { measure(&spec, &mut (), &Shutdown::listen().unwrap()).await.unwrap() });
+    let measured = runtime.block_on(async {
+        let (shutdown, mut nobody) = (Shutdown::listen().unwrap(), ());
+        let mut session = Session::new(&mut nobody, &shutdown);
+        let measured = measure(&spec, &mut session).await.unwrap();
+        session.finish(measured)
+    });
     obeys(&measured.series);
     measured
 }

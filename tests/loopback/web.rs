@@ -111,6 +111,8 @@ impl Web {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let Some(tls) = shared.manner.tls.clone() else { return converse(stream, shared.manner.speaks_two, shared).await };
+    // Not before the client speaks: the handshake begins for it when it has heard of the connection, which may be late.
+    let _ = stream.readable().await;
     sleep(shared.manner.hello).await;
     let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
     let speaks_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use offloadctl::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Lost, Network, planned_beats, simulate};
+use offloadctl::bench::heartbeat::{
+    Condition, Goal, HeartbeatSpec, Lost, Network, Simulation, planned_beats, simulate,
+};
 use offloadctl::model::{Labels, Measured, Series};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ fn spec(detectors: &[&str], network: Network) -> HeartbeatSpec {
 }
 
 fn run(spec: &HeartbeatSpec) -> Measured {
-    simulate(spec, 2, &|_| {}, &|| false)
+    simulate(spec, 2)
 }
 
 fn detections(measured: &Measured) -> impl Iterator<Item = &Series> {
@@ -111,7 +113,7 @@ fn one_seed_gives_one_document_on_any_number_of_threads() {
     let mut spec = spec(&["missed:2", "phi:3/pause=0s"], losing(0.02, None));
     spec.trials = 2_000;
     let text = |threads, seed| {
-        let measured = simulate(&HeartbeatSpec { seed, ..spec.clone() }, threads, &|_| {}, &|| false);
+        let measured = simulate(&HeartbeatSpec { seed, ..spec.clone() }, threads);
         serde_json::to_string(&(measured.series, measured.scalars, measured.findings)).unwrap()
     };
     assert_eq!(text(1, 3), text(2, 3));
@@ -126,7 +128,9 @@ fn what_is_stopped_says_so_and_keeps_what_was_done() {
     let advance = |beats| {
         done.fetch_add(beats, Ordering::Relaxed);
     };
-    let measured = simulate(&spec, 1, &advance, &|| done.load(Ordering::Relaxed) > one_and_a_half);
+    let simulation = Simulation::new(spec.clone());
+    simulation.run(1, &advance, &|| done.load(Ordering::Relaxed) > one_and_a_half);
+    let measured = simulation.measured();
     assert!(measured.interrupted);
     let counts: Vec<u64> = detections(&measured).map(|series| series.counts.attempt_count).collect();
     assert!(counts[0] == 20_000 && (1..20_000).contains(&counts[1]), "{counts:?}");
@@ -141,7 +145,9 @@ fn what_is_planned_is_what_is_told_as_done() {
     let advance = |beats| {
         done.fetch_add(beats, Ordering::Relaxed);
     };
-    let measured = simulate(&spec, 2, &advance, &|| false);
+    let simulation = Simulation::new(spec.clone());
+    simulation.run(2, &advance, &|| false);
+    let measured = simulation.measured();
     assert_eq!(done.load(Ordering::Relaxed), planned_beats(&spec));
     let ratio = scalar(&measured, &Labels::new(), "heartbeat.simulated_beats").unwrap() / planned_beats(&spec) as f64;
     assert!((0.9..1.2).contains(&ratio), "{ratio} of the plan were sent");

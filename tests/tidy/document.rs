@@ -56,6 +56,23 @@ fn is_note_name(name: &str) -> bool {
     })
 }
 
+/// Finds comments that send the reader to a page which is not here.
+pub fn check_citations(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust(&["src", "tests", "benches"]) {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//")) {
+            let words = line.split(|c: char| !c.is_alphanumeric() && !"./_-".contains(c));
+            for page in words.filter(|word| word.strip_suffix(".md").is_some_and(|stem| !stem.is_empty())) {
+                if tree.text(page).is_none() {
+                    let what = format!("its comment cites `{page}`, which is not here");
+                    findings.push(Finding::at_line(path, number + 1, what, "say here what is said there"));
+                }
+            }
+        }
+    }
+    findings
+}
+
 /// Finds relative links in the pages that lead to no file or folder.
 pub fn check_links(tree: &Tree) -> Vec<Finding> {
     let top = ["README.md", "CONTRIBUTING.md"].into_iter().filter_map(|path| Some((path, tree.text(path)?)));
@@ -132,6 +149,15 @@ mod tests {
     fn notes(name: &str, text: &str, index: &str) -> usize {
         let path = format!("docs/decisions/{name}");
         check_notes(&Tree::of(&[(&path, text), (NOTE_INDEX, index)])).len()
+    }
+
+    #[test]
+    fn a_comment_that_cites_a_page_of_elsewhere_is_found() {
+        let text =
+            "// See docs/a.md, and notes.md section 3.\nconst A: &str = \"other.md\";\n//! Files end in `.md`.\n";
+        let tree = Tree::of(&[("src/a.rs", text), ("docs/a.md", "")]);
+        let found = check_citations(&tree);
+        assert_eq!(places(&found), ["src/a.rs:1"]);
     }
 
     #[test]

@@ -90,6 +90,11 @@ fn decision_notes_have_their_form() {
 }
 
 #[test]
+fn comments_cite_pages_that_are_here() {
+    expect_none(&document::check_citations(&Tree::of_repository()));
+}
+
+#[test]
 fn relative_links_lead_somewhere() {
     expect_none(&document::check_links(&Tree::of_repository()));
 }

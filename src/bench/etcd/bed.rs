@@ -20,11 +20,10 @@ use super::server::Metrics;
 use super::spec::{EtcdSpec, Workload};
 use super::watch::{WatchNotes, Watcher};
 use super::window::{Counters, Window};
-use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, drive_on};
+use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Session};
 use crate::model::{Labels, SelfCost, Warning, with_causes};
 use crate::sys::clock;
 use crate::sys::host::self_cost;
-use crate::sys::shutdown::Shutdown;
 use crate::wire::etcd::{Access, Endpoint, Fault, Link, Links};
 use crate::wire::{Trust, Url};
 
@@ -84,8 +83,6 @@ pub struct Measurement {
     pub elapsed: Duration,
     /// Whether it was ended before its time.
     pub is_cut_short: bool,
-    /// Attempts in flight then.
-    pub abandoned_count: u64,
     /// Each endpoint over the same window, as far as it tells.
     pub windows: Vec<Option<Window>>,
     /// Share of a core that this process used.
@@ -149,25 +146,18 @@ impl<'a> Bed<'a> {
     ///
     /// # Errors
     /// When its keys cannot be written, its watch not opened, or the driver cannot run.
-    pub async fn measure<W: Observer>(
-        &self,
-        turn: Turn<'_>,
-        observer: &mut W,
-        shutdown: &Shutdown,
-    ) -> Result<Option<Measurement>, EtcdError> {
+    pub async fn measure(&self, turn: Turn<'_>, session: &mut Session<'_>) -> Result<Option<Measurement>, EtcdError> {
         let Turn { cell, labels, rounds, mut earlier } = turn;
         if cell.workload.needs_keys() && earlier.is_none() {
-            tokio::select! {
-                filled = self.fill(cell.value_size) => filled.map_err(EtcdError::asking("write the keys to be read"))?,
-                () = shutdown.requested() => return Ok(None),
-            }
+            let Some(filled) = session.prepare(self.fill(cell.value_size)).await else { return Ok(None) };
+            filled.map_err(EtcdError::asking("write the keys to be read"))?;
         }
         let watcher = match cell.workload {
             Workload::Watch => Some(self.watcher().await.map_err(EtcdError::asking("open the watch"))?),
             _ => None,
         };
         let lanes = self.lanes(cell, labels, watcher.as_ref());
-        let (end, seen) = (Arc::new(shutdown.child()), Arc::new(Sightings::default()));
+        let (end, seen) = (Arc::new(session.shutdown().child()), Arc::new(Sightings::default()));
         let before = self.metrics.scrape().await;
         let scraped = clock::now();
         let mut guards = JoinSet::new();
@@ -175,7 +165,7 @@ impl<'a> Bed<'a> {
         guards.spawn(guard::watch(asked, self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
         let (began, cost) = (clock::now(), self_cost());
         let records = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.lanes)).unwrap_or_default();
-        let load = drive_on(&lanes, records, &self.load(cell, rounds), observer, &end).await?;
+        let load = session.drive_on(&lanes, records, &self.load(cell, rounds), &end).await?;
         let (elapsed, own_cores) = (load.elapsed, cores(&cost, &self_cost(), clock::now().since(began)));
         guards.shutdown().await;
         let after = self.metrics.scrape().await;
@@ -189,7 +179,6 @@ impl<'a> Bed<'a> {
             recorded: elapsed.saturating_sub(self.spec.load.warmup),
             elapsed,
             is_cut_short: load.interrupted,
-            abandoned_count: load.abandoned_count,
             windows: before.iter().zip(&after).enumerate().map(window).collect(),
             own_cores,
             watch: watcher.map(|watcher| watcher.waiting().notes()),
@@ -354,7 +343,6 @@ impl Measurement {
         Self {
             recorded: self.recorded + later.recorded,
             elapsed: self.elapsed + later.elapsed,
-            abandoned_count: self.abandoned_count + later.abandoned_count,
             windows: self.windows.into_iter().zip(later.windows).map(both).collect(),
             own_cores: shares.map(|(a, b)| (a * before + b * now) / (before + now)),
             rtt_ns: [self.rtt_ns, later.rtt_ns].into_iter().flatten().min(),

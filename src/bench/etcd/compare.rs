@@ -8,10 +8,9 @@ use super::bed::{Bed, Measurement, Turn};
 use super::plan::{Cell, cells};
 use super::spawn::{Cluster, Setting, SpawnSpec};
 use super::spec::EtcdSpec;
-use super::{EtcdError, Through, summary};
-use crate::load::Observer;
+use super::{EtcdError, summary};
+use crate::load::Session;
 use crate::model::{Finding, Labels, Measured, Severity};
-use crate::sys::shutdown::Shutdown;
 use crate::wire::Url;
 
 /// Turns below which agreement of all says nothing.
@@ -36,36 +35,28 @@ struct Course {
 ///
 /// # Errors
 /// When a cluster does not serve, or a measurement cannot be made.
-pub async fn measure<W: Observer>(
-    spec: &EtcdSpec,
-    spawn: &SpawnSpec,
-    observer: &mut W,
-    shutdown: &Shutdown,
-) -> Result<Measured, EtcdError> {
-    let clusters = tokio::select! {
-        clusters = start(spawn) => clusters?,
-        () = shutdown.requested() => return Ok(Measured::stopped()),
-    };
+pub async fn measure(spec: &EtcdSpec, spawn: &SpawnSpec, session: &mut Session<'_>) -> Result<Measured, EtcdError> {
+    let Some(clusters) = session.prepare(start(spawn)).await else { return Ok(Measured::default()) };
+    let clusters = clusters?;
     let mut sides = Vec::new();
     for cluster in &clusters {
         let endpoints: Vec<Url> = cluster.endpoints().cloned().collect();
         let (bed, setting) = (Bed::open(spec, &endpoints).await?, cluster.setting.clone());
         sides.push(Side { bed, labels: Labels::new().with("setting", &setting.to_string()), setting });
     }
-    let mut through = Through::new(observer);
     let mut done: Vec<Vec<Measurement>> = sides.iter().map(|_| Vec::new()).collect();
     let mut findings = Vec::new();
     for cell in cells(spec) {
-        if shutdown.is_requested() {
+        if session.is_over() {
             break;
         }
-        let courses = in_turns(spawn.rounds, &sides, cell, &mut through, shutdown).await?;
+        let courses = in_turns(spawn.rounds, &sides, cell, session).await?;
         findings.extend(differences(cell, &sides, &courses));
         for (done, course) in done.iter_mut().zip(courses) {
             done.extend(course.measurement);
         }
     }
-    let mut all = Measured { interrupted: shutdown.is_requested(), ..Measured::default() };
+    let mut all = Measured { interrupted: session.is_over(), ..Measured::default() };
     for (Side { bed, setting, labels }, measurements) in sides.iter().zip(&done) {
         let mut one = summary::assemble(bed, labels, measurements);
         for finding in &mut one.findings {
@@ -87,30 +78,30 @@ async fn start(spawn: &SpawnSpec) -> Result<Vec<Cluster>, EtcdError> {
     Ok(clusters)
 }
 
-async fn in_turns<W: Observer>(
+async fn in_turns(
     rounds: u32,
     sides: &[Side<'_>],
     cell: Cell,
-    through: &mut Through<'_, W>,
-    shutdown: &Shutdown,
+    session: &mut Session<'_>,
 ) -> Result<Vec<Course>, EtcdError> {
     let mut courses: Vec<Course> = sides.iter().map(|_| Course::default()).collect();
     for round in 0..rounds {
         for step in 0..sides.len() {
-            if shutdown.is_requested() {
+            if session.is_over() {
                 return Ok(courses);
             }
             let at = if round % 2 == 0 { step } else { sides.len() - 1 - step };
+            session.stage(&format!("turn {} of {rounds}, {}: {}", round + 1, sides[at].setting, cell.labels_text()));
             let earlier = courses[at].measurement.take();
             let before = earlier.as_ref().map_or((0.0, 0.0), so_far);
             let turn = Turn { cell, labels: &sides[at].labels, rounds, earlier };
-            let Some(measurement) = sides[at].bed.measure(turn, through, shutdown).await? else { return Ok(courses) };
+            let Some(measurement) = sides[at].bed.measure(turn, session).await? else { return Ok(courses) };
             let now = so_far(&measurement);
             courses[at].rates.push((now.0 - before.0) / (now.1 - before.1));
             courses[at].measurement = Some(measurement);
         }
     }
-    through.finished.extend(courses.iter().flat_map(|course| &course.measurement).flat_map(|one| one.lanes.clone()));
+    session.keep(courses.iter().flat_map(|course| &course.measurement).flat_map(|one| &one.lanes));
     Ok(courses)
 }
 

@@ -37,16 +37,13 @@ mod summary;
 mod watch;
 mod window;
 
-use std::time::Duration;
-
 pub use error::EtcdError;
 pub use metrics::MEASUREMENT;
 pub use spawn::{SettingError, Settings, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 
-use crate::load::{LaneRecord, Observer, Part, Settled};
-use crate::model::{Labels, Measured, Stamp, Warning};
-use crate::sys::shutdown::Shutdown;
+use crate::load::Session;
+use crate::model::{Labels, Measured, Warning};
 use crate::wire::Url;
 use bed::{Bed, Measurement, Turn};
 
@@ -54,18 +51,14 @@ use bed::{Bed, Measurement, Turn};
 ///
 /// # Errors
 /// When the cluster cannot be reached or must not be loaded, or the driver cannot run.
-pub async fn measure<W: Observer>(
-    spec: &EtcdSpec,
-    observer: &mut W,
-    shutdown: &Shutdown,
-) -> Result<Measured, EtcdError> {
-    let disks = disk::measure(&spec.wal_dirs, shutdown).await?;
-    if shutdown.is_requested() {
+pub async fn measure(spec: &EtcdSpec, session: &mut Session<'_>) -> Result<Measured, EtcdError> {
+    let disks = disk::measure(&spec.wal_dirs, session.shutdown()).await?;
+    if session.is_over() {
         return Ok(Measured { interrupted: true, ..disks });
     }
     let cluster = match &spec.spawn {
-        Some(spawn) => compare::measure(spec, spawn, observer, shutdown).await?,
-        None => measure_at(spec, &spec.endpoints, &Labels::new(), observer, shutdown).await?,
+        Some(spawn) => compare::measure(spec, spawn, session).await?,
+        None => measure_at(spec, &spec.endpoints, &Labels::new(), session).await?,
     };
     Ok(disks.and(cluster))
 }
@@ -77,19 +70,15 @@ pub fn cell_count(spec: &EtcdSpec) -> usize {
 }
 
 /// The same at other endpoints and with labels that tell them apart: one setting of several.
-async fn measure_at<W: Observer>(
+async fn measure_at(
     spec: &EtcdSpec,
     endpoints: &[Url],
     labels: &Labels,
-    observer: &mut W,
-    shutdown: &Shutdown,
+    session: &mut Session<'_>,
 ) -> Result<Measured, EtcdError> {
-    let bed = tokio::select! {
-        bed = Bed::open(spec, endpoints) => bed?,
-        () = shutdown.requested() => return Ok(Measured::stopped()),
-    };
-    let mut all = Through::new(observer);
-    let made = measure_all(spec, &bed, labels, &mut all, shutdown).await;
+    let Some(bed) = session.prepare(Bed::open(spec, endpoints)).await else { return Ok(Measured::default()) };
+    let bed = bed?;
+    let made = measure_all(spec, &bed, labels, session).await;
     let cleared = bed.clear().await;
     let measurements = match (made, &cleared) {
         (Ok(measurements), _) => measurements,
@@ -97,7 +86,7 @@ async fn measure_at<W: Observer>(
         (Err(error), Err(_)) => return Err(bed.left(Some(error))),
     };
     let mut measured = summary::assemble(&bed, labels, &measurements);
-    measured.interrupted = shutdown.is_requested();
+    measured.interrupted = session.is_over();
     if !measured.interrupted && measurements.iter().any(|measurement| measurement.is_cut_short) {
         let why = "the load was stopped: the database came near to its quota; compact and defragment the cluster, or measure for less";
         measured.bad.push(why.to_owned());
@@ -110,73 +99,23 @@ async fn measure_at<W: Observer>(
 }
 
 /// Every cell in turn, until the end, the wish to stop, or a quota that came near.
-async fn measure_all<W: Observer>(
+async fn measure_all(
     spec: &EtcdSpec,
     bed: &Bed<'_>,
     labels: &Labels,
-    through: &mut Through<'_, W>,
-    shutdown: &Shutdown,
+    session: &mut Session<'_>,
 ) -> Result<Vec<Measurement>, EtcdError> {
-    let mut measurements = Vec::new();
-    for cell in plan::cells(spec) {
-        if shutdown.is_requested() {
+    let mut measurements: Vec<Measurement> = Vec::new();
+    let cells = plan::cells(spec);
+    for (at, cell) in cells.iter().enumerate() {
+        if session.is_over() || measurements.last().is_some_and(|last| last.is_cut_short) {
             break;
         }
-        let turn = Turn { cell, labels, rounds: 1, earlier: None };
-        let Some(measurement) = bed.measure(turn, through, shutdown).await? else { break };
-        through.finished.extend(measurement.lanes.iter().cloned());
-        through.elapsed += measurement.elapsed;
-        let is_cut_short = measurement.is_cut_short;
+        session.stage(&format!("{} of {}: {}", at + 1, cells.len(), cell.labels_text()));
+        let turn = Turn { cell: *cell, labels, rounds: 1, earlier: None };
+        let Some(measurement) = bed.measure(turn, session).await? else { break };
+        session.keep(&measurement.lanes);
         measurements.push(measurement);
-        if is_cut_short {
-            break;
-        }
     }
     Ok(measurements)
-}
-
-/// Passes on what the driver tells of one cell as a part of the whole run.
-struct Through<'a, W> {
-    observer: &'a mut W,
-    finished: Vec<LaneRecord>,
-    /// How many of them the checkpoint that is being written has.
-    noted: usize,
-    began: Option<Stamp>,
-    elapsed: Duration,
-}
-
-impl<'a, W> Through<'a, W> {
-    fn new(observer: &'a mut W) -> Self {
-        Self { observer, finished: Vec::new(), noted: 0, began: None, elapsed: Duration::ZERO }
-    }
-}
-
-impl<W: Observer> Observer for Through<'_, W> {
-    fn recording(&mut self, from: Stamp) {
-        self.noted = 0;
-        if self.began.is_none() {
-            self.began = Some(from);
-            self.observer.recording(from);
-        }
-    }
-
-    fn settled(&mut self, lane: usize, settled: &Settled) {
-        self.observer.settled(lane, settled);
-    }
-
-    fn checkpoint(&mut self, part: Part<'_>) -> bool {
-        let (before, elapsed) = (self.finished.len(), self.elapsed + part.elapsed);
-        let lane_count = before + part.lane_count;
-        // Those that were finished before go first, in the place of this cell's first lane.
-        if let Some(record) = self.finished.get(self.noted) {
-            let taken = self.observer.checkpoint(Part { lane: self.noted, lane_count, elapsed, record, ..part });
-            self.noted += usize::from(taken);
-            return false;
-        }
-        let taken = self.observer.checkpoint(Part { lane: before + part.lane, lane_count, elapsed, ..part });
-        if taken && part.lane + 1 == part.lane_count {
-            self.noted = 0;
-        }
-        taken
-    }
 }

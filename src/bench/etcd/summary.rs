@@ -7,7 +7,7 @@ use super::evaluate::{Figures, floor, verdict};
 use super::spec::Workload;
 use super::watch::WatchNotes;
 use super::window::Window;
-use crate::load::{LaneRecord, abandoned};
+use crate::load::LaneRecord;
 use crate::model::{Advice, Finding, Labels, Measured, Role, Scalar, Series, Severity};
 use crate::sys::host::environment;
 
@@ -17,7 +17,6 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     let mut measured = Measured { warnings: bed.warnings.clone(), ..Measured::default() };
     let mut figures: Vec<Figures> = Vec::new();
     for measurement in measurements {
-        measured.elapsed += measurement.elapsed;
         let series: Vec<Series> = measurement.lanes.iter().cloned().flat_map(LaneRecord::into_series).collect();
         measured.scalars.extend(throughput(measurement));
         if measurement.cell.workload == Workload::Put {
@@ -42,7 +41,6 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
     measured.findings.extend(heaviest.and_then(verdict));
     measured.findings.extend(noticed(bed, &windows));
     measured.findings.extend(watched(measurements));
-    measured.warnings.extend(abandoned(measurements.iter().map(|measurement| measurement.abandoned_count).sum()));
     measured
 }
 
@@ -124,6 +122,12 @@ fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
     if !slow.is_empty() {
         let text = "requests took longer than 100 ms to apply, which etcd itself warns of";
         findings.push(Finding::new("etcd_slow_applies", Severity::Notice, text).with_evidence(slow));
+    }
+    let is_restarted = |window: &Option<Window>| window.as_ref().is_some_and(|window| window.is_restarted);
+    let restarted: Vec<String> = named().filter(|(_, window)| is_restarted(window)).map(|(name, _)| name).collect();
+    if !restarted.is_empty() {
+        let text = "a member was started again during the load: what it counted is not known";
+        findings.push(Finding::new("etcd_restarted", Severity::Notice, text).with_evidence(restarted));
     }
     let silent: Vec<String> = named().filter(|(_, window)| window.is_none()).map(|(name, _)| name).collect();
     if !silent.is_empty() && !windows.is_empty() {

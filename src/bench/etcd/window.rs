@@ -3,7 +3,7 @@
 //! Pure, so that it can be tested on recorded text. What a member does not tell is `None`.
 
 use crate::model::{Labels, Scalar};
-use crate::wire::{Exposition, Sample};
+use crate::wire::{Exposition, Sample, Totals, grown};
 
 /// The figures of one scrape that the verdict and the report use.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +24,7 @@ pub struct Counters {
 /// A histogram as Prometheus tells it: seconds, cumulative buckets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spread {
-    sum: f64,
-    count: f64,
+    totals: Totals,
     buckets: Vec<(f64, f64)>,
 }
 
@@ -52,6 +51,8 @@ pub struct Window {
     pub cpu_seconds: Option<f64>,
     /// How long the window is.
     pub seconds: f64,
+    /// Whether the member was started again in it: then nothing of what it counted is known.
+    pub is_restarted: bool,
 }
 
 /// Beginnings of the lines that are read: a scrape has thousands of others, and it is read between timed attempts.
@@ -92,22 +93,39 @@ impl Counters {
     /// From `self` to `after`, `seconds` later; `between` are scrapes in the meantime.
     #[must_use]
     pub fn until(&self, after: &Self, between: &[Self], seconds: f64) -> Window {
-        let counted = |of: fn(&Self) -> Option<f64>| Some(counter_difference(of(self)?, of(after)?));
         let pending = between.iter().chain([self, after]).filter_map(|scrape| scrape.pending_count);
         let mut peer_rtt_ns: Vec<f64> = after.peer_rtt.iter().filter_map(Spread::mean_ns).collect();
         peer_rtt_ns.sort_by(f64::total_cmp);
+        let counted = self.counted_until(after);
         Window {
-            wal_fsync: difference(self.wal_fsync.as_ref(), after.wal_fsync.as_ref()),
-            backend_commit: difference(self.backend_commit.as_ref(), after.backend_commit.as_ref()),
-            leader_change_count: counted(|scrape| scrape.leader_change_count),
-            slow_apply_count: counted(|scrape| scrape.slow_apply_count),
             pending_count: pending.reduce(f64::max),
             db_size_bytes: after.db_size_bytes,
             quota_bytes: after.quota_bytes,
             peer_rtt_ns,
-            cpu_seconds: counted(|scrape| scrape.cpu_seconds),
             seconds,
+            is_restarted: counted.is_none(),
+            ..counted.unwrap_or_default()
         }
+    }
+
+    /// What was counted until `after`; `None` where the member was started again in between.
+    fn counted_until(&self, after: &Self) -> Option<Window> {
+        let spread = |of: fn(&Self) -> &Option<Spread>| match of(self).as_ref().zip(of(after).as_ref()) {
+            Some((before, after)) => after.since(before).map(Some),
+            None => Some(None),
+        };
+        let counter = |of: fn(&Self) -> Option<f64>| match of(self).zip(of(after)) {
+            Some((before, after)) => grown(before, after).map(Some),
+            None => Some(None),
+        };
+        Some(Window {
+            wal_fsync: spread(|scrape| &scrape.wal_fsync)?,
+            backend_commit: spread(|scrape| &scrape.backend_commit)?,
+            leader_change_count: counter(|scrape| scrape.leader_change_count)?,
+            slow_apply_count: counter(|scrape| scrape.slow_apply_count)?,
+            cpu_seconds: counter(|scrape| scrape.cpu_seconds)?,
+            ..Window::default()
+        })
     }
 }
 
@@ -116,6 +134,7 @@ impl Window {
     #[must_use]
     pub fn merged(self, later: Self) -> Self {
         let add = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
+        let sum = |a: Option<Spread>, b: Option<Spread>| Some(a?.and(&b?));
         Self {
             wal_fsync: sum(self.wal_fsync, later.wal_fsync),
             backend_commit: sum(self.backend_commit, later.backend_commit),
@@ -124,6 +143,7 @@ impl Window {
             pending_count: [self.pending_count, later.pending_count].into_iter().flatten().reduce(f64::max),
             cpu_seconds: add(self.cpu_seconds, later.cpu_seconds),
             seconds: self.seconds + later.seconds,
+            is_restarted: self.is_restarted || later.is_restarted,
             ..later
         }
     }
@@ -164,32 +184,43 @@ impl Spread {
             .filter_map(|sample| Some((sample.labels.get("le")?.parse().ok()?, sample.value)))
             .collect();
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let sum = scrape.sum_of(&format!("{name}_sum"), &keep)?;
-        let count = scrape.sum_of(&format!("{name}_count"), &keep)?;
-        Some(Self { sum, count, buckets })
+        Some(Self { totals: Totals::of(scrape, name, keep)?, buckets })
+    }
+
+    /// What was added since `earlier`; `None` where a counter fell, or the buckets are others.
+    fn since(&self, earlier: &Self) -> Option<Self> {
+        let totals = self.totals.since(&earlier.totals)?;
+        let buckets = self.buckets.iter().zip(&earlier.buckets);
+        let buckets = buckets.map(|(now, before)| Some((now.0, grown(before.1, now.1)?))).collect::<Option<_>>()?;
+        (self.buckets.len() == earlier.buckets.len()).then_some(Self { totals, buckets })
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        let buckets = self.buckets.iter().zip(&other.buckets).map(|(one, other)| (one.0, one.1 + other.1));
+        Self { totals: self.totals.and(&other.totals), buckets: buckets.collect() }
     }
 
     /// How many there were.
     #[must_use]
     pub const fn count(&self) -> f64 {
-        self.count
+        self.totals.count
     }
 
     /// Their mean.
     #[must_use]
     pub fn mean_ns(&self) -> Option<f64> {
-        (self.count > 0.0).then(|| self.sum / self.count * 1e9)
+        self.totals.mean_ns()
     }
 
     /// The bounds of the bucket in which the 99th percentile lies; the last bucket has no upper one. `None` of so few that
     /// the percentile would be the largest.
     #[must_use]
     pub fn p99_ns(&self) -> Option<(f64, Option<f64>)> {
-        if self.count < LEAST_FOR_P99 {
+        if self.totals.count < LEAST_FOR_P99 {
             return None;
         }
-        let rank = self.count * 0.99;
-        let at = self.buckets.iter().position(|(_, cumulative)| self.count > 0.0 && *cumulative >= rank)?;
+        let rank = self.totals.count * 0.99;
+        let at = self.buckets.iter().position(|(_, cumulative)| self.totals.count > 0.0 && *cumulative >= rank)?;
         let lower = at.checked_sub(1).map_or(0.0, |before| self.buckets[before].0);
         let upper = Some(self.buckets[at].0).filter(|bound| bound.is_finite());
         Some((lower * 1e9, upper.map(|bound| bound * 1e9)))
@@ -205,30 +236,6 @@ fn peer_rtts(scrape: &Exposition) -> Vec<Spread> {
     let counts = format!("{NAME}_count");
     let peers = scrape.samples(&counts).filter_map(|sample| sample.labels.get("To"));
     peers.filter_map(|peer| Spread::of(scrape, NAME, |sample| sample.has("To", peer))).collect()
-}
-
-/// A counter that went back began anew: its member was started again.
-fn counter_difference(before: f64, after: f64) -> f64 {
-    if after < before { after } else { after - before }
-}
-
-fn difference(before: Option<&Spread>, after: Option<&Spread>) -> Option<Spread> {
-    let (before, after) = (before?, after?);
-    if after.count < before.count || after.buckets.len() != before.buckets.len() {
-        return Some(after.clone());
-    }
-    let buckets = before.buckets.iter().zip(&after.buckets);
-    Some(Spread {
-        sum: after.sum - before.sum,
-        count: after.count - before.count,
-        buckets: buckets.map(|(old, new)| (new.0, new.1 - old.1)).collect(),
-    })
-}
-
-fn sum(a: Option<Spread>, b: Option<Spread>) -> Option<Spread> {
-    let (a, b) = (a?, b?);
-    let buckets = a.buckets.iter().zip(&b.buckets).map(|(one, other)| (one.0, one.1 + other.1)).collect();
-    Some(Spread { sum: a.sum + b.sum, count: a.count + b.count, buckets })
 }
 
 #[cfg(test)]
@@ -262,11 +269,20 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_was_started_again_counts_from_nothing() {
+    fn what_a_member_counted_that_was_started_again_is_unknown() {
         let window = counters(90, 100, 1.0, 5.0).until(&counters(10, 10, 0.01, 1.0), &[], 1.0);
-        let fsync = window.wal_fsync.clone().unwrap();
-        assert_eq!((fsync.count(), window.cpu_cores()), (10.0, Some(1.0)));
-        assert_eq!(fsync.p99_ns(), None, "ten syncs have no 99th percentile");
+        assert_eq!((window.wal_fsync.clone(), window.cpu_cores(), window.is_restarted), (None, None, true));
+        assert_eq!(window.pending_count, Some(3.0), "that is no counter");
+        let whole = counters(90, 100, 1.0, 5.0).until(&counters(91, 200, 1.3, 8.0), &[], 2.0);
+        let both = whole.clone().merged(window);
+        assert_eq!((both.wal_fsync, both.is_restarted, whole.is_restarted), (None, true, false));
+    }
+
+    #[test]
+    fn ten_syncs_have_no_99th_percentile() {
+        let window = counters(90, 100, 1.0, 5.0).until(&counters(95, 110, 1.1, 6.0), &[], 1.0);
+        let fsync = window.wal_fsync.unwrap();
+        assert_eq!((fsync.count(), fsync.p99_ns()), (10.0, None));
     }
 
     #[test]

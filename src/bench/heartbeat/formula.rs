@@ -1,4 +1,4 @@
-//! The closed formulas of detection time, from measurement.md section 6: what the simulation is compared with.
+//! The closed formulas of detection time after a crash at a random phase: what the simulation is compared with.
 //!
 //! Used by nothing that simulates, only by what stands beside the result and by what refuses a detector beforehand. `I` is the interval, `D` the one-way delay, `C` the check period, and the age
 //! of the last heartbeat at the crash is uniform over the interval.

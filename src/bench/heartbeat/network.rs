@@ -21,7 +21,7 @@ const DRAWS: usize = 100_000;
 /// Values that stand for a measured distribution.
 const VALUES: u64 = 10_000;
 
-/// Answers below which a p99.9 is not known (measurement.md section 3): the margin rests on it.
+/// Answers below which a p99.9 is not known , with ten values above it: the margin rests on it.
 const LEAST_ANSWERS: u64 = 10_000;
 
 /// A network that cannot be simulated.

@@ -10,7 +10,7 @@ use crate::bench::etcd::{
 };
 use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::SpanArgs;
-use crate::commands::measuring::Driven;
+use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
@@ -18,8 +18,6 @@ use crate::load::{Arrival, Rate, Spacing};
 use crate::sys::file::read_text;
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
-
-const COMMAND: &str = "bench etcd";
 
 const EXAMPLES: &str = "Examples:
   What one client sees, and what holds it back:
@@ -156,17 +154,17 @@ struct WorkloadArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let driven = Driven {
-        command: COMMAND,
+    let conduct = Conduct {
+        measurement: &MEASUREMENT,
         spec: &spec,
-        load: &spec.load,
+        seed: Some(spec.load.seed),
+        load: Some(&spec.load),
         times: cell_count(&spec),
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| {
-        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
-    })
+    conduct
+        .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
 
 impl EtcdArgs {

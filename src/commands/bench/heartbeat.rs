@@ -1,29 +1,25 @@
 //! `offloadctl bench heartbeat`: arguments to spec, and the run around the simulation.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, Network, OF_SIMULATION, dump, estimate, planned_beats,
-    simulate,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, MEASUREMENT, Network, OF_SIMULATION, dump, estimate, measure,
 };
 use crate::commands::catalogue::check_gates;
-use crate::commands::measuring::{Measuring, on_event_loop};
+use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_share, parse_whole, seed, unique};
-use crate::console::{self, Steps};
-use crate::context::{Header, OutputFile, read_run};
+use crate::console;
+use crate::context::{OutputFile, read_run};
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
 use crate::model::Measured;
 use crate::model::span::nanos;
 use crate::report::duration_text;
-use crate::sys::clock;
-use crate::sys::shutdown::Shutdown;
 use crate::topo::{BUILT_IN, built_in};
 
 const EXAMPLES: &str = "Examples:
@@ -116,41 +112,17 @@ pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
     }
     let spec = args.spec()?;
     let dumping = args.dumping(&spec)?;
-    let header = Header::new("bench heartbeat", &spec, spec.seed, args.output.labels())?;
-    let measuring = Measuring::open(&args.output, header, None)?;
-    let began = clock::now();
-    let mut measured = until_told(|is_over| simulated(&spec, args.output.quiet, is_over))?;
-    measured.elapsed = clock::now().since(began);
-    if let Some(dumping) = dumping {
-        dumping.write(&spec, &measured, args.output.quiet)?;
-    }
-    measuring.conclude(measured)
-}
-
-/// Works on a thread of its own, which asks whether the user wishes to stop; this one only listens to the signals meanwhile.
-fn until_told<T: Send>(work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send) -> Result<T, Failure> {
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let (done, mut all_done) = tokio::sync::oneshot::channel();
-        scope.spawn(|| done.send(work(&|| is_over.load(Ordering::Relaxed))));
-        on_event_loop(async |shutdown: &Shutdown| {
-            tokio::select! {
-                () = shutdown.requested() => is_over.store(true, Ordering::Relaxed),
-                done = &mut all_done => return done.map_err(|_| ended_early()),
-            }
-            all_done.await.map_err(|_| ended_early())
-        })
-    })
-}
-
-/// The whole simulation, with a word on how long it will take where that is worth one.
-fn simulated(spec: &HeartbeatSpec, quiet: bool, is_over: &(dyn Fn() -> bool + Sync)) -> Measured {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if let Some(estimate) = estimate(spec, threads).filter(|estimate| !quiet && estimate.span >= WORTH_SAYING) {
+    let quiet = args.output.quiet;
+    if let Some(estimate) = estimate(&spec, threads).filter(|estimate| !quiet && estimate.span >= WORTH_SAYING) {
         console::say(told(&estimate));
     }
-    let steps = Steps::start("bench heartbeat", planned_beats(spec), quiet);
-    simulate(spec, threads, &|beats| steps.advance(beats), is_over)
+    let conduct = Conduct { seed: Some(spec.seed), ..Conduct::steps(&MEASUREMENT, &spec, &args.output) };
+    let (measuring, measured) = conduct.measure(async |session| Ok(measure(&spec, threads, session).await))?;
+    if let Some(dumping) = dumping {
+        dumping.write(&spec, &measured, quiet)?;
+    }
+    measuring.conclude(measured)
 }
 
 fn told(estimate: &Estimate) -> String {
@@ -187,10 +159,6 @@ impl Dumping {
         }
         Ok(())
     }
-}
-
-fn ended_early() -> Failure {
-    Failure::plain(Exit::Unable, "the simulation ended early, which is a bug")
 }
 
 impl HeartbeatArgs {

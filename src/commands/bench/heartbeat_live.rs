@@ -8,19 +8,14 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
-use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, OF_LIVE, simulate};
+use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, MEASUREMENT, Network, OF_LIVE, simulate};
 use crate::commands::catalogue::check_gates;
-use crate::commands::measuring::{Measuring, on_event_loop};
+use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, seed, unique};
-use crate::console::Steps;
-use crate::context::Header;
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
 use crate::model::Series;
-use crate::sys::clock;
-use crate::sys::host::raise_file_limit;
-use crate::sys::shutdown::Shutdown;
 use crate::wire::Url;
 
 /// Agents of each interval and fault: enough for a mean that is known to some 3 % of the interval.
@@ -89,23 +84,14 @@ impl LiveArgs {
     /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
     pub fn run(&self, asked: &Asked, output: &OutputArgs) -> Result<Exit, Failure> {
         let spec = self.spec(asked, output)?;
-        raise_file_limit();
-        let header = Header::new("bench heartbeat", &spec, spec.seed, output.labels())?;
-        let measuring = Measuring::open(output, header, None)?;
         let beside = simulated(&spec);
-        let steps = Steps::start("bench heartbeat --live", spec.cells().len() as u64 * spec.nodes * 2, output.quiet);
-        let began = clock::now();
-        let measured = on_event_loop(async |shutdown: &Shutdown| {
-            measure(&spec, &|more| steps.advance(more), shutdown)
-                .await
-                .map_err(|error| Failure::unable(&error).hint(error.hint()))
-        });
-        let elapsed = clock::now().since(began);
-        drop(steps);
-        let mut measured = measured?;
-        measured.elapsed = elapsed;
-        measured.series.extend(beside);
-        measuring.conclude(measured)
+        let conduct = Conduct { seed: Some(spec.seed), ..Conduct::steps(&MEASUREMENT, &spec, output) };
+        conduct.run(async |session| {
+            let mut measured =
+                measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint()))?;
+            measured.series.extend(beside);
+            Ok(measured)
+        })
     }
 
     fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
@@ -150,6 +136,6 @@ fn simulated(spec: &LiveSpec) -> impl Iterator<Item = Series> {
         goal: Goal::default(),
         seed: spec.seed,
     };
-    let series = simulate(&simulated, 1, &|_| {}, &|| false).series;
+    let series = simulate(&simulated, 1).series;
     series.into_iter().filter(|series| series.name == "heartbeat.detection")
 }

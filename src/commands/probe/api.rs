@@ -7,15 +7,12 @@ use clap::Args;
 use crate::commands::address_args::AddressArgs;
 use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::Driven;
+use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, parse_bytes, parse_share, unique};
 use crate::error::{Exit, Failure};
-use crate::probe::api::{ApiError, ApiSpec, HttpChoice, MEASUREMENT, PrepareError, Server, measure};
-use crate::wire::kube::KubeError;
-use crate::wire::{LocateError, TlsSpec};
-
-const COMMAND: &str = "probe api";
+use crate::probe::api::{ApiSpec, HttpChoice, MEASUREMENT, Server, measure};
+use crate::wire::TlsSpec;
 
 const EXAMPLES: &str = "Examples:
   What curl shows, as distributions: a new connection for each request, phase by phase:
@@ -94,54 +91,17 @@ struct TrustArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let driven = Driven {
-        command: COMMAND,
+    let conduct = Conduct {
+        measurement: &MEASUREMENT,
         spec: &spec,
-        load: &spec.load,
+        seed: Some(spec.load.seed),
+        load: Some(&spec.load),
         times: 1,
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| measure(&spec, watcher, shutdown).await.map_err(explain))
-}
-
-/// An error of the measurement with its next step.
-fn explain(error: ApiError) -> Failure {
-    let hint = match &error {
-        ApiError::Prepare(PrepareError::Tls { source, .. }) => source.hint.unwrap_or("see `openssl s_client -connect`"),
-        ApiError::Prepare(PrepareError::Kube(error)) => kube_hint(error),
-        ApiError::Prepare(PrepareError::Locate(LocateError::Family { .. })) => {
-            "leave out -4, -6 or --bind, or name a server with an address of that family"
-        }
-        ApiError::Prepare(PrepareError::Locate(_)) => {
-            "check the name, or give the address with --resolve HOST:PORT:ADDRESS"
-        }
-        ApiError::Prepare(PrepareError::Bind(_)) => "`ip address` shows the addresses of this host",
-        ApiError::Prepare(PrepareError::Version { .. }) => "leave out --http, and the server chooses",
-        ApiError::Prepare(PrepareError::NotKept { .. }) => "leave out --reuse",
-        _ => "see `offloadctl probe api --help`",
-    };
-    let hint = match &error {
-        ApiError::Prepare(PrepareError::Kube(KubeError::Plugin { install_hint: Some(text), .. })) => {
-            format!("the kubeconfig says: {}", text.trim())
-        }
-        _ => hint.to_owned(),
-    };
-    Failure::unable(error).hint(hint)
-}
-
-const fn kube_hint(error: &KubeError) -> &'static str {
-    match error {
-        KubeError::Plugin { .. } | KubeError::Answer { .. } => {
-            "run the plugin by hand, log in with it, or give a token with --token-file"
-        }
-        KubeError::Outside { .. } => "give a URL, or --kubeconfig FILE",
-        KubeError::Account { .. } => {
-            "set automountServiceAccountToken for the pod, or give a URL with --ca-file and --token-file"
-        }
-        KubeError::Unsupported { .. } => "give the URL, with --token-file or --client-cert",
-        _ => "`kubectl config view --kubeconfig FILE` shows what kubectl makes of it",
-    }
+    conduct
+        .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
 
 /// Where kubectl looks for a kubeconfig that nobody named.

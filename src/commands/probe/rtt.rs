@@ -8,15 +8,13 @@ use clap::Args;
 use crate::commands::address_args::AddressArgs;
 use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::LoadArgs;
-use crate::commands::measuring::Driven;
+use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::topology::{read_topology, unknown_profile};
 use crate::commands::value::{one_of, parse_positive, parse_share, unique};
 use crate::error::{Exit, Failure};
 use crate::probe::rtt::{Channel, MEASUREMENT, Place, RttSpec, Target, measure};
 use crate::topo::{TopologyFile, TopologyTarget};
-
-const COMMAND: &str = "probe rtt";
 
 const EXAMPLES: &str = "Examples:
   Compare three emulated topologies, with nothing else installed:
@@ -63,17 +61,17 @@ pub struct RttArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let driven = Driven {
-        command: COMMAND,
+    let conduct = Conduct {
+        measurement: &MEASUREMENT,
         spec: &spec,
-        load: &spec.load,
+        seed: Some(spec.load.seed),
+        load: Some(&spec.load),
         times: 1,
         max_loss_ratio: spec.max_loss_ratio,
         output: &args.output,
     };
-    driven.run(async |watcher, shutdown| {
-        measure(&spec, watcher, shutdown).await.map_err(|error| Failure::unable(&error).hint(error.hint()))
-    })
+    conduct
+        .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
 
 impl RttArgs {

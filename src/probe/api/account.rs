@@ -85,8 +85,8 @@ pub fn scalars(account: &Account) -> Vec<Scalar> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell::Totals;
     use super::*;
+    use crate::wire::Totals;
 
     fn totals(count: f64, mean_ms: f64) -> Option<Totals> {
         Some(Totals { count, seconds: count * mean_ms / 1e3 })

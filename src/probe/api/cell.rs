@@ -3,7 +3,7 @@
 //! Separate because the server counts by verb, resource and scope, and a request of ours has to be found among those of
 //! everybody else.
 
-use crate::wire::{Exposition, Sample};
+use crate::wire::Sample;
 
 /// Requests that the server counts as one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,30 +20,6 @@ pub struct Cell {
     pub scope: &'static str,
     /// Part of an object, or the whole path of what is no resource.
     pub subresource: String,
-}
-
-/// Sum and count of a histogram.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Totals {
-    /// Sum of the durations in seconds.
-    pub seconds: f64,
-    /// How many.
-    pub count: f64,
-}
-
-impl Totals {
-    /// What was added since; `None` where the server began anew in between.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Option<Self> {
-        let grown = Self { seconds: self.seconds - earlier.seconds, count: self.count - earlier.count };
-        (grown.count >= 0.0 && grown.seconds >= 0.0).then_some(grown)
-    }
-
-    /// Mean in nanoseconds; `None` where there was nothing.
-    #[must_use]
-    pub fn mean_ns(&self) -> Option<f64> {
-        (self.count > 0.0).then(|| self.seconds / self.count * 1e9)
-    }
 }
 
 impl Cell {
@@ -157,16 +133,10 @@ fn is_type_of(kind: &str, resource: &str) -> bool {
     resource == plural || resource == format!("{name}es") || resource == name
 }
 
-/// Sum and count over the samples of a histogram that are kept; `None` where there are none.
-pub fn totals(scrape: &Exposition, name: &str, keep: impl Fn(&Sample) -> bool) -> Option<Totals> {
-    let seconds = scrape.sum_of(&format!("{name}_sum"), &keep)?;
-    let count = scrape.sum_of(&format!("{name}_count"), &keep)?;
-    Some(Totals { seconds, count })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Exposition, Totals};
 
     fn shown(path: &str) -> String {
         let cell = Cell::of(path);
@@ -205,19 +175,12 @@ e_sum{operation="list",type="pods.metrics.k8s.io"} 32
 "#,
         );
         let pods = Cell::of("/api/v1/pods");
-        let of_requests = totals(&scrape, "a", |sample| pods.holds(sample)).unwrap();
+        let of_requests = Totals::of(&scrape, "a", |sample| pods.holds(sample)).unwrap();
         assert_eq!((of_requests, of_requests.mean_ns()), (Totals { seconds: 1.5, count: 3.0 }, Some(5e8)));
         assert_eq!(scrape.sum_of("e_sum", |sample| pods.causes(sample)), Some(7.0));
         let policies = Cell::of("/apis/networking.k8s.io/v1/networkpolicies");
         assert_eq!(scrape.sum_of("e_sum", |sample| policies.causes(sample)), Some(16.0));
         assert_eq!(scrape.sum_of("e_sum", |sample| Cell::of("/readyz").causes(sample)), None);
-        assert_eq!(totals(&scrape, "a", |sample| policies.holds(sample)), None);
-    }
-
-    #[test]
-    fn a_server_that_began_anew_has_no_difference() {
-        let (before, after) = (Totals { seconds: 5.0, count: 100.0 }, Totals { seconds: 0.1, count: 3.0 });
-        assert_eq!(after.since(&before), None);
-        assert_eq!(before.since(&before).and_then(|same| same.mean_ns()), None);
+        assert_eq!(Totals::of(&scrape, "a", |sample| policies.holds(sample)), None);
     }
 }

@@ -327,9 +327,10 @@ fn percent(ratio: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::account::Ours;
-    use super::super::cell::{Cell, Totals};
+    use super::super::cell::Cell;
     use super::super::server::Growth;
     use super::*;
+    use crate::wire::Totals;
 
     fn times(means: &[(Phase, f64)]) -> PathTimes {
         PathTimes {

@@ -38,6 +38,7 @@ mod server;
 mod spec;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use metrics::MEASUREMENT;
@@ -50,9 +51,10 @@ use self::notes::Facts;
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
 use self::server::Kind;
-use crate::load::{DriverError, Lane, LaneRecord, Load, Observer, Part, Settled, abandoned, drive};
-use crate::model::{Advice, Finding, Measured, Outcome, Scalar, Severity, Stamp};
+use crate::load::{DriverError, Lane, LaneRecord, Load, Session};
+use crate::model::{Advice, Finding, Measured, Scalar, Severity};
 use crate::sys::shutdown::Shutdown;
+use crate::wire::Exposition;
 
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -65,11 +67,23 @@ pub enum ApiError {
     Driver(#[from] DriverError),
 }
 
-/// Measures until the end of the spec, or until `shutdown`.
+impl ApiError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> Cow<'static, str> {
+        let prepare = match self {
+            Self::Prepare(error) => error.hint(),
+            Self::Driver(_) => None,
+        };
+        prepare.unwrap_or("see `offloadctl probe api --help`".into())
+    }
+}
+
+/// Measures until the end of the spec, or until the user stops it.
 ///
 /// # Errors
 /// When the server cannot be found, credentials or certificates cannot be used, or the machine has no timer.
-pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &Shutdown) -> Result<Measured, ApiError> {
+pub async fn measure(spec: &ApiSpec, session: &mut Session<'_>) -> Result<Measured, ApiError> {
     let ready = async {
         let mut prepared = prepare::prepare(spec).await?;
         let kind = prepared.ask_kind().await;
@@ -79,26 +93,19 @@ pub async fn measure<W: Observer>(spec: &ApiSpec, observer: &mut W, shutdown: &S
         prepared.open_ahead(spec).await;
         Ok::<_, ApiError>((prepared, kind))
     };
-    let (prepared, kind) = tokio::select! {
-        ready = ready => ready?,
-        () = shutdown.requested() => return Ok(Measured::stopped()),
-    };
-    let mut watch = Watch { observer, lanes: &prepared.lanes, statuses: vec![BTreeMap::new(); prepared.lanes.len()] };
-    let load = drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?;
-    let statuses = watch.statuses;
-    let facts = facts(&prepared, &load, statuses);
+    let Some(ready) = session.prepare(ready).await else { return Ok(Measured::default()) };
+    let (prepared, kind) = ready?;
+    let load = session.drive(&prepared.lanes, &spec.load).await?;
+    let facts = facts(&prepared, &load);
     let mut measured = Measured {
         warnings: prepared.warnings.clone(),
         scalars: load.lanes.iter().map(throughput).chain(facts.iter().flat_map(notes::status_scalars)).collect(),
         findings: prepared.findings(),
         series: load.lanes.into_iter().flat_map(LaneRecord::into_series).collect(),
-        elapsed: load.elapsed,
-        interrupted: load.interrupted,
-        bad: Vec::new(),
+        ..Measured::default()
     };
     measured.findings.extend(facts.iter().flat_map(notes::findings));
-    explain(&mut measured, &prepared, &kind, &facts, shutdown).await;
-    measured.warnings.extend(abandoned(load.abandoned_count));
+    explain(&mut measured, &prepared, &kind, &facts, session.shutdown()).await;
     Ok(measured)
 }
 
@@ -126,7 +133,10 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
                 () = shutdown.requested() => Err("the run was interrupted".to_owned()),
             };
             match after {
-                Ok(after) => accounts = prepared.accounts(before, &after),
+                Ok(after) => match prepared.accounts(before, &after) {
+                    Some(all) => accounts = all,
+                    None => measured.findings.push(restarted()),
+                },
                 Err(reason) => measured.findings.push(no_account(&reason)),
             }
         }
@@ -163,6 +173,13 @@ fn no_account(reason: &str) -> Finding {
     Finding::new("phases_only", Severity::Notice, text).with_advice(Advice::new(advice, None))
 }
 
+/// Why there are the phases alone of a server whose counters fell.
+fn restarted() -> Finding {
+    let text =
+        "the API server was started again during the run: what it counted is not known, so there are the phases alone";
+    Finding::new("phases_only", Severity::Notice, text)
+}
+
 impl Prepared {
     /// What was noticed before the run, and about the credentials in it.
     fn findings(&self) -> Vec<Finding> {
@@ -174,8 +191,8 @@ impl Prepared {
         passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()
     }
 
-    /// The server's account of each kind of request that we made.
-    fn accounts(&self, before: &crate::wire::Exposition, after: &crate::wire::Exposition) -> Vec<Account> {
+    /// The server's account of each kind of request that we made; `None` where it was started again in between.
+    fn accounts(&self, before: &Exposition, after: &Exposition) -> Option<Vec<Account>> {
         let mut ours: BTreeMap<cell::Cell, Vec<Ours>> = BTreeMap::new();
         for lane in &self.lanes {
             let path = &lane.operation.path;
@@ -184,19 +201,19 @@ impl Prepared {
         }
         let total_count = ours.values().flatten().map(|ours| ours.answer_count).sum();
         let account = |(cell, ours)| {
-            let growth = server::growth(before, after, &cell);
-            Account { cell, growth, ours, total_count }
+            let growth = server::growth(before, after, &cell)?;
+            Some(Account { cell, growth, ours, total_count })
         };
         ours.into_iter().map(account).collect()
     }
 }
 
-fn facts(prepared: &Prepared, load: &Load, statuses: Vec<BTreeMap<u16, u64>>) -> Vec<Facts> {
-    let of = |((lane, record), statuses): ((&Lane<ApiOperation>, &LaneRecord), _)| {
+fn facts(prepared: &Prepared, load: &Load) -> Vec<Facts> {
+    let of = |(lane, record): (&Lane<ApiOperation>, &LaneRecord)| {
         let (operation, counts) = (&lane.operation, record.counts());
         Facts {
             path: operation.path.clone(),
-            statuses,
+            statuses: operation.statuses.borrow().clone(),
             location: operation.tally.location(),
             lost_count: counts.lost_count,
             failed_count: counts.failed_count,
@@ -206,30 +223,5 @@ fn facts(prepared: &Prepared, load: &Load, statuses: Vec<BTreeMap<u16, u64>>) ->
             is_kept: prepared.keeps,
         }
     };
-    prepared.lanes.iter().zip(&load.lanes).zip(statuses).map(of).collect()
-}
-
-/// Counts the status of every recorded answer, and passes everything on.
-struct Watch<'a, W> {
-    observer: &'a mut W,
-    lanes: &'a [Lane<ApiOperation>],
-    statuses: Vec<BTreeMap<u16, u64>>,
-}
-
-impl<W: Observer> Observer for Watch<'_, W> {
-    fn recording(&mut self, from: Stamp) {
-        self.observer.recording(from);
-    }
-
-    fn settled(&mut self, lane: usize, settled: &Settled) {
-        if settled.answer.outcome == Outcome::Ok {
-            // An answered attempt is settled before any other is looked at again, so the latest status is its own.
-            *self.statuses[lane].entry(self.lanes[lane].operation.tally.status()).or_default() += 1;
-        }
-        self.observer.settled(lane, settled);
-    }
-
-    fn checkpoint(&mut self, part: Part<'_>) -> bool {
-        self.observer.checkpoint(part)
-    }
+    prepared.lanes.iter().zip(&load.lanes).map(of).collect()
 }

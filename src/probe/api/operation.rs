@@ -5,6 +5,7 @@
 //! a kept connection holds any of it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -17,7 +18,7 @@ use super::connection::{Connection, OpenError, Opener};
 use super::phases::{Opening, PHASES, Phase, details};
 use super::request::{Question, Reply, ask};
 use super::spec::Version;
-use crate::load::{Answer, Operation};
+use crate::load::{Answer, Operation, Settled};
 use crate::model::Outcome;
 use crate::sys::clock;
 use crate::wire::credentials::Credentials;
@@ -47,6 +48,8 @@ pub struct ApiOperation {
     prepared: RefCell<Option<(Version, u64, Question)>>,
     /// What was noticed on the way.
     pub tally: Tally,
+    /// Recorded answers by status.
+    pub statuses: RefCell<BTreeMap<u16, u64>>,
 }
 
 /// Kept connections that wait for a request. The latest is taken first, so that only as many are in use as are needed.
@@ -140,6 +143,7 @@ impl ApiOperation {
             idle: keeps.then(Idle::default),
             prepared: RefCell::new(None),
             tally: Tally::default(),
+            statuses: RefCell::default(),
         }
     }
 
@@ -240,6 +244,13 @@ impl Operation for ApiOperation {
         };
         progress.is_answered.set(ended.is_ok());
         ended.unwrap_or_else(Answer::new)
+    }
+
+    fn settled(&self, settled: &Settled) {
+        if settled.answer.outcome == Outcome::Ok {
+            // No other attempt was looked at since this one ended, so the latest status is its own.
+            *self.statuses.borrow_mut().entry(self.tally.status()).or_default() += 1;
+        }
     }
 }
 

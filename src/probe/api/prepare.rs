@@ -3,6 +3,7 @@
 //! Separate from the measurement because here nothing is timed, and because here it is decided what the labels say: the
 //! version of HTTP is what one connection negotiated, never what was asked for.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -77,6 +78,22 @@ pub enum PrepareError {
         /// Whom.
         url: String,
     },
+}
+
+impl PrepareError {
+    /// The next step, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Kube(error) => return Some(error.hint()),
+            Self::Tls { source, .. } => source.hint.unwrap_or("see `openssl s_client -connect`"),
+            Self::Locate(error) => error.hint(),
+            Self::Bind(error) => error.hint(),
+            Self::Version { .. } => "leave out --http, and the server chooses",
+            Self::NotKept { .. } => "leave out --reuse",
+            Self::Trust(_) | Self::Token(_) | Self::Header { .. } => return None,
+        }))
+    }
 }
 
 /// Ready to be driven.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cell::{Cell, Totals, totals};
+use super::cell::Cell;
 use crate::wire::credentials::Credentials;
-use crate::wire::{Exposition, Fetch, FetchError, Fetched, Trust, Url, fetch};
+use crate::wire::{Exposition, Fetch, FetchError, Fetched, Sample, Totals, Trust, Url, fetch};
 
 /// Requests by verb, resource and scope.
 pub const REQUESTS: &str = "apiserver_request_duration_seconds";
@@ -144,19 +144,22 @@ pub struct Growth {
     pub queue: Option<Totals>,
 }
 
-/// What was added to a cell between two scrapes.
+/// What was added to a cell between two scrapes; `None` where the server was started again in between.
 #[must_use]
-pub fn growth(before: &Exposition, after: &Exposition, cell: &Cell) -> Growth {
-    let of = |name: &str, keep: &dyn Fn(&crate::wire::Sample) -> bool| {
-        // A series that was not there before begins at nothing.
-        let earlier = totals(before, name, keep).unwrap_or_default();
-        totals(after, name, keep)?.since(&earlier)
+pub fn growth(before: &Exposition, after: &Exposition, cell: &Cell) -> Option<Growth> {
+    let of = |name: &str, keep: &dyn Fn(&Sample) -> bool| {
+        match (Totals::of(before, name, keep), Totals::of(after, name, keep)) {
+            // A series that was not there before begins at nothing.
+            (None, now) => Some(now),
+            (Some(earlier), Some(now)) => now.since(&earlier).map(Some),
+            (Some(_), None) => None,
+        }
     };
-    Growth {
-        requests: of(REQUESTS, &|sample| cell.holds(sample)),
-        etcd: of(ETCD, &|sample| cell.causes(sample)),
-        queue: of(QUEUE, &|sample| sample.has("execute", "true")),
-    }
+    Some(Growth {
+        requests: of(REQUESTS, &|sample| cell.holds(sample))?,
+        etcd: of(ETCD, &|sample| cell.causes(sample))?,
+        queue: of(QUEUE, &|sample| sample.has("execute", "true"))?,
+    })
 }
 
 /// The lines of the three families, without their buckets: the rest of a big server's metrics is many megabytes.
@@ -192,7 +195,11 @@ mod tests {
         };
         let (before, after) = (relevant(&text(100)), relevant(&text(150)));
         assert_eq!(before.lines().count(), 4);
-        let growth = growth(&Exposition::parse(&before), &Exposition::parse(&after), &Cell::of("/api/v1/pods"));
+        let (before, after) = (Exposition::parse(&before), Exposition::parse(&after));
+        let pods = Cell::of("/api/v1/pods");
+        assert_eq!(super::growth(&after, &before, &pods), None, "it was started again");
+        assert_eq!(super::growth(&before, &Exposition::default(), &pods), None, "and has counted nothing yet");
+        let growth = growth(&before, &after, &pods).unwrap();
         let requests = growth.requests.unwrap();
         assert_eq!(requests.count, 50.0);
         assert!((requests.mean_ns().unwrap() - 2e7).abs() < 1.0);

@@ -28,12 +28,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use evaluate::{ABLE, Check, Verdict, evaluate, findings, scalars};
+pub use evaluate::{ABLE, Check, Verdict};
 pub use fact::{Adapter, AdapterStamps, Adapters, ClockFigures, Facts, Floor, Ways};
 pub use metrics::MEASUREMENT;
 
-use crate::load::{Arrival, Length, LoadSpec};
-use crate::model::{Measured, Series, with_causes};
+use crate::load::{Arrival, Length, LoadSpec, Session};
+use crate::model::{Measured, Severity, with_causes};
 use crate::probe::rtt::{Channel, RttError, measure_floor};
 use crate::sys::ability::{self, ClockCost, StealMeter};
 use crate::sys::interface::{Interface, Interfaces, interfaces};
@@ -41,9 +41,10 @@ use crate::sys::privilege::{self, Capability};
 use crate::sys::shutdown::Shutdown;
 use crate::sys::{cgroup, host};
 use crate::topo::netem_works;
+use evaluate::{evaluate, findings, scalars};
 
-/// Steps of an examination, for a progress line.
-pub const STEPS: u64 = 4;
+/// Steps of an examination.
+const STEPS: u64 = 4;
 
 /// How much is measured: enough for a 99th percentile, and over in three seconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -60,38 +61,35 @@ impl Default for HostSpec {
     }
 }
 
-/// What was found.
-#[derive(Debug)]
-pub struct Examined {
-    /// What this host is and has.
-    pub facts: Facts,
-    /// What was measured.
-    pub series: Vec<Series>,
-    /// Whether it was stopped before its end.
-    pub interrupted: bool,
-}
-
-/// Examines this host; `runs` is where runs are kept, or why they cannot be. `step` is called after each of its [`STEPS`].
-/// What cannot be tried, for this process has no timer or socket left, is a fact as good as others.
-pub async fn examine(spec: HostSpec, runs: Result<&Path, String>, step: &dyn Fn(), shutdown: &Shutdown) -> Examined {
+/// Examines this host; `runs` is where runs are kept, or why they cannot be. What cannot be tried, for this process has no
+/// timer or socket left, is a fact as good as others.
+pub async fn examine(spec: HostSpec, runs: Result<&Path, String>, session: &mut Session<'_>) -> Measured {
+    let (shutdown, steps) = (session.shutdown(), session.steps(STEPS));
     let stolen = StealMeter::start();
     let mut facts = settings(runs);
-    step();
+    steps.advance(1);
     let wakeup = wakeup::measure(spec.wakeups, shutdown).await.map_err(|error| with_causes(&error));
     facts.wakeup = wakeup.as_ref().map(|series| series.summary.clone()).map_err(Clone::clone);
-    step();
+    steps.advance(1);
     let floor = floor(spec.exchanges, shutdown).await.map_err(|error| with_causes(&error));
     facts.floor = floor.as_ref().map(|measured| Floor::of(&measured.series)).map_err(Clone::clone);
     let mut noticed = floor.iter().flat_map(|measured| &measured.findings);
     facts.unstamped = noticed.find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
-    step();
+    steps.advance(1);
     // After the measurements: it starts a program.
     facts.netem = netem_works().map_err(|error| with_causes(&error));
     facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
-    step();
+    steps.advance(1);
     let series = wakeup.into_iter().chain(floor.into_iter().flat_map(|measured| measured.series)).collect();
-    let interrupted = shutdown.was_requested().await;
-    Examined { facts, series, interrupted }
+    if shutdown.was_requested().await {
+        // What was not measured because somebody did not wait is nothing that does not work.
+        return Measured { series, interrupted: true, ..Measured::default() };
+    }
+    let checks = evaluate(&facts);
+    let findings = findings(&checks);
+    let problems = findings.iter().filter(|finding| finding.severity == Severity::Problem);
+    let bad = problems.map(|finding| finding.text.clone()).collect();
+    Measured { series, bad, scalars: scalars(&facts, &checks), findings, ..Measured::default() }
 }
 
 fn settings(runs: Result<&Path, String>) -> Facts {

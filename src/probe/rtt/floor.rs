@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::operation::RttOperation;
-use super::{Begin, Channel, LONGEST_FLUSH, RttError, missing, prepare};
+use super::{Channel, LONGEST_FLUSH, RttError, missing, prepare};
 use crate::load::{DriverError, Lane, LaneRecord, Length, Load, LoadSpec, drive};
 use crate::model::{Measured, Series};
 use crate::sys::shutdown::Shutdown;
@@ -62,7 +62,7 @@ pub async fn in_turns(
 
 async fn alone(lane: &Lane<RttOperation>, load: &LoadSpec, shutdown: &Shutdown) -> Result<Load, DriverError> {
     let lane = std::slice::from_ref(lane);
-    drive(lane, load, &mut Begin(lane), shutdown).await
+    drive(lane, load, &mut (), shutdown).await
 }
 
 fn series_of(records: Vec<LaneRecord>) -> Vec<Series> {

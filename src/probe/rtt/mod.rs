@@ -41,7 +41,6 @@ mod spec;
 mod stamps;
 mod udp;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use floor::measure_floor;
@@ -49,14 +48,8 @@ pub use metrics::{FLOOR, MEASUREMENT};
 pub use prepare::PrepareError;
 pub use spec::{Channel, Place, RttSpec, SpecError, Target, split_port};
 
-use crate::load::{
-    Arrival, DriverError, Lane, LaneRecord, Length, Load, LoadSpec, MakeBeside, Observer, Part, Settled, abandoned,
-    drive,
-};
-use crate::model::{Measured, Stamp, Warning};
-use crate::sys::shutdown::Shutdown;
-use crate::topo::Applied;
-use operation::{RttOperation, Stamped};
+use crate::load::{Arrival, DriverError, LaneRecord, Length, LoadSpec, Session};
+use crate::model::{Measured, Warning};
 use prepare::Prepared;
 
 /// Longest floor measurement before a closed loop.
@@ -91,44 +84,31 @@ impl RttError {
     }
 }
 
-/// Measures until the end of the spec, or until `shutdown`.
+/// Measures until the end of the spec, or until the user stops it.
 ///
 /// # Errors
 /// When a target cannot be found, a named channel cannot be had, or the machine has no timer or sockets left.
-pub async fn measure<W: Observer>(spec: &RttSpec, observer: &mut W, shutdown: &Shutdown) -> Result<Measured, RttError> {
-    let prepared = tokio::select! {
-        prepared = prepare::prepare(spec) => prepared?,
-        () = shutdown.requested() => return Ok(Measured::stopped()),
-    };
+pub async fn measure(spec: &RttSpec, session: &mut Session<'_>) -> Result<Measured, RttError> {
+    let Some(prepared) = session.prepare(prepare::prepare(spec)).await else { return Ok(Measured::default()) };
+    let prepared = prepared?;
     let (targets, floor) = prepared.lanes.split_at(prepared.target_count);
-    let (applied, target_count) = (prepared.applied(), prepared.target_count);
-    let mut watch = Watch { observer, applied, lanes: &prepared.lanes, target_count };
     let mut series = Vec::new();
     let load = match spec.load.arrival {
         // The floor is probed on the same schedule, among the targets.
-        Arrival::Open { .. } => drive(&prepared.lanes, &spec.load, &mut watch, shutdown).await?,
+        Arrival::Open { .. } => session.drive(&prepared.lanes, &spec.load).await?,
         Arrival::Closed { .. } => {
-            series.extend(floor::in_turns(floor, &floor_spec(&spec.load, floor.len()), shutdown).await?);
-            watch.lanes = targets;
-            drive(targets, &spec.load, &mut watch, shutdown).await?
+            series.extend(floor::in_turns(floor, &floor_spec(&spec.load, floor.len()), session.shutdown()).await?);
+            session.drive(targets, &spec.load).await?
         }
     };
     // Before the flush, which reads what attempts left behind that were not counted.
-    let warnings = warnings(&prepared, &load);
+    let warnings = warnings(&prepared);
     prepared.flush(spec.load.timeout.min(LONGEST_FLUSH)).await;
-    let mut measured = Measured {
-        series,
-        scalars: prepared.scalars(),
-        findings: prepared.findings(),
-        warnings,
-        elapsed: load.elapsed,
-        interrupted: load.interrupted,
-        bad: Vec::new(),
-    };
-    measured.series.extend(load.lanes.into_iter().flat_map(LaneRecord::into_series));
-    measured.series.extend(prepared.programmed());
-    measured.series.extend(prepared.take_stamped());
-    Ok(measured)
+    let (scalars, findings) = (prepared.scalars(), prepared.findings());
+    series.extend(load.lanes.into_iter().flat_map(LaneRecord::into_series));
+    series.extend(prepared.programmed());
+    series.extend(prepared.take_stamped());
+    Ok(Measured { series, scalars, findings, warnings, ..Measured::default() })
 }
 
 /// A short closed loop against the loopback, by one of so many channels: before the targets and not beside them, for two
@@ -142,7 +122,7 @@ fn floor_spec(load: &LoadSpec, channels: usize) -> LoadSpec {
     LoadSpec { length, warmup: Duration::ZERO, ..load.clone() }
 }
 
-fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
+fn warnings(prepared: &Prepared) -> Vec<Warning> {
     let mut warnings = prepared.warnings.clone();
     let late = prepared.late_count();
     if late > 0 {
@@ -151,100 +131,44 @@ fn warnings(prepared: &Prepared, load: &Load) -> Vec<Warning> {
         );
         warnings.push(Warning::new("late_answers", text));
     }
-    warnings.extend(abandoned(load.abandoned_count));
     warnings
-}
-
-/// Tells the emulated links when recording begins, and passes everything on.
-struct Watch<'a, W> {
-    observer: &'a mut W,
-    applied: Vec<Arc<Applied>>,
-    lanes: &'a [Lane<RttOperation>],
-    target_count: usize,
-}
-
-/// Tells the channels when recording begins.
-struct Begin<'a>(&'a [Lane<RttOperation>]);
-
-impl Observer for Begin<'_> {
-    fn recording(&mut self, from: Stamp) {
-        self.0.iter().for_each(|lane| lane.operation.record_from(from));
-    }
-}
-
-impl<W: Observer> Observer for Watch<'_, W> {
-    fn recording(&mut self, from: Stamp) {
-        self.applied.iter().for_each(|applied| applied.record_from(from));
-        Begin(self.lanes).recording(from);
-        self.observer.recording(from);
-    }
-
-    fn settled(&mut self, lane: usize, settled: &Settled) {
-        if lane < self.target_count {
-            self.observer.settled(lane, settled);
-        }
-    }
-
-    fn checkpoint(&mut self, part: Part<'_>) -> bool {
-        let lane = &self.lanes[part.lane];
-        let beside = || {
-            let stamped = Stamped::so_far(lane);
-            Box::new(|| stamped.map(Stamped::into_beside).unwrap_or_default()) as MakeBeside
-        };
-        self.observer.checkpoint(Part { beside: &beside, ..part })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::echo::EchoChannel;
+    use super::operation::{RttOperation, Way};
     use super::*;
     use crate::echo::Embedded;
-    use crate::load::{Beside, Operation as _};
+    use crate::load::{Lane, Operation as _};
     use crate::model::Labels;
     use crate::sys::clock;
     use crate::sys::stamping::Stampers;
-
-    /// Keeps what stands beside the driver's lanes.
-    struct Kept(Beside);
-
-    impl Observer for Kept {
-        fn checkpoint(&mut self, part: Part<'_>) -> bool {
-            self.0 = (part.beside)()();
-            true
-        }
-    }
 
     #[tokio::test]
     async fn a_checkpoint_has_the_stamped_series_and_the_far_clock_of_what_was_measured_so_far() {
         let far = Embedded::start().unwrap();
         let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5), Stampers::Kernel);
         channel.settled().await;
-        let (operation, labels) = (RttOperation::Echo(channel), Labels::new().with("target", "far"));
-        let lanes = [Lane { operation, name: "rtt.echo", labels, floor: false, reference: None }];
-        Begin(&lanes).recording(clock::now());
+        let (operation, labels) = (RttOperation::from(Way::Echo(channel)), Labels::new().with("target", "far"));
+        let lane = Lane { operation, name: "rtt.echo", labels, floor: false, reference: None };
+        lane.operation.record_from(clock::now());
         // The kernel begins to stamp a moment after it was asked.
-        while lanes[0]
+        while lane
             .operation
             .with_tracks(|tracks| tracks.clone())
             .is_none_or(|tracks| tracks.into_series("rtt.echo", &Labels::new(), false).len() < 5)
         {
-            assert_eq!(lanes[0].operation.attempt().await.outcome, crate::model::Outcome::Ok);
+            assert_eq!(lane.operation.attempt().await.outcome, crate::model::Outcome::Ok);
         }
-        let mut kept = Kept(Beside::default());
-        let (applied, target_count) = (Vec::new(), 1);
-        let mut watch = Watch { observer: &mut kept, applied, lanes: &lanes, target_count };
-        let record = LaneRecord::new(&lanes[0], 0, clock::now(), 8);
-        let nothing = || Box::new(Beside::default) as MakeBeside;
-        let part = Part { lane: 0, lane_count: 1, elapsed: Duration::ZERO, record: &record, beside: &nothing };
-        assert!(watch.checkpoint(part));
-        let names: Vec<&str> = kept.0.series.iter().map(|series| series.name.as_str()).collect();
+        let kept = lane.operation.beside(lane.named())();
+        let names: Vec<&str> = kept.series.iter().map(|series| series.name.as_str()).collect();
         for name in ["rtt.echo.kernel", "rtt.wakeup", "rtt.network", "rtt.oneway.forward", "rtt.oneway.backward"] {
             assert!(names.contains(&name), "{name}: {names:?}");
         }
-        let known: Vec<&str> = kept.0.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
+        let known: Vec<&str> = kept.scalars.iter().map(|scalar| scalar.name.as_str()).collect();
         assert_eq!(known, super::far::SCALARS, "and of the far clock as much as at the end");
-        assert_eq!(kept.0.scalars[0].labels.value("channel"), Some("echo"));
-        assert!(lanes[0].operation.far_clock().is_none(), "a copy was closed, and the measurement goes on");
+        assert_eq!(kept.scalars[0].labels.value("channel"), Some("echo"));
+        assert!(lane.operation.far_clock().is_none(), "a copy was closed, and the measurement goes on");
     }
 }

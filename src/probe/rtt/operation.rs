@@ -1,5 +1,6 @@
 //! The four channels as one operation, so that one driver drives them side by side.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect::ConnectChannel;
@@ -9,13 +10,23 @@ use super::icmp::IcmpChannel;
 use super::spec::Channel;
 use super::stamps::{Absence, Stamps, Tracks};
 use super::udp::UdpChannel;
-use crate::load::{Answer, Beside, FarClock, Lane, Operation};
+use crate::load::{Answer, Beside, FarClock, Lane, MakeBeside, Named, Operation};
 use crate::model::{Labels, Series, Stamp};
 use crate::sys::clock;
+use crate::topo::Applied;
 
-/// One channel to one target.
+/// One channel to one target, and the link in front of it if that is emulated.
 #[derive(Debug)]
-pub enum RttOperation {
+pub struct RttOperation {
+    /// By which way.
+    pub way: Way,
+    /// What an emulated link applies to its exchanges.
+    pub applied: Option<Arc<Applied>>,
+}
+
+/// A channel that is open.
+#[derive(Debug)]
+pub enum Way {
     /// TCP handshakes.
     Connect(ConnectChannel),
     /// ICMP echo requests.
@@ -27,15 +38,10 @@ pub enum RttOperation {
 }
 
 impl RttOperation {
-    /// Records the kernel's stamps of exchanges that set out from now on.
-    pub fn record_from(&self, from: Stamp) {
-        let _ = self.with_tracks(|tracks| tracks.record_from(from));
-    }
-
     /// Looks at the kernel's stamps of the exchanges so far, where there are any.
     pub fn with_tracks<T>(&self, look: impl FnOnce(&mut Tracks) -> T) -> Option<T> {
-        match self {
-            Self::Icmp(channel) => Some(look(&mut channel.tracks())),
+        match &self.way {
+            Way::Icmp(channel) => Some(look(&mut channel.tracks())),
             _ => self.stamps().map(|stamps| stamps.with_tracks(look)),
         }
     }
@@ -56,15 +62,15 @@ impl RttOperation {
     /// Why one of them is not there.
     #[must_use]
     pub fn absence(&self) -> Option<Absence> {
-        match self {
-            Self::Icmp(channel) => channel.absence(),
+        match &self.way {
+            Way::Icmp(channel) => channel.absence(),
             _ => self.stamps()?.absence(),
         }
     }
 
     /// Makes one more exchange, which is not counted: only with its answer the far end tells the stamps of the last one.
     pub async fn flush(&self, patience: Duration) {
-        if let Self::Icmp(channel) = self {
+        if let Way::Icmp(channel) = &self.way {
             channel.finish();
         }
         let Some(stamps) = self.stamps() else { return };
@@ -76,32 +82,48 @@ impl RttOperation {
     }
 
     fn stamps(&self) -> Option<&Stamps> {
-        match self {
-            Self::Echo(channel) => Some(channel.stamps()),
-            Self::Udp(channel) => channel.stamps(),
-            Self::Connect(_) | Self::Icmp(_) => None,
+        match &self.way {
+            Way::Echo(channel) => Some(channel.stamps()),
+            Way::Udp(channel) => channel.stamps(),
+            Way::Connect(_) | Way::Icmp(_) => None,
         }
     }
 
     /// Answers that came after their attempt had been given up; those of ICMP are counted by its hub.
     #[must_use]
     pub fn late_count(&self) -> u64 {
-        match self {
-            Self::Echo(channel) => channel.late_count(),
-            Self::Udp(channel) => channel.late_count(),
-            Self::Connect(_) | Self::Icmp(_) => 0,
+        match &self.way {
+            Way::Echo(channel) => channel.late_count(),
+            Way::Udp(channel) => channel.late_count(),
+            Way::Connect(_) | Way::Icmp(_) => 0,
         }
+    }
+}
+
+impl From<Way> for RttOperation {
+    fn from(way: Way) -> Self {
+        Self { way, applied: None }
     }
 }
 
 impl Operation for RttOperation {
     async fn attempt(&self) -> Answer {
-        match self {
-            Self::Connect(channel) => channel.attempt().await,
-            Self::Icmp(channel) => channel.attempt().await,
-            Self::Echo(channel) => channel.attempt().await,
-            Self::Udp(channel) => channel.attempt().await,
+        match &self.way {
+            Way::Connect(channel) => channel.attempt().await,
+            Way::Icmp(channel) => channel.attempt().await,
+            Way::Echo(channel) => channel.attempt().await,
+            Way::Udp(channel) => channel.attempt().await,
         }
+    }
+
+    fn record_from(&self, from: Stamp) {
+        self.applied.iter().for_each(|applied| applied.record_from(from));
+        let _ = self.with_tracks(|tracks| tracks.record_from(from));
+    }
+
+    fn beside(&self, lane: Named<'_>) -> MakeBeside {
+        let stamped = self.with_tracks(|tracks| tracks.clone()).map(|tracks| Stamped::of(lane, tracks));
+        Box::new(|| stamped.map(Stamped::into_beside).unwrap_or_default())
     }
 }
 
@@ -115,17 +137,12 @@ pub struct Stamped {
 }
 
 impl Stamped {
-    /// A copy of those of this lane as they stand, where its channel has any.
-    pub fn so_far(lane: &Lane<RttOperation>) -> Option<Self> {
-        Some(Self::of(lane, lane.operation.with_tracks(|tracks| tracks.clone())?))
-    }
-
     /// Those of this lane, of which nothing remains there.
     pub fn take(lane: &Lane<RttOperation>) -> Option<Self> {
-        Some(Self::of(lane, lane.operation.with_tracks(std::mem::take)?))
+        Some(Self::of(lane.named(), lane.operation.with_tracks(std::mem::take)?))
     }
 
-    fn of(lane: &Lane<RttOperation>, tracks: Tracks) -> Self {
+    fn of(lane: Named<'_>, tracks: Tracks) -> Self {
         Self { tracks, name: lane.name, labels: lane.labels.clone(), floor: lane.floor }
     }
 

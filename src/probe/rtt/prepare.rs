@@ -15,7 +15,7 @@ use super::card::Cards;
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::icmp::{IcmpChannel, IcmpHub};
-use super::operation::{RttOperation, Stamped, kernel_series, series_name};
+use super::operation::{RttOperation, Stamped, Way, kernel_series, series_name};
 use super::spec::{Channel, Place, RttSpec, Target};
 use super::udp::UdpChannel;
 use super::{far, missing};
@@ -212,11 +212,6 @@ impl Prepared {
     }
 
     /// The delays that the emulated links applied.
-    pub fn applied(&self) -> Vec<Arc<Applied>> {
-        self.programmed.iter().map(|(_, _, applied)| Arc::clone(applied)).collect()
-    }
-
-    /// The same as series.
     pub fn programmed(&self) -> Vec<Series> {
         self.programmed.iter().map(|(name, labels, applied)| applied.series(name, labels.clone())).collect()
     }
@@ -244,8 +239,8 @@ impl Prepared {
 
     /// What is known about the targets at the end: a peer may prove foreign only during the run.
     pub fn findings(&self) -> Vec<Finding> {
-        let foreign = |lane: &Lane<RttOperation>| match &lane.operation {
-            RttOperation::Echo(channel) => {
+        let foreign = |lane: &Lane<RttOperation>| match &lane.operation.way {
+            Way::Echo(channel) => {
                 channel.foreign().map(|what| not_an_echo(lane.labels.value("target").unwrap_or_default(), what))
             }
             _ => None,
@@ -337,7 +332,7 @@ impl Prepared {
         let proven = match echo {
             Echo::Is(channel) => {
                 if spec.wants(Channel::Echo) {
-                    self.add(site, Channel::Echo, RttOperation::Echo(channel));
+                    self.add(site, Channel::Echo, Way::Echo(channel));
                 }
                 true
             }
@@ -350,7 +345,7 @@ impl Prepared {
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
             let channel = UdpChannel::open(site.address, spec.reach.bind, spec.load.timeout, site.stampers)
                 .map_err(PrepareError::Udp)?;
-            self.add(site, Channel::Udp, RttOperation::Udp(channel));
+            self.add(site, Channel::Udp, Way::Udp(channel));
         }
         if self.lanes.len() == before {
             return Err(PrepareError::Nothing { target: site.target.name.clone() });
@@ -362,13 +357,13 @@ impl Prepared {
         if site.has_port && spec.wants(Channel::Connect) {
             let channel =
                 ConnectChannel { address: site.address, bind: spec.reach.bind, kernel_series: kernel_series(false) };
-            self.add(site, Channel::Connect, RttOperation::Connect(channel));
+            self.add(site, Channel::Connect, Way::Connect(channel));
         }
         if spec.wants(Channel::Icmp) {
             match self.hubs.of(site.address.ip(), spec.reach.bind, spec.load.timeout) {
                 Some(hub) => {
                     let channel = IcmpChannel::new(hub, site.address.into(), site.stampers);
-                    self.add(site, Channel::Icmp, RttOperation::Icmp(channel));
+                    self.add(site, Channel::Icmp, Way::Icmp(channel));
                 }
                 None if spec.named(Channel::Icmp) => {
                     return Err(self.hubs.denied.take().map_or_else(
@@ -382,7 +377,8 @@ impl Prepared {
         Ok(())
     }
 
-    fn add(&mut self, site: &Site<'_>, channel: Channel, operation: RttOperation) {
+    fn add(&mut self, site: &Site<'_>, channel: Channel, way: Way) {
+        let mut operation = RttOperation::from(way);
         let name = series_name(channel, false);
         let target = &site.target.name;
         let mut labels = Labels::new().with("target", target);
@@ -392,6 +388,7 @@ impl Prepared {
                 _ => ("rtt.echo.programmed", &link.tcp_applied),
             };
             self.programmed.push((name, labels.clone(), Arc::clone(applied)));
+            operation.applied = Some(Arc::clone(applied));
         } else {
             // The port is in the spec; where there is none, there is only the address.
             labels = labels.with("address", &site.address.ip().to_string());
@@ -403,29 +400,29 @@ impl Prepared {
     async fn add_floor(&mut self, channels: &BTreeSet<Channel>, patience: Duration) -> Result<(), PrepareError> {
         let (address, loopback) = (self._floor.address(), IpAddr::from(Ipv4Addr::LOCALHOST));
         for &channel in channels {
-            let operation = match channel {
+            let way = match channel {
                 Channel::Connect => {
-                    RttOperation::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
+                    Way::Connect(ConnectChannel { address, bind: None, kernel_series: kernel_series(true) })
                 }
                 Channel::Icmp => match self.hubs.of(loopback, None, patience) {
                     Some(hub) => {
                         let address = SocketAddr::new(loopback, 0).into();
-                        RttOperation::Icmp(IcmpChannel::new(hub, address, Stampers::Kernel))
+                        Way::Icmp(IcmpChannel::new(hub, address, Stampers::Kernel))
                     }
                     None => continue,
                 },
                 Channel::Echo => {
                     let channel = EchoChannel::open(address, None, patience, Stampers::Kernel);
                     channel.settled().await;
-                    RttOperation::Echo(channel)
+                    Way::Echo(channel)
                 }
                 Channel::Udp => {
                     let channel =
                         UdpChannel::open(address, None, patience, Stampers::Kernel).map_err(PrepareError::Floor)?;
-                    RttOperation::Udp(channel)
+                    Way::Udp(channel)
                 }
             };
-            let labels = Labels::new().with("target", "loopback");
+            let (operation, labels) = (RttOperation::from(way), Labels::new().with("target", "loopback"));
             let name = series_name(channel, true);
             self.lanes.push(Lane { operation, name, labels, floor: true, reference: None });
         }
@@ -453,11 +450,11 @@ impl Hubs {
 }
 
 const fn channel_of(operation: &RttOperation) -> Channel {
-    match operation {
-        RttOperation::Connect(_) => Channel::Connect,
-        RttOperation::Icmp(_) => Channel::Icmp,
-        RttOperation::Echo(_) => Channel::Echo,
-        RttOperation::Udp(_) => Channel::Udp,
+    match &operation.way {
+        Way::Connect(_) => Channel::Connect,
+        Way::Icmp(_) => Channel::Icmp,
+        Way::Echo(_) => Channel::Echo,
+        Way::Udp(_) => Channel::Udp,
     }
 }
 

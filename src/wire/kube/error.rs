@@ -1,5 +1,6 @@
 //! Why a kubeconfig, a plugin or a pod leads to no server, or to nobody who may ask it; no message quotes what may be a secret.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -86,6 +87,27 @@ pub enum KubeError {
     /// The address of the server that this cluster names.
     #[error("the cluster names a server that cannot be asked")]
     Inside(#[source] UrlError),
+}
+
+impl KubeError {
+    /// The next step; a kubeconfig may bring its own.
+    #[must_use]
+    pub fn hint(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Plugin { install_hint: Some(text), .. } => {
+                return Cow::Owned(format!("the kubeconfig says: {}", text.trim()));
+            }
+            Self::Plugin { .. } | Self::Answer { .. } => {
+                "run the plugin by hand, log in with it, or give a token with --token-file"
+            }
+            Self::Outside { .. } => "give a URL, or --kubeconfig FILE",
+            Self::Account { .. } => {
+                "set automountServiceAccountToken for the pod, or give a URL with --ca-file and --token-file"
+            }
+            Self::Unsupported { .. } => "give the URL, with --token-file or --client-cert",
+            _ => "`kubectl config view --kubeconfig FILE` shows what kubectl makes of it",
+        })
+    }
 }
 
 fn place(line: Option<u64>) -> String {

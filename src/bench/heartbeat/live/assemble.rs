@@ -150,7 +150,6 @@ pub fn measured(spec: &LiveSpec, seen: &Seen, cells: &[machine::Cell], interrupt
             found.holds(delay).map(|holds| found.scalar("formula_holds", "count", Some(f64::from(u8::from(holds))))),
         );
         measured.findings.extend(found.verdict(seen_cell, delay));
-        measured.bad.extend(found.bad(seen_cell));
         measured.series.push(found.series);
     }
     let target = Labels::new().with("network", network(spec)).with("mode", "live");
@@ -242,13 +241,6 @@ impl Found {
             delay.unwrap_or(0.0) / 1e6
         );
         Some(Finding::new(id, severity, text))
-    }
-
-    fn bad(&self, cell: &SeenCell) -> Option<String> {
-        let Counts { attempt_count, ok_count, .. } = self.series.counts;
-        let interval = humantime::format_duration(cell.cell.interval);
-        (ok_count == 0 && attempt_count > 0)
-            .then(|| format!("{interval}, {}: none of {attempt_count} nodes was noticed", cell.cell.fault))
     }
 }
 

@@ -38,9 +38,9 @@ pub use error::LiveError;
 pub(super) use layout::layout;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
+use crate::load::{Session, Steps};
 use crate::model::{Measured, Stamp};
 use crate::sys::clock;
-use crate::sys::shutdown::Shutdown;
 use crate::sys::socket_table::Traffic;
 use crate::wire::Exposition;
 use assemble::Seen;
@@ -54,23 +54,18 @@ use observer::{News, Observer, ObserverError};
 /// Longest time without a look at what is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// Measures every cell at once; `advance` hears of nodes that came or were noticed, in the end two for each.
+/// Measures every cell at once.
 ///
 /// # Errors
 /// When gateway or agents are not there, or the stream of changes is not.
-pub async fn measure(
-    spec: &LiveSpec,
-    advance: &(dyn Fn(u64) + Sync),
-    shutdown: &Shutdown,
-) -> Result<Measured, LiveError> {
+pub async fn measure(spec: &LiveSpec, session: &mut Session<'_>) -> Result<Measured, LiveError> {
     let cells = spec.cells();
     let names = |cell: usize| (1..=spec.nodes).map(move |node| node_id(cell, node));
     let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
-    let gateway = tokio::select! {
-        biased;
-        () = shutdown.requested() => return Ok(Measured::stopped()),
-        gateway = Gateway::make(spec, &all) => gateway?,
-    };
+    let Some(gateway) = session.prepare(Gateway::make(spec, &all)).await else { return Ok(Measured::default()) };
+    let gateway = gateway?;
+    // Each node comes, and is noticed.
+    let steps = session.steps(cells.len() as u64 * spec.nodes * 2);
     let observer = Observer::start(gateway.watched.clone()).map_err(LiveError::Thread)?;
     let plan = |(at, cell): (usize, &LiveCell)| CellPlan {
         nodes: names(at).collect(),
@@ -80,11 +75,11 @@ pub async fn measure(
     };
     let machine = Machine::new(cells.iter().enumerate().map(plan).collect(), clock::now());
     let seen = Seen::of(&cells);
-    let mut live = Live { spec, cells, gateway, observer, machine, fleets: Vec::new(), seen, advance };
+    let mut live = Live { spec, cells, gateway, observer, machine, fleets: Vec::new(), seen, steps };
     let interrupted = tokio::select! {
         biased;
-        () = shutdown.requested() => true,
-        ended = live.run() => ended.map(|()| false)?,
+        () = session.shutdown().requested() => true,
+        ended = live.run(session) => ended.map(|()| false)?,
     };
     Ok(assemble::measured(spec, &live.seen, live.machine.cells(), interrupted))
 }
@@ -98,11 +93,11 @@ struct Live<'a> {
     gateway: Gateway,
     machine: Machine,
     seen: Seen,
-    advance: &'a (dyn Fn(u64) + Sync),
+    steps: Steps,
 }
 
 impl Live<'_> {
-    async fn run(&mut self) -> Result<(), LiveError> {
+    async fn run(&mut self, session: &mut Session<'_>) -> Result<(), LiveError> {
         self.watch_from_here().await?;
         for (at, cell) in self.cells.iter().enumerate() {
             self.fleets.push(Some(Fleet::start(&self.gateway, at, cell, self.spec.nodes)?));
@@ -113,6 +108,7 @@ impl Live<'_> {
             if before.is_none() && self.machine.is_connected() {
                 before = Some(self.payload().await);
             }
+            session.checkpoint(|| assemble::measured(self.spec, &self.seen, self.machine.cells(), true));
             let now = clock::now();
             for act in self.machine.due(now) {
                 self.perform(act)?;
@@ -142,7 +138,7 @@ impl Live<'_> {
         match news {
             Some(News::Event(at, Event::Node { node_id, state })) => {
                 if self.machine.hear(at, &node_id, state) {
-                    (self.advance)(1);
+                    self.steps.advance(1);
                 }
                 if self.machine.is_connected() {
                     self.seen.connected_at.get_or_insert(at);
