@@ -13,13 +13,15 @@
 //! 1. [`commands`] turns the arguments into a [`probe::rtt::RttSpec`]: what was meant, checked once.
 //! 2. [`probe::rtt`] finds the address, asks once whether the far end is an [`echo`], starts emulated links of [`topo`]
 //!    if there are any, and makes one [`load::Lane`] per target and channel, each with a [`load::Operation`].
-//! 3. [`load::drive`] plans the starts and keeps to them whatever comes back. It is the only code that schedules, times
-//!    and cancels; it reads the clock through [`sys`].
+//! 3. A [`load::Session`] conducts it: it prepares, drives the lanes, writes checkpoints, and ends with what there is when the
+//!    user stops it. [`load::drive`] plans the starts and keeps to them whatever comes back. It is the only code that
+//!    schedules, times and cancels; it reads the clock through [`sys`].
 //! 4. What comes out is [`model::Measured`], of [`model::Series`] above all: distributions with everything that was lost
 //!    counted beside them.
 //! 5. [`context`] makes it a [`model::Run`] with the host, the tool's own cost and the verdict on its validity, and keeps
 //!    it as a file.
-//! 6. [`report`] renders the run; [`stats`] judges it where a gate was given; [`console`] is the one voice.
+//! 6. A [`model::Measurement`] says what the command can measure and lays the run out: an answer, then tables and pictures.
+//!    [`report`] draws that and knows no command; [`stats`] judges the run where a gate was given; [`console`] is the one voice.
 //!
 //! `probe api` and `bench etcd` go the same way with [`wire`], which holds TLS and HTTP as all our clients speak them: see
 //! [`probe::api`] for phases stamped at the stream, and [`bench::etcd`] for a matrix of measurements on one cluster.

@@ -94,3 +94,18 @@ fn expect_outage(series: &Series, [began, down, up]: [Stamp; 3], notice: Duratio
     let longest = up.since(down) + notice + 2 * GAP + SLACK;
     assert!(length <= longest, "it lasted {length:?}, the server was away for {:?}", up.since(down));
 }
+
+/// The example of CONTRIBUTING.md, a measurement made of the public pieces alone, on a real server.
+#[test]
+fn the_example_measures_a_real_redis() {
+    let redis = Server::redis();
+    let asked = redis.redis_figure("total_commands_processed");
+    // Beside the tests lie the examples that were built with them.
+    let tests = std::env::current_exe().unwrap();
+    let example = tests.parent().unwrap().parent().unwrap().join("examples/redis");
+    let words = [example.display().to_string(), format!("127.0.0.1:{}", redis.port)];
+    let ended = Call::start(&words).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("Redis answers a PING in "), "{}", ended.stdout);
+    assert!(redis.redis_figure("total_commands_processed") >= asked + 900, "{}", ended.stdout);
+}
