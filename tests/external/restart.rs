@@ -100,7 +100,10 @@ fn expect_outage(series: &Series, [began, down, up]: [Stamp; 3], notice: Duratio
 fn the_example_measures_a_real_redis() {
     let redis = Server::redis();
     let asked = redis.redis_figure("total_commands_processed");
-    // Beside the tests lie the examples that were built with them.
+    let build = ["build", "--locked", "--quiet", "--example", "redis"];
+    let built = std::process::Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.unwrap().success());
+    // Beside the tests lie the examples.
     let tests = std::env::current_exe().unwrap();
     let example = tests.parent().unwrap().parent().unwrap().join("examples/redis");
     let words = [example.display().to_string(), format!("127.0.0.1:{}", redis.port)];
