@@ -103,3 +103,34 @@ fn a_topology_file_alone_names_the_targets() {
         .collect();
     assert_eq!(targets, ["away", "near"]);
 }
+
+/// Nothing is measured that is not declared: neither a name nor a label. Those of servers are held against it where they run.
+#[test]
+fn the_document_of_every_command_holds_what_its_catalogue_declares() {
+    use offloadctl::{bench, probe};
+    let scene = Scene::new();
+    let far = Embedded::start().unwrap();
+    let rtt = format!("far={} near={} --rate 50/s --count 20", far.address(), far.address());
+    for (measurement, line) in [
+        (probe::rtt::MEASUREMENT, format!("probe rtt {rtt}")),
+        (probe::rtt::MEASUREMENT, "probe rtt --emulate hybrid --concurrency 1 --count 20".to_owned()),
+        (probe::host::MEASUREMENT, "doctor".to_owned()),
+        (bench::heartbeat::OF_SIMULATION, "bench heartbeat --trials 200 --mistake-beats 2000 --nodes 9".to_owned()),
+        (probe::api::MEASUREMENT, "probe api http://127.0.0.1:9/ --count 2".to_owned()),
+    ] {
+        let run = scene.run(&format!("{line} --json --quiet"));
+        let run: Value = serde_json::from_str(&run.stdout).unwrap_or_default();
+        for kind in ["series", "scalars"] {
+            for one in run[kind].as_array().into_iter().flatten() {
+                let name = one["name"].as_str().unwrap();
+                let (metric, _) = measurement.find(name).unwrap_or_else(|| panic!("{line}: `{name}` is not declared"));
+                for label in one["labels"].as_object().unwrap().keys() {
+                    assert!(metric.labels.contains(&label.as_str()), "{line}: `{name}` has no label `{label}`");
+                }
+                if kind == "scalars" {
+                    assert_eq!(one["unit"], metric.unit, "{line}: {name}");
+                }
+            }
+        }
+    }
+}
