@@ -16,6 +16,9 @@ use crate::model::Run;
 use crate::report::{Format, Report, plain_table};
 use crate::stats;
 
+/// Targets that a line of the list names.
+const NAMED: usize = 3;
+
 const EXAMPLES: &str = "Examples:
   offloadctl report                                   the newest run
   offloadctl report --list                            all stored runs
@@ -111,17 +114,17 @@ fn list(args: &ReportArgs) -> Result<Exit, Failure> {
         console::data(&(serde_json::to_string_pretty(&list).map_err(Failure::unable)? + "\n"))?;
         return Ok(Exit::Fine);
     }
-    let header = ["run", "command", "started", "state", "series"];
+    let header = ["run", "command", "of", "labels", "state"];
     let rows = entries.iter().map(|(name, run)| match run {
         Ok(run) => vec![
             name.clone(),
             run.command.clone(),
-            run.started_at.to_string(),
+            subjects(run),
+            run.labels.iter().map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(" "),
             state(run).to_owned(),
-            run.responses().count().to_string(),
         ],
         Err(failure) => {
-            vec![name.clone(), String::new(), String::new(), format!("unreadable: {}", failure.what()), String::new()]
+            vec![name.clone(), String::new(), String::new(), String::new(), format!("unreadable: {}", failure.what())]
         }
     });
     console::data(&(plain_table(&header, rows) + "\n"))?;
@@ -139,6 +142,18 @@ fn listed(name: &str, run: &Result<Run, Failure>) -> serde_json::Value {
             "valid": null, "labels": null, "error": failure.what()
         }),
     }
+}
+
+/// What was measured, the first few of it: targets, paths or endpoints.
+fn subjects(run: &Run) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for series in run.responses() {
+        let label = |name| series.labels.value(name);
+        all.extend(label("target").or_else(|| label("path")).filter(|value| !all.contains(value)));
+    }
+    let more = if all.len() > NAMED { format!(", … {}", all.len()) } else { String::new() };
+    all.truncate(NAMED);
+    format!("{}{more}", all.join(", "))
 }
 
 const fn state(run: &Run) -> &'static str {

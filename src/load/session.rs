@@ -286,7 +286,11 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let work = async { tokio::join!(work, async { shutdown.request() }) };
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            shutdown.request();
+        };
+        let work = async { tokio::join!(work, late) };
         session.watch(&steps, work, Measured::default).await;
         assert_eq!(session.prepare(std::future::pending::<()>()).await, None);
         let measured = session.finish(Measured::default());

@@ -123,7 +123,10 @@ pub fn too_few(shown: &[&Series]) -> Vec<Note> {
     let few = few.map(|least| Note::new("–", format!("{} attempts, there were {}", missing.join(", "), count(least))));
     let beyond = shown.iter().find(|series| !series.summary.beyond_timeout.is_empty());
     let beyond = beyond.and_then(|series| series.timeout_ns).map(|timeout| {
-        Note::new(format!("> {}", limit(timeout)), "the rank falls among lost attempts and errors, which rank above every answer")
+        Note::new(
+            format!("> {}", limit(timeout)),
+            "the rank falls among lost attempts and errors, which rank above every answer",
+        )
     });
     few.into_iter().chain(beyond).collect()
 }
