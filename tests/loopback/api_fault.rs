@@ -93,7 +93,10 @@ fn an_endless_body_ends_at_its_limit() {
 #[test]
 fn answers_that_are_no_success_are_answers_and_are_told() {
     let web = Web::start(Manner::default());
-    let arguments = format!("{} --path /moved --path /forbidden --path /busy --count 5 --rate 100/s", web.url());
+    let arguments = format!(
+        "{} --path /moved --path /forbidden --path /busy --expect-status 403,503 --count 5 --rate 100/s",
+        web.url()
+    );
     let run = api(&Scene::new(), &arguments);
     for path in ["/moved", "/forbidden", "/busy"] {
         assert_eq!(of(&run, "api.request", path).counts.ok_count, 5);

@@ -73,8 +73,9 @@ fn obeys(all: &[Series]) {
     for series in all {
         let name = series.full_name();
         let Counts { attempt_count, ok_count, lost_count, refused_count, failed_count, .. } = series.counts;
-        assert_eq!(attempt_count, ok_count + lost_count + refused_count + failed_count, "{name}");
-        assert_eq!(series.failure_kinds.values().sum::<u64>(), failed_count, "{name}");
+        let error_count = series.counts.error_count;
+        assert_eq!(attempt_count, ok_count + error_count + lost_count + refused_count + failed_count, "{name}");
+        assert_eq!(series.failure_kinds.values().sum::<u64>(), failed_count + error_count, "{name}");
         assert!(series.is_consistent(), "{name}");
         if !series.timeline.is_empty() {
             let mut sum = Counts::default();
