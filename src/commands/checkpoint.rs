@@ -68,7 +68,8 @@ impl Checkpoints {
                 // The disk is slower than a minute; the driver waits for nobody.
                 return false;
             }
-            self.writing = Some(Writing::start(place.clone(), part.lane_count));
+            let (place, lane_count) = (place.clone(), part.lane_count);
+            self.writing = Some(Writing::start(lane_count, move |copies| write_down(copies, lane_count, &place)));
         }
         let Some(writing) = self.writing.as_mut().filter(|writing| writing.next < writing.lane_count) else {
             return true;
@@ -92,15 +93,11 @@ impl Checkpoints {
         if self.writing.as_ref().is_some_and(|writing| !writing.thread.is_finished()) {
             return;
         }
-        let (copies, _) = channel(COPIES);
-        let thread = std::thread::spawn(move || {
+        self.writing = Some(Writing::start(0, move |_| {
             let (header, load, store) = &place;
             let run = document(header, load.as_ref(), Measured { interrupted: true, ..measured });
-            if let Err(failure) = store.save(&run.id, &run) {
-                console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
-            }
-        });
-        self.writing = Some(Writing { copies, next: 0, lane_count: 0, thread });
+            store.save(&run.id, &run).map(drop)
+        }));
     }
 
     /// Waits for a checkpoint that has all it needs; one that has not is given up, for the run itself comes now.
@@ -113,10 +110,11 @@ impl Checkpoints {
 }
 
 impl Writing {
-    fn start(place: Place, lane_count: usize) -> Self {
+    /// Begins to write on a thread of its own, to which so many lanes will be handed over.
+    fn start(lane_count: usize, write: impl FnOnce(Receiver<Copied>) -> Result<(), Failure> + Send + 'static) -> Self {
         let (copies, receiver) = channel(COPIES);
         let thread = std::thread::spawn(move || {
-            if let Err(failure) = write_down(receiver, lane_count, &place) {
+            if let Err(failure) = write(receiver) {
                 console::say(format_args!("the checkpoint could not be written, measuring goes on: {failure}"));
             }
         });
@@ -135,8 +133,10 @@ fn write_down(mut copies: Receiver<Copied>, lane_count: usize, place: &Place) ->
         let beside = beside();
         for whole in record.into_series().into_iter().chain(beside.series) {
             spool.push(&whole)?;
-            // What is judged of it; its values are in the spool.
-            measured.series.push(Series { histogram: Histogram::new(), timeline: Vec::new(), ..whole });
+            // What is judged of it: its figures, or the values where they are too few for one; all of it is in the spool.
+            let is_few = whole.summary.p95_ns.is_none();
+            let histogram = if is_few { whole.histogram } else { Histogram::new() };
+            measured.series.push(Series { histogram, timeline: Vec::new(), ..whole });
         }
         measured.scalars.extend::<Vec<Scalar>>(beside.scalars);
         measured.elapsed = elapsed;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::catalogue;
 use super::checkpoint::Checkpoints;
+use super::event_loop::event_loop;
 use super::load_args::planned_span;
 use super::output_args::OutputArgs;
 use crate::console::{self, Progress};
@@ -38,6 +39,18 @@ impl<'a, S: Serialize> Conduct<'a, S> {
     /// Of a measurement without a load.
     pub const fn steps(measurement: &'static Measurement, spec: &'a S, output: &'a OutputArgs) -> Self {
         Self { measurement, spec, seed: None, load: None, times: 1, max_loss_ratio: 1.0, output }
+    }
+
+    /// Of a measurement that drives this load, of whose attempts so large a share may stay unanswered.
+    pub const fn driven(
+        measurement: &'static Measurement,
+        spec: &'a S,
+        load: &'a LoadSpec,
+        max_loss_ratio: f64,
+        output: &'a OutputArgs,
+    ) -> Self {
+        let steps = Self::steps(measurement, spec, output);
+        Self { seed: Some(load.seed), load: Some(load), max_loss_ratio, ..steps }
     }
 
     /// Measures, and ends with the verdict.
@@ -127,14 +140,8 @@ impl<'a> Measuring<'a> {
             console::say(format_args!("run kept in {}", path.display()));
         }
         bad.iter().for_each(|reason| console::say(format_args!("bad: {reason}")));
-        let gate = match gate {
-            // A run that ended before its series began, or whose targets were lost, has said why already.
-            Err(error) if !run.complete || !bad.is_empty() => {
-                console::say(format_args!("gate not judged: {error}"));
-                None
-            }
-            other => other.map_err(Failure::usage)?,
-        };
+        // What the gates name was looked up before measuring; the run has been printed even so.
+        let gate = gate.map_err(Failure::usage)?;
         if let Some(gate) = &gate {
             say_gate(gate);
         }
@@ -167,10 +174,7 @@ fn render(format: Format, report: &Report) -> String {
 /// # Errors
 /// When there is no event loop or signals cannot be caught; else as the measurement says.
 pub fn on_event_loop<T>(measure: impl AsyncFnOnce(&Shutdown) -> Result<T, Failure>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::plain(Exit::Unable, format!("the event loop cannot be started: {error}")))?;
+    let runtime = event_loop()?;
     let measured = runtime.block_on(async {
         let shutdown = Shutdown::listen()
             .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;

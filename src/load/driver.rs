@@ -167,8 +167,7 @@ async fn attempt<O: Operation>(operation: &O, start: Start, limit: Rc<Limit>, sp
     let (ordinal, planned) = (start.ordinal, start.planned);
     let settled = Settled { ordinal, planned, started: answer.started.unwrap_or(began), ended, answer };
     let closed = matches!(spec.arrival, Arrival::Closed { .. });
-    let answered = matches!(settled.answer.outcome, Outcome::Ok | Outcome::Error(_));
-    if closed && !answered && ended.since(began) < CLOSED_PAUSE {
+    if closed && !settled.answer.outcome.is_answered() && ended.since(began) < CLOSED_PAUSE {
         tokio::time::sleep(CLOSED_PAUSE).await;
     }
     (start, settled)
@@ -323,7 +322,7 @@ impl<'a> Plan<'a> {
         self.cursors[lane].in_flight -= 1;
         if matches!(self.spec.arrival, Arrival::Closed { .. }) {
             // An answer is the intention to start the next; after a pause it is the end of the pause.
-            let answered = matches!(settled.answer.outcome, Outcome::Ok | Outcome::Error(_));
+            let answered = settled.answer.outcome.is_answered();
             self.earned.push((if answered { settled.ended } else { clock::now() }, lane));
         }
         if let Some(number) = start.number {

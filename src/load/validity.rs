@@ -2,16 +2,13 @@
 
 use super::{Arrival, LoadSpec, Rate};
 use crate::model::span::nanos;
-use crate::model::{Role, Run, Series, Validity, Warning};
+use crate::model::{NORMAL_975, Role, Run, Series, Validity, Warning};
 
 /// Share of the planned attempts that must have started (architecture contract).
 const STARTED_RATIO: f64 = 0.99;
 
 /// Slip that is always allowed.
 const SLIP_ALLOWED_NS: u64 = 1_000_000;
-
-/// The 97.5th percentile of the normal distribution.
-const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// What is said about a run's trustworthiness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +57,7 @@ fn slip_allowed(rate: Rate) -> u64 {
 /// hundred and fifty does not make a run worthless.
 fn slip_ns(slip: &Series) -> Option<u64> {
     let n = slip.histogram.len();
-    let bound = 0.95 * n as f64 + NORMAL * (n as f64 * 0.95 * 0.05).sqrt();
+    let bound = 0.95 * n as f64 + NORMAL_975 * (n as f64 * 0.95 * 0.05).sqrt();
     let rank = (bound.ceil() as u64).clamp(1, n.max(1));
     let few = || slip.histogram.value_at_rank(rank).map(|ns| slip.summary.max_ns.map_or(ns, |max| ns.min(max)));
     slip.summary.p95_ns.or_else(few).or(slip.summary.max_ns)

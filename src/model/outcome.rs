@@ -20,6 +20,14 @@ pub enum Outcome {
     Failed(&'static str),
 }
 
+impl Outcome {
+    /// Whether the far end answered, be it with an error.
+    #[must_use]
+    pub const fn is_answered(self) -> bool {
+        matches!(self, Self::Ok | Self::Error(_))
+    }
+}
+
 /// How many attempts ended in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -80,12 +88,6 @@ impl Counts {
     #[must_use]
     pub const fn beyond_count(&self) -> u64 {
         self.lost_count.saturating_add(self.error_count)
-    }
-
-    /// Attempts answered with an error over attempts; `None` without attempts.
-    #[must_use]
-    pub fn error_ratio(&self) -> Option<f64> {
-        (self.attempt_count > 0).then(|| self.error_count as f64 / self.attempt_count as f64)
     }
 
     /// Whether the parts add up to the whole, as they must in a file we did not write just now.

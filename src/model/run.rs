@@ -161,30 +161,6 @@ impl Run {
         }
     }
 
-    /// The same run with other series.
-    #[must_use]
-    pub fn with_series(&self, series: Vec<Series>) -> Self {
-        Self {
-            schema: self.schema.clone(),
-            id: self.id.clone(),
-            command: self.command.clone(),
-            answer: self.answer.clone(),
-            spec: self.spec.clone(),
-            spec_hash: self.spec_hash.clone(),
-            validity: self.validity.clone(),
-            version: self.version.clone(),
-            labels: self.labels.clone(),
-            merged_from: self.merged_from.clone(),
-            environment: self.environment.clone(),
-            self_cost: self.self_cost.clone(),
-            warnings: self.warnings.clone(),
-            scalars: self.scalars.clone(),
-            findings: self.findings.clone(),
-            series,
-            ..*self
-        }
-    }
-
     /// The series that measure a target: neither the tool's own floor nor a part of another measurement.
     pub fn responses(&self) -> impl Iterator<Item = &Series> {
         self.series.iter().filter(|series| series.is_response())

@@ -124,7 +124,13 @@ impl Series {
     /// The name of the target, or nothing.
     #[must_use]
     pub fn target(&self) -> &str {
-        self.labels.value("target").unwrap_or_default()
+        self.label("target")
+    }
+
+    /// The value of one label, or nothing.
+    #[must_use]
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.value(name).unwrap_or_default()
     }
 
     /// Whether counts, histogram and extremes fit together, as they must in a file we did not write just now.

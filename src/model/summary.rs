@@ -13,6 +13,9 @@ const TAIL_COUNT: f64 = 10.0;
 /// The quantiles of every summary, by the name of their key.
 const SHOWN: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)];
 
+/// The 97.5th percentile of the normal distribution: 95 % lie within it on both sides.
+pub const NORMAL_975: f64 = 1.959_963_984_540_054;
+
 /// A quantile, or the reason why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantile {

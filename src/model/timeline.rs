@@ -76,9 +76,9 @@ impl Timeline {
         if let Some(latency) = latency_ns {
             interval.histogram.record(coarse(latency));
         }
-        match outcome {
-            Outcome::Ok | Outcome::Error(_) => self.end_silence(offset),
-            _ => self.extend_silence(offset),
+        match outcome.is_answered() {
+            true => self.end_silence(offset),
+            false => self.extend_silence(offset),
         }
     }
 

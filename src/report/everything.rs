@@ -20,12 +20,12 @@ pub fn blocks(run: &Run) -> Vec<Block<'_>> {
 
 fn series(run: &Run) -> Option<Table> {
     let heads = ["n", "lost", "min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max", "jitter"];
-    let figures = heads.iter().enumerate().map(|(at, head)| match *head {
-        "p90" => Column::extra(*head, 4),
-        "p99.9" => Column::extra(*head, 3),
-        "min" => Column::extra(*head, 2),
-        "jitter" => Column::extra(*head, 1),
-        _ => Column { head: (*head).to_owned(), is_name: false, rank: u8::from(at == 3) },
+    let figures = heads.into_iter().map(|head| match head {
+        "p90" => Column::extra(head, 4),
+        "p99.9" => Column::extra(head, 3),
+        "min" => Column::extra(head, 2),
+        "mean" | "jitter" => Column::extra(head, 1),
+        _ => Column::figure(head),
     });
     let mut table = Table::new(std::iter::once(Column::name("series")).chain(figures).collect()).titled("all series");
     for series in run.series.iter().take(MOST_SERIES) {

@@ -4,6 +4,8 @@
 
 use statrs::distribution::{Beta, ContinuousCDF, StudentsT};
 
+use crate::model::NORMAL_975;
+
 /// Probability left out on either side of an interval: 2.5 % twice leaves 95 %.
 const TAIL: f64 = 0.025;
 
@@ -16,9 +18,6 @@ const EXACT_LIMIT: u64 = 10_000_000_000;
 /// Events from which on the normal approximation is within 0.5 % of the exact interval's width, while the library's
 /// continued fraction for the beta distribution, which stops after 140 terms, begins to be off.
 const MANY: u64 = 100_000;
-
-/// The 97.5th percentile of the normal distribution.
-const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// The ranks (from 1) between which a quantile of the population lies with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub fn rank_interval(n: u64, p: f64) -> RankInterval {
 }
 
 fn normal_rank_interval(n: u64, p: f64) -> RankInterval {
-    let (centre, half) = (n as f64 * p, NORMAL * (n as f64 * p * (1.0 - p)).sqrt());
+    let (centre, half) = (n as f64 * p, NORMAL_975 * (n as f64 * p * (1.0 - p)).sqrt());
     let (low, high) = ((centre - half) as u64, (centre + half).ceil() as u64 + 1);
     RankInterval { low: (low > 0).then_some(low), high: (high <= n).then_some(high) }
 }
@@ -72,7 +71,7 @@ pub fn ratio_interval(k: u64, n: u64) -> (f64, f64) {
     let k = k.min(n);
     if k.min(n - k) > MANY {
         let ratio = k as f64 / n as f64;
-        let half = NORMAL * (ratio * (1.0 - ratio) / n as f64).sqrt() + 0.5 / n as f64;
+        let half = NORMAL_975 * (ratio * (1.0 - ratio) / n as f64).sqrt() + 0.5 / n as f64;
         return (ratio - half, ratio + half);
     }
     let low = if k == 0 { 0.0 } else { beta_quantile(k as f64, (n - k + 1) as f64, TAIL) };
@@ -222,7 +221,7 @@ mod tests {
         for (k, n) in large {
             let (low, high) = ratio_interval(k, n);
             let ratio = k as f64 / n as f64;
-            let half = NORMAL * (ratio * (1.0 - ratio) / n as f64).sqrt();
+            let half = NORMAL_975 * (ratio * (1.0 - ratio) / n as f64).sqrt();
             assert!((low - (ratio - half)).abs() < half * 0.01, "{k} in {n}: {low}");
             assert!((high - (ratio + half)).abs() < half * 0.01, "{k} in {n}: {high}");
         }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::evaluate::{BACKEND_COMMIT_LIMIT_NS, WAL_FSYNC_LIMIT_NS};
 use crate::model::figure::{bytes, count, duration, limit};
 use crate::model::layout::{
-    Answer, Block, Cell, Column, Histogram, Names, Note, Table, findings, load_text, notes_on, too_few,
+    Answer, Block, Cell, Column, Histogram, Names, Note, Table, capitalised, findings, load_text, notes_on, too_few,
 };
-use crate::model::{Finding, Labels, Layout, Run, Series};
+use crate::model::{Labels, Layout, Run, Series};
 
 /// The verdict, which is the answer and stands nowhere else.
 const VERDICT: &str = "etcd_verdict";
@@ -104,26 +104,13 @@ fn answer(run: &Run, rows: &[&Series], names: &Names) -> Answer {
     let what = format!("{} {noun}/s{at}{p95}.", count(keys(&best).round() as u64));
     let answer = Answer::new(what);
     match run.findings.iter().find(|finding| finding.id == VERDICT) {
-        Some(verdict) => with_verdict(answer, verdict),
-        None => answer,
-    }
-}
-
-fn with_verdict(answer: Answer, verdict: &Finding) -> Answer {
-    let answer = answer.and(format!("{}.", capitalised(&verdict.text)));
-    match &verdict.advice {
-        Some(advice) => answer.and(format!("{}.", capitalised(&advice.text))).checked_by(advice.verify.clone()),
+        Some(verdict) => answer.and(format!("{}.", capitalised(&verdict.text))).advised(verdict.advice.as_ref()),
         None => answer,
     }
 }
 
 fn plural(n: &str) -> &'static str {
     if n == "1" { "" } else { "s" }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// A row a measurement, its settings in columns of their own.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::live;
 use crate::model::figure::{count, duration, ratio, significant};
-use crate::model::layout::{Answer, Block, Cell, Column, Note, Scatter, Table, findings};
+use crate::model::layout::{Answer, Block, Cell, Column, Note, Scatter, Table, capitalised, findings};
 use crate::model::{Finding, Labels, Layout, Run, Series};
 
 /// The series that everything is about.
@@ -47,15 +47,11 @@ pub fn layout(run: &Run) -> Layout<'_> {
     }
 }
 
-fn label<'a>(series: &'a Series, name: &str) -> &'a str {
-    series.labels.value(name).unwrap_or_default()
-}
-
 /// The values of a label in the order in which they first occur.
 fn distinct<'a>(all: &[&'a Series], name: &str) -> Vec<&'a str> {
     let mut values = Vec::new();
     for series in all {
-        let value = label(series, name);
+        let value = series.label(name);
         if !values.contains(&value) {
             values.push(value);
         }
@@ -64,7 +60,7 @@ fn distinct<'a>(all: &[&'a Series], name: &str) -> Vec<&'a str> {
 }
 
 fn of_network<'a>(all: &[&'a Series], network: &str) -> Vec<&'a Series> {
-    all.iter().copied().filter(|series| label(series, "network") == network).collect()
+    all.iter().copied().filter(|series| series.label("network") == network).collect()
 }
 
 /// A scalar of a setting.
@@ -103,7 +99,7 @@ impl<'a> Setting<'a> {
     }
 
     fn name(&self) -> String {
-        format!("{} at {}", label(self.series, "detector"), label(self.series, "interval"))
+        format!("{} at {}", self.series.label("detector"), self.series.label("interval"))
     }
 
     fn told(&self) -> String {
@@ -150,10 +146,7 @@ fn answer(run: &Run, all: &[&Series]) -> Answer {
 }
 
 fn told_goal(goal: &Finding) -> Answer {
-    let mut text = goal.text.clone();
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
+    let text = capitalised(&goal.text);
     let evidence = goal.evidence.first().map_or_else(String::new, |evidence| format!(" ({evidence})"));
     let answer = Answer::new(format!("{text}{evidence}."));
     match &goal.advice {
@@ -173,7 +166,7 @@ fn matrix(run: &Run, here: &[&Series]) -> Table {
     columns.extend([Column::figure("KB/h"), Column::extra("published", 1)]);
     let mut table = Table::new(columns).titled("seconds until a crash is noticed, mean / worst; KB an hour and node");
     let find = |interval: &str, detector: &str| {
-        here.iter().copied().find(|s| label(s, "interval") == interval && label(s, "detector") == detector)
+        here.iter().copied().find(|s| s.label("interval") == interval && s.label("detector") == detector)
     };
     for interval in &intervals {
         let of_interval: Vec<&Series> = detectors.iter().filter_map(|detector| find(interval, detector)).collect();
@@ -205,7 +198,7 @@ fn seconds(series: &Series) -> Cell {
 /// False alarms a day and node at the shortest interval, where there are most.
 fn alarms(run: &Run, here: &[&Series], detectors: &[&str]) -> Vec<Cell> {
     let of = |detector: &&str| {
-        let all = here.iter().filter(|series| label(series, "detector") == *detector);
+        let all = here.iter().filter(|series| series.label("detector") == *detector);
         let settings: Vec<Setting> = all.filter_map(|series| Setting::of(run, series)).collect();
         let seen = settings.iter().map(|setting| setting.mistakes).fold(0.0, f64::max);
         let upper = settings.iter().map(|setting| setting.mistakes_upper).fold(0.0, f64::max);
@@ -237,7 +230,7 @@ fn scatter(run: &Run, here: &[&Series]) -> Scatter {
     let detectors = distinct(here, "detector");
     let point = |series: &&Series| {
         let setting = Setting::of(run, series)?;
-        let at = detectors.iter().position(|detector| *detector == label(series, "detector"))?;
+        let at = detectors.iter().position(|detector| *detector == series.label("detector"))?;
         let mark = if setting.is_unbeaten { letter(at).to_ascii_uppercase() } else { letter(at) };
         Some((setting.mean, setting.bytes, mark))
     };
@@ -275,9 +268,9 @@ fn settings(run: &Run, all: &[&Series]) -> Table {
             _ => String::new(),
         };
         table.push(vec![
-            Cell::text(label(series, "interval")),
-            Cell::text(label(series, "detector")),
-            Cell::text(label(series, "network")),
+            Cell::text(series.label("interval")),
+            Cell::text(series.label("detector")),
+            Cell::text(series.label("network")),
             Cell::span(series.summary.mean_ns),
             Cell::quantile(series, "p99"),
             Cell::span(series.summary.max_ns),

@@ -154,15 +154,8 @@ struct WorkloadArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let conduct = Conduct {
-        measurement: &MEASUREMENT,
-        spec: &spec,
-        seed: Some(spec.load.seed),
-        load: Some(&spec.load),
-        times: cell_count(&spec),
-        max_loss_ratio: spec.max_loss_ratio,
-        output: &args.output,
-    };
+    let driven = Conduct::driven(&MEASUREMENT, &spec, &spec.load, spec.max_loss_ratio, &args.output);
+    let conduct = Conduct { times: cell_count(&spec), ..driven };
     conduct
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }

@@ -94,15 +94,7 @@ struct TrustArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let conduct = Conduct {
-        measurement: &MEASUREMENT,
-        spec: &spec,
-        seed: Some(spec.load.seed),
-        load: Some(&spec.load),
-        times: 1,
-        max_loss_ratio: spec.max_loss_ratio,
-        output: &args.output,
-    };
+    let conduct = Conduct::driven(&MEASUREMENT, &spec, &spec.load, spec.max_loss_ratio, &args.output);
     conduct
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }

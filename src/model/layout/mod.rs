@@ -9,9 +9,9 @@ mod note;
 use std::borrow::Cow;
 
 pub use names::{Names, load_text};
-pub use note::{Note, findings, floor, notes_on, too_few};
+pub use note::{Note, findings, floor, notes_on, too_few, with_advice};
 
-use super::{Quantile, Series};
+use super::{Advice, Quantile, Series};
 
 /// One run as people read it.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +52,15 @@ impl Answer {
         let sentence = sentence.as_ref();
         let text = if self.text.is_empty() { sentence.to_owned() } else { format!("{} {sentence}", self.text) };
         Self { text, ..self }
+    }
+
+    /// The same with what to change, and the command that shows whether it helped.
+    #[must_use]
+    pub fn advised(self, advice: Option<&Advice>) -> Self {
+        match advice {
+            Some(advice) => self.and(format!("{}.", capitalised(&advice.text))).checked_by(advice.verify.clone()),
+            None => self,
+        }
     }
 
     /// The same with the command that shows whether it helped.
@@ -139,6 +148,13 @@ pub struct Scatter {
     pub unit: &'static str,
     /// The same of what goes up.
     pub up: (f64, &'static str),
+}
+
+/// A sentence as it begins: with a capital letter.
+#[must_use]
+pub fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 impl Table {

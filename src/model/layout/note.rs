@@ -4,7 +4,7 @@
 
 use super::Names;
 use crate::model::figure::{count, duration, limit};
-use crate::model::{Finding, Outage, Quantile, Role, Run, Series, Severity};
+use crate::model::{Advice, Finding, Outage, Quantile, Role, Run, Series, Severity};
 
 /// Outages that are named one by one, and series whose losses are.
 const NAMED_OUTAGES: usize = 2;
@@ -145,9 +145,15 @@ fn note(finding: &Finding) -> Note {
         Severity::Notice => "notice",
         Severity::Problem => "problem",
     };
-    let advice = finding.advice.as_ref().map_or_else(String::new, |advice| {
+    Note::new(label, with_advice(&finding.text, finding.advice.as_ref()))
+}
+
+/// A sentence, and what to do about it where something can be done.
+#[must_use]
+pub fn with_advice(text: &str, advice: Option<&Advice>) -> String {
+    let advice = advice.map_or_else(String::new, |advice| {
         let verify = advice.verify.as_ref().map_or_else(String::new, |command| format!(" Check: {command}"));
         format!(". Advice: {}.{verify}", advice.text.trim_end_matches('.'))
     });
-    Note::new(label, format!("{}{advice}", finding.text.trim_end_matches('.')))
+    format!("{}{advice}", text.trim_end_matches('.'))
 }

@@ -54,7 +54,7 @@ pub fn layout(run: &Run) -> Layout<'_> {
 }
 
 fn path(series: &Series) -> &str {
-    series.labels.value("path").unwrap_or_default()
+    series.label("path")
 }
 
 /// The paths that the user named; those that we ask for beside them say what etcd costs.
@@ -214,14 +214,7 @@ fn answer(run: &Run, asked: &[&Series]) -> Answer {
         None => answer,
     };
     let is_its = |finding: &&Finding| finding.id == SPLIT && finding.text.starts_with(&format!("{} ", path(slowest)));
-    match run.findings.iter().find(is_its).and_then(|finding| finding.advice.as_ref()) {
-        Some(advice) => {
-            let mut characters = advice.text.chars();
-            let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-            answer.and(format!("{first}{}.", characters.as_str())).checked_by(advice.verify.clone())
-        }
-        None => answer,
-    }
+    answer.advised(run.findings.iter().find(is_its).and_then(|finding| finding.advice.as_ref()))
 }
 
 /// What was not served.

@@ -258,7 +258,7 @@ impl Operation for ApiOperation {
     }
 
     fn settled(&self, settled: &Settled) {
-        if matches!(settled.answer.outcome, Outcome::Ok | Outcome::Error(_)) {
+        if settled.answer.outcome.is_answered() {
             // No other attempt was looked at since this one ended, so the latest status is its own.
             *self.statuses.borrow_mut().entry(self.tally.status()).or_default() += 1;
         }

@@ -2,7 +2,7 @@
 //!
 //! Pure: a stored and a fresh run look alike.
 
-use crate::model::layout::{Answer, Block, Cell, Column, Note, Table};
+use crate::model::layout::{Answer, Block, Cell, Column, Note, Table, with_advice};
 use crate::model::{Finding, Layout, Run, Severity};
 
 /// Lays out a run.
@@ -63,10 +63,7 @@ fn answer(checks: &[(&Finding, Option<f64>)]) -> Answer {
 /// The reason and the remedy; the table has the figure.
 fn note(finding: &Finding) -> Note {
     let what = name(finding);
-    let text = finding.text.strip_prefix(&format!("{what}: ")).unwrap_or(&finding.text).trim_end_matches('.');
-    let advice = finding.advice.as_ref().map_or_else(String::new, |advice| {
-        let verify = advice.verify.as_ref().map_or_else(String::new, |command| format!(" Check: {command}"));
-        format!(". Advice: {}.{verify}", advice.text.trim_end_matches('.'))
-    });
-    Note::new(what, format!("{text}{advice}"))
+    let text = finding.text.strip_prefix(&format!("{what}: ")).unwrap_or(&finding.text);
+    let text = with_advice(text, finding.advice.as_ref());
+    Note::new(what, text)
 }

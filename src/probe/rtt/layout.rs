@@ -98,9 +98,13 @@ fn channel(series: &Series) -> String {
     series.name.strip_prefix("rtt.").unwrap_or(&series.name).replace('_', " ")
 }
 
+/// How much its channel says, 0 the most.
+fn rank(series: &Series) -> usize {
+    BEST_FIRST.iter().position(|name| *name == series.name).unwrap_or(BEST_FIRST.len())
+}
+
 /// The series that says most of a target, if it was answered at all.
 fn best<'a>(series: &[&'a Series]) -> Option<&'a Series> {
-    let rank = |series: &Series| BEST_FIRST.iter().position(|name| *name == series.name).unwrap_or(BEST_FIRST.len());
     series.iter().copied().filter(|series| series.counts.ok_count > 0).min_by_key(|series| rank(series))
 }
 
@@ -206,7 +210,6 @@ fn picture<'a>(shown: &[Cow<'a, Series>]) -> Histogram<'a> {
         let columns = shown.iter().map(|series| (channel(series), series.clone())).collect();
         return Histogram { title: first.target().to_owned(), columns };
     }
-    let rank = |series: &Series| BEST_FIRST.iter().position(|name| *name == series.name);
     let name = shown.iter().filter(|series| series.counts.ok_count > 0).min_by_key(|series| rank(series));
     let of = |series: &&Cow<'a, Series>| name.is_some_and(|name| name.name == series.name);
     let columns = shown.iter().filter(of).map(|series| (series.target().to_owned(), series.clone())).collect();

@@ -14,8 +14,8 @@ use crate::bench::heartbeat::{Cell, Network};
 use crate::detect::Rule;
 use crate::model::span::nanos;
 use crate::model::{
-    Counts, Finding, Histogram, Labels, Measured, Moments, Outcome, Scalar, Series, Severity, Stamp, Summary,
-    Variation, Warning,
+    Counts, Finding, Histogram, Labels, Measured, Moments, NORMAL_975, Outcome, Scalar, Series, Severity, Stamp,
+    Summary, Variation, Warning,
 };
 use crate::sys::socket_table::Traffic;
 
@@ -23,9 +23,6 @@ use crate::sys::socket_table::Traffic;
 const MOST_REPORTS: usize = 1 << 17;
 
 const SECONDS_PER_HOUR: f64 = 3600.0;
-
-/// The 97.5th percentile of the normal distribution: a mean of some hundred detections has it.
-const NORMAL: f64 = 1.959_963_984_540_054;
 
 /// Heartbeats and their bytes without TLS and framing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -284,7 +281,7 @@ fn series(name: &str, labels: &Labels, spans: impl Iterator<Item = Option<u64>>,
 /// would, so it is rather too wide.
 fn interval(series: &Series) -> Option<(f64, f64)> {
     let (mean, deviation) = series.summary.mean_ns.zip(series.summary.stddev_ns)?;
-    let half = NORMAL * deviation as f64 / (series.counts.ok_count as f64).sqrt();
+    let half = NORMAL_975 * deviation as f64 / (series.counts.ok_count as f64).sqrt();
     Some((mean as f64 - half, mean as f64 + half))
 }
 

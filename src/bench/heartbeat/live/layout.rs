@@ -31,16 +31,12 @@ pub fn layout(run: &Run) -> Layout<'_> {
     }
 }
 
-fn label<'a>(series: &'a Series, name: &str) -> &'a str {
-    series.labels.value(name).unwrap_or_default()
-}
-
 fn name(cell: &Series) -> String {
-    format!("{} {}", label(cell, "interval"), label(cell, "fault"))
+    format!("{} {}", cell.label("interval"), cell.label("fault"))
 }
 
 fn subject(run: &Run, cells: &[&Series]) -> Vec<String> {
-    let detector = cells.first().map(|cell| format!("live, {}", label(cell, "detector")));
+    let detector = cells.first().map(|cell| format!("live, {}", cell.label("detector")));
     let nodes = run.spec.get("nodes").and_then(serde_json::Value::as_u64);
     detector.into_iter().chain(nodes.map(|nodes| format!("{nodes} agents a row"))).collect()
 }
@@ -58,7 +54,7 @@ fn answer(run: &Run, cells: &[&Series]) -> Answer {
         _ if held == all => " The formula holds in every row.".to_owned(),
         _ => format!(" The formula holds in {held} of {all} rows."),
     };
-    let what = format!("A death is noticed after {mean} (mean) at {}{cost}.{formula}", label(fastest, "interval"));
+    let what = format!("A death is noticed after {mean} (mean) at {}{cost}.{formula}", fastest.label("interval"));
     Answer::new(what)
 }
 
@@ -85,8 +81,8 @@ fn table(run: &Run, cells: &[&Series]) -> Table {
         let published = of("reference_mean").zip(of("reference_bytes_per_h"));
         let published = published.map(|(mean, bytes)| format!("{}, {} KB/h", span(mean), significant(bytes / 1000.0)));
         table.push(vec![
-            Cell::text(label(cell, "interval")),
-            Cell::text(label(cell, "fault")),
+            Cell::text(cell.label("interval")),
+            Cell::text(cell.label("fault")),
             noticed(cell),
             Cell::text(format!("{mean}{interval}")),
             Cell::span(cell.summary.max_ns),
