@@ -14,6 +14,8 @@ mod checkpoint;
 #[cfg(feature = "toolkit")]
 mod completions;
 #[cfg(feature = "toolkit")]
+mod config;
+#[cfg(feature = "toolkit")]
 mod doctor;
 #[cfg(feature = "toolkit")]
 mod echo;

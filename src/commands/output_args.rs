@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::config::Config;
 use crate::console;
 use crate::context::{OutputFile, Store};
 use crate::error::Failure;
@@ -30,6 +31,9 @@ pub struct ShowArgs {
     /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Gate>,
+    /// Targets and gates of a project [default: offload.toml, where there is one]
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
     /// Where runs are kept [default: the XDG state folder]
     #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
     runs_dir: Option<PathBuf>,
@@ -63,6 +67,14 @@ impl ShowArgs {
     #[must_use]
     pub fn report(&self) -> Report<'static> {
         Report { pages: &[], gate: None, width: console::width(), detail: self.detail, colour: false }
+    }
+
+    /// What `offload.toml` says, or the file that was named.
+    ///
+    /// # Errors
+    /// Where it cannot be read or holds a mistake.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Config::read(self.config.as_deref())
     }
 
     /// Opens every output before anything is done.

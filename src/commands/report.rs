@@ -63,12 +63,16 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     if args.prune {
         return prune(&args);
     }
+    let config = args.show.config()?;
+    if let Some(told) = config.told() {
+        console::say(told);
+    }
     let outputs = args.show.open()?;
     let mut runs = stats::merge_runs(args.runs()?);
     for merged in runs.iter_mut().filter(|run| !run.merged_from.is_empty()) {
         merged.answer = catalogue::answer(merged);
     }
-    let gate = match args.show.fail_if.as_slice() {
+    let gate = match config.gates_of(&args.show.fail_if, &runs).as_slice() {
         [] => None,
         gates => Some(stats::judge(gates, &runs, catalogue::find).map_err(Failure::usage)?),
     };

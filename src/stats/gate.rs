@@ -78,9 +78,21 @@ impl Gate {
         matches!(self.subject, Subject::Series(..))
     }
 
+    /// Whether it asks for nothing but what these labels are.
+    #[must_use]
+    pub fn is_of(&self, labels: &Labels) -> bool {
+        labels.matches(&self.labels)
+    }
+
     /// The labels that it asks for.
     pub fn label_names(&self) -> impl Iterator<Item = &str> {
         self.labels.iter().map(|(name, _)| name)
+    }
+
+    /// The value that it asks of a label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.value(name)
     }
 
     /// The name that is looked for, with its labels.
