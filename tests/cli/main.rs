@@ -12,6 +12,7 @@ mod snapshot;
 mod stored;
 #[path = "../support/mod.rs"]
 mod support;
+mod transcript;
 mod unable;
 mod usage;
 mod verdict;
