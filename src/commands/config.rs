@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::baseline::{BaselineArgs, BaselineFile};
 use super::catalogue::{self, Known};
 use crate::error::{Exit, Failure};
 use crate::model::{Measurement, Run};
@@ -28,6 +29,8 @@ pub struct Config {
     /// Addresses by name, as probes take them.
     pub targets: BTreeMap<String, String>,
     gates: Vec<Gate>,
+    /// What runs are compared with.
+    pub baseline: BaselineArgs,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +40,8 @@ struct File {
     targets: BTreeMap<String, String>,
     #[serde(default)]
     gates: Gates,
+    #[serde(default)]
+    baseline: BaselineFile,
 }
 
 #[derive(Default, Deserialize)]
@@ -77,7 +82,8 @@ impl Config {
             };
             catalogue::check_gate(measurement, gate)?;
         }
-        Ok(Self { path: Some(path.to_owned()), targets: file.targets, gates })
+        let baseline = file.baseline.args().map_err(wrong)?;
+        Ok(Self { path: Some(path.to_owned()), targets: file.targets, gates, baseline })
     }
 
     /// The address of this name, where the file has it.

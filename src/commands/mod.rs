@@ -6,11 +6,15 @@ mod absent;
 mod address_args;
 mod agent;
 #[cfg(feature = "toolkit")]
+mod baseline;
+#[cfg(feature = "toolkit")]
 mod bench;
 #[cfg(feature = "toolkit")]
 mod catalogue;
 #[cfg(feature = "toolkit")]
 mod checkpoint;
+#[cfg(feature = "toolkit")]
+mod compare;
 #[cfg(feature = "toolkit")]
 mod completions;
 #[cfg(feature = "toolkit")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::baseline::BaselineArgs;
 use super::config::Config;
 use crate::console;
 use crate::context::{OutputFile, Store};
@@ -37,6 +38,8 @@ pub struct ShowArgs {
     /// Where runs are kept [default: the XDG state folder]
     #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
     runs_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub baseline: BaselineArgs,
 }
 
 /// What every command that measures takes besides.
@@ -66,7 +69,7 @@ impl ShowArgs {
     /// How to show it; the runs are the caller's.
     #[must_use]
     pub fn report(&self) -> Report<'static> {
-        Report { pages: &[], gate: None, width: console::width(), detail: self.detail, colour: false }
+        Report { width: console::width(), detail: self.detail, ..Report::default() }
     }
 
     /// What `offload.toml` says, or the file that was named.
@@ -126,7 +129,7 @@ fn format_of(path: &Path) -> Result<Format, Failure> {
     Format::from_suffix(path).map_err(Failure::usage)
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
+pub fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it is not `KEY=VALUE`".to_owned()),

@@ -4,6 +4,8 @@
 
 pub mod ability;
 pub mod cgroup;
+#[cfg(feature = "toolkit")]
+pub mod child;
 pub mod clock;
 pub mod companion;
 pub mod datagram;

@@ -3,12 +3,13 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 18] = [
+const CASES: [(&str, &str); 19] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
+    ("help-compare", "compare --help"),
     ("help-completions", "completions --help"),
     ("help-doctor", "doctor --help"),
     ("help-echo", "echo --help"),

@@ -1,6 +1,7 @@
 //! The program as a user meets it: help, errors, exit codes, formats, signals and closed pipes.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod compare;
 mod config;
 mod doctor;
 mod document;
