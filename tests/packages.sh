@@ -24,6 +24,7 @@ package_of() {
         nsenter) echo util-linux ;;
         openssl) echo openssl ;;
         ping) echo iputils-ping ;;
+        podman) echo podman ;;
         pip3) echo python3-pip ;;
         prometheus-node-exporter) echo prometheus-node-exporter ;;
         python3) echo python3 ;;

@@ -231,6 +231,8 @@ impl Shell {
             }
             Event::Changed(some) => Input::Observed(source, seen(some)),
             Event::Vanished(task_id) => Input::Vanished(task_id),
+            // A source tells each oddity once.
+            Event::Odd(text) => return (self.voice)(Tone::Fault, text),
             Event::Trouble(text) => {
                 if self.trouble.as_ref() != Some(&text) {
                     (self.voice)(Tone::Fault, text.clone());
