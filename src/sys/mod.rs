@@ -17,6 +17,7 @@ pub mod interface;
 pub mod namespace;
 pub mod notify;
 pub mod plugin;
+pub mod presence;
 pub mod privilege;
 pub mod procfs;
 pub mod resolve;

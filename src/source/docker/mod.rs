@@ -209,8 +209,8 @@ impl Docker {
             }
             Action::Stop if is_running => self.ask(happening, None).await,
             Action::Remove => self.containers.remove(&happening.id).map(|_| Event::Vanished(happening.id)),
-            Action::Rename if !is_old => self.rename(happening),
-            Action::Stop | Action::Rename => None,
+            Action::Stop => None,
+            Action::Rename => self.rename(happening),
         }
     }
 

@@ -33,6 +33,9 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// Most heartbeats without a digest after several whole states in a row did not make both sides agree.
 const MOST_SKIPPED: u32 = 64;
 
+/// Who does what was due so much too late was stopped or asleep.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// The state of an agent.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -140,6 +143,9 @@ impl Machine {
     /// Takes an input and says what is to be done.
     pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
+        if self.next_deadline().is_some_and(|due| now.at.since(due) >= AWAY) {
+            self.excuse(now);
+        }
         match input {
             Input::Connected => self.connected(now),
             Input::Disconnected => self.disconnected(now, &mut actions),
@@ -410,6 +416,16 @@ impl Machine {
     fn end(&mut self, end: End, actions: &mut Vec<Action>) {
         self.link = Link::Ended;
         actions.push(Action::End(end));
+    }
+
+    /// We were away until now: what was answered meanwhile waits to be read, and nobody was silent.
+    fn excuse(&mut self, now: Moment) {
+        if let Link::Up(session) = &mut self.link
+            && let Some(flight) = &mut session.flight
+        {
+            flight.at = now.at;
+        }
+        self.beats.excuse(now.at);
     }
 
     /// Whether there is anything to send.

@@ -32,6 +32,24 @@ fn beat(node: &str, epoch: u64, seq: u64) -> Heartbeat {
     Heartbeat { node_id: node.to_owned(), epoch, seq, next_interval_ms: 1_000, t1, last, digest, usage }
 }
 
+#[test]
+fn nobody_is_judged_by_a_time_in_which_the_gateway_itself_was_away() {
+    let mut machine = machine();
+    for node in ["one", "two"] {
+        machine.heartbeat(at(0), &beat(node, 1, 1)).unwrap();
+    }
+    machine.excuse(at(60_000));
+    machine.poll(at(60_000));
+    let state = |machine: &Machine, node: &str| machine.node(at(0), node).unwrap().state;
+    assert_eq!(state(&machine, "one"), NodeState::Alive);
+    // What one sent meanwhile is heard now; of the other nothing waits, and it is judged as ever.
+    machine.heartbeat(at(60_001), &beat("one", 1, 60)).unwrap();
+    machine.poll(at(63_199));
+    assert_eq!(state(&machine, "two"), NodeState::Alive);
+    machine.poll(at(63_200));
+    assert_eq!((state(&machine, "one"), state(&machine, "two")), (NodeState::Alive, NodeState::Unreachable));
+}
+
 fn report(node: &str, task: &str, status: Status, version: u64) -> StatusReport {
     StatusReport {
         task_id: task.to_owned(),
