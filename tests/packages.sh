@@ -13,6 +13,7 @@ package_of() {
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
         curl) echo curl ;;
+        faketime) echo faketime ;;
         fping) echo fping ;;
         gcc) echo gcc ;;
         ip | tc) echo iproute2 ;;

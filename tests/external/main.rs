@@ -28,3 +28,4 @@ mod stamps;
 mod support;
 mod target;
 mod web;
+mod wrong_clock;

@@ -1,5 +1,6 @@
 //! The rules of the agent, one by one.
 
+mod clock;
 mod world;
 
 use super::*;

@@ -357,6 +357,28 @@ fn a_restart_does_not_begin_the_time_anew_that_something_is_kept() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_at_a_start_makes_nobody_forget_what_it_would_keep_once_it_is_set() {
+    let mut before = machine();
+    before.report(at(0), report("n", "t", Status::Completed, 1)).unwrap();
+    before.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
+    let ahead = |ms: u64| Moment { at: at(ms).at, wall: at(ms + 2 * 86_400_000).wall };
+    let mut after = Machine::new(settings(), snapshot(&before), ahead(0));
+    after.poll(ahead(59_999));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    // Set meanwhile.
+    after.poll(at(60_000));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(86_399_999));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
+    // One that stays ahead is believed in the end.
+    let mut after = Machine::new(settings(), snapshot(&before), ahead(0));
+    after.poll(ahead(60_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
+}
+
+#[test]
 fn subscribers_get_every_change_in_order_or_are_told_of_the_gap() {
     let mut machine = machine();
     for version in 1..=70 {
