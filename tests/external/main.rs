@@ -20,6 +20,7 @@ mod network;
 mod podman;
 mod privilege;
 mod program;
+mod refusal;
 mod restart;
 mod server;
 mod stamps;

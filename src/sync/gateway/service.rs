@@ -15,6 +15,7 @@ use super::counters::Counters;
 use super::machine::{Machine, Moment, Settings};
 use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
+use super::remainder::Room;
 use crate::model::Stamp;
 use crate::sync::message::{Answer, FullState, Heartbeat, Pulse, StatusReport};
 use crate::sync::store::committer::Committer;
@@ -96,6 +97,8 @@ pub struct Service {
     replan: Notify,
     /// What is counted.
     pub counters: Counters,
+    /// Room for what clients still send after their answers.
+    pub remainders: Room,
     /// Names the row of revisions.
     pub lineage: String,
 }
@@ -136,6 +139,7 @@ impl Service {
             planned: AtomicU64::new(u64::MAX),
             replan: Notify::new(),
             counters: Counters::default(),
+            remainders: Room::default(),
             lineage,
         });
         service.attach(store)?;
