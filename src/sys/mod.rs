@@ -14,6 +14,7 @@ pub mod file;
 pub mod host;
 pub mod icmp;
 pub mod interface;
+pub mod interrupted;
 pub mod namespace;
 pub mod notify;
 pub mod plugin;
