@@ -1,7 +1,7 @@
 //! Two sides of runs: did it get worse?
 //!
 //! The run is the unit of replication, because attempts within a run depend on each other: a rank test on the attempts of
-//! identical systems cries wolf in three of four cases. Decision 0022 has the methods and what they were tried on.
+//! identical systems cries wolf in three of four cases. Decision 0023 has the methods and what they were tried on.
 
 mod blocks;
 mod judge;
