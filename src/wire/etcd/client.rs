@@ -74,7 +74,7 @@ impl Link {
     /// A link that is down.
     #[must_use]
     pub fn new(endpoint: &Endpoint, access: Arc<Access>) -> Self {
-        Self { server: Server::new(&endpoint.url().to_string()), sender: Mutex::new(None), access }
+        Self { server: Server::new(&endpoint.url().without_zone().to_string()), sender: Mutex::new(None), access }
     }
 
     /// Opens a connection, and gives back what drives it and the round-trip time of its handshake.
