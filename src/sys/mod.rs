@@ -16,6 +16,7 @@ pub mod icmp;
 pub mod interface;
 pub mod namespace;
 pub mod notify;
+pub mod owner;
 pub mod plugin;
 pub mod privilege;
 pub mod procfs;

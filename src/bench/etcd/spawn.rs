@@ -164,7 +164,8 @@ async fn is_healthy(health: &Url, trust: &Trust) -> bool {
 
 impl Setting {
     /// The folder that the setting names, if it names one.
-    fn folder(&self) -> Option<&str> {
+    #[must_use]
+    pub fn folder(&self) -> Option<&str> {
         let (name, value) = self.flag.as_ref()?;
         FOLDERS.contains(&name.as_str()).then_some(value)
     }
