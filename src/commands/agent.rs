@@ -163,7 +163,7 @@ impl Plan {
 
 async fn serve(args: &AgentArgs, plan: Plan) -> Result<Exit, Failure> {
     let cannot = |error: std::io::Error| Failure::plain(Exit::Unable, format!("cannot catch signals: {error}"));
-    let shutdown = Arc::new(Shutdown::listen().map_err(cannot)?);
+    let shutdown = Arc::new(Shutdown::listen_apart_from_hangups().map_err(cannot)?);
     let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
     let mut stall = signal(SignalKind::user_defined1()).map_err(cannot)?;
     let manager = Manager::of_environment();

@@ -185,7 +185,8 @@ fn untrusted(error: TlsError) -> Failure {
 impl GatewayArgs {
     async fn serve(&self, service: Arc<Service>, identity: Identity) -> Result<(), Failure> {
         let cannot = |what: &str, error: std::io::Error| Failure::listen(what, self.listen, &error);
-        let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
+        let shutdown =
+            Shutdown::listen_apart_from_hangups().map_err(|error| cannot("cannot catch signals for", error))?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| cannot("cannot listen on", error))?;
         // Before anybody is told where it listens: a hangup would end the process otherwise.
         let hangup = signal(SignalKind::hangup()).map_err(|error| cannot("cannot catch signals for", error))?;

@@ -29,9 +29,6 @@ pub fn run(name: &str, profile: &LinkProfile, command: &[OsString], quiet: bool)
     };
     // Signals are heard from here on: one between two steps must not leave the table of delays behind.
     on_event_loop(async |shutdown| {
-        let shutdown = shutdown
-            .or_hang_up()
-            .map_err(|error| Failure::plain(Exit::Unable, format!("signals cannot be caught: {error}")))?;
         let made = KernelLink::make(profile)
             .map_err(|error| Failure::unable(&error).hint(error.hint()))
             .and_then(|link| Ok((echo(&link)?, link)));

@@ -21,6 +21,12 @@ const HALF: u64 = 1 << HALF_BITS;
 /// Largest text of an encoded histogram that is accepted from a file; a full one is under 300 KB.
 const ENCODED_LIMIT: usize = 4 << 20;
 
+/// Longest counts, unpacked: each of the buckets up to the largest number takes nine bytes at most.
+const LONGEST_PLAIN: usize = 1 << 20;
+
+/// Significant digits of ours.
+const DIGITS: u8 = 3;
+
 const ENCODING: &str = "hdr-v2-deflate-base64";
 
 /// A histogram that cannot be read back.
@@ -120,7 +126,7 @@ impl Histogram {
         let highest = self.buckets().last().map_or(2, |(lowest, _, _)| lowest.max(2));
         // Invariant: 1 <= highest / 2 and 3 digits are within the crate's bounds; a Vec never fails to be written.
         #[expect(clippy::expect_used, reason = "the bounds are constants within the crate's documented range")]
-        let mut hdr = Hdr::<u64>::new_with_bounds(1, highest, 3).expect("bounds are valid");
+        let mut hdr = Hdr::<u64>::new_with_bounds(1, highest, DIGITS).expect("bounds are valid");
         for (lowest, _, n) in self.buckets() {
             hdr.saturating_record_n(lowest, n);
         }
@@ -138,9 +144,9 @@ impl Histogram {
         if text.len() > ENCODED_LIMIT {
             return Err(HistogramError::Content(format!("{} bytes are over the limit", text.len())));
         }
-        let bytes = STANDARD.decode(text)?;
+        let plain = inflate(&STANDARD.decode(text)?)?;
         let hdr: Hdr<u64> = Deserializer::new()
-            .deserialize(&mut bytes.as_slice())
+            .deserialize(&mut plain.as_slice())
             .map_err(|error| HistogramError::Content(error.to_string()))?;
         let mut histogram = Self::new();
         for value in hdr.iter_recorded() {
@@ -149,6 +155,47 @@ impl Histogram {
         }
         Ok(histogram)
     }
+}
+
+/// Before the packed counts of V2: a word for the format, how long they are packed.
+const PACKED_HEADER: usize = 8;
+
+/// Before the counts: a word for the format, how long they are, an offset, the digits, two values and a ratio.
+const PLAIN_HEADER: usize = 40;
+
+/// The word for the format of what was packed.
+const PLAIN_MARK: u32 = 0x1c84_9313;
+
+/// Undoes the deflate, and holds what the result claims against what is there: the crate takes memory for as many bytes as the
+/// text says, and for as many buckets as its digits ask for.
+fn inflate(packed: &[u8]) -> Result<Vec<u8>, HistogramError> {
+    use std::io::Read as _;
+    let wrong = |what: &str| HistogramError::Content(what.to_owned());
+    let packed = packed.get(PACKED_HEADER..).ok_or_else(|| wrong("it ends within its header"))?;
+    let mut plain = Vec::new();
+    let limit = (LONGEST_PLAIN + 1) as u64;
+    let unpacked = flate2::read::ZlibDecoder::new(packed).take(limit).read_to_end(&mut plain);
+    unpacked.map_err(|_| wrong("what is packed in it is broken"))?;
+    let word = |at: usize| plain.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    let (Some(length), Some(digits), true) = (word(4), word(12), plain.len() >= PLAIN_HEADER) else {
+        return Err(wrong("it ends within its header"));
+    };
+    if word(0) != Some(PLAIN_MARK) {
+        return Err(wrong("what is packed in it is no histogram"));
+    }
+    if plain.len() > LONGEST_PLAIN {
+        return Err(wrong("it is longer than any of ours"));
+    }
+    if length as usize != plain.len() - PLAIN_HEADER {
+        return Err(HistogramError::Content(format!(
+            "it claims {length} bytes of counts and has {}",
+            plain.len() - PLAIN_HEADER
+        )));
+    }
+    if digits != u32::from(DIGITS) {
+        return Err(HistogramError::Content(format!("it has {digits} digits instead of {DIGITS}")));
+    }
+    Ok(plain)
 }
 
 /// HdrHistogram's index: values below 2048 have their own bucket, then 1024 buckets an octave.
@@ -230,7 +277,40 @@ mod tests {
         assert!(Histogram::decode("AAAA").is_err());
     }
 
+    /// A histogram that says of itself what it likes.
+    fn claiming(length: u32, digits: u32, counts: &[u8]) -> String {
+        use std::io::Write as _;
+        let mut plain = [PLAIN_MARK, length, 0, digits].map(u32::to_be_bytes).concat();
+        plain.extend([1_u64, Histogram::HIGHEST_NS, 1.0_f64.to_bits()].map(u64::to_be_bytes).concat());
+        plain.extend(counts);
+        let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&plain).unwrap();
+        let packed = packer.finish().unwrap();
+        let header = [0x1c84_9314_u32, u32::try_from(packed.len()).unwrap()].map(u32::to_be_bytes).concat();
+        STANDARD.encode([header, packed].concat())
+    }
+
+    #[test]
+    fn what_it_claims_is_held_against_what_is_there() {
+        let refused = |text: &str| Histogram::decode(text).unwrap_err().to_string();
+        assert!(Histogram::decode(&claiming(1, 3, &[2])).is_ok());
+        let text = refused(&claiming(0xffff_fff0, 3, &[]));
+        assert!(text.ends_with("it claims 4294967280 bytes of counts and has 0"), "{text}");
+        assert!(refused(&claiming(5, 3, &[2])).contains("claims 5 bytes of counts and has 1"));
+        // A megabyte and more of zeros in a thousand bytes.
+        assert!(refused(&claiming(1 << 28, 3, &vec![0; 1 << 22])).contains("longer than any of ours"));
+        assert!(refused(&claiming(1, 5, &[2])).contains("5 digits instead of 3"));
+        assert!(refused("HISTFAAAAA==").contains("ends within its header"));
+    }
+
     proptest! {
+        #[test]
+        fn no_bytes_take_more_than_their_share(bytes in prop::collection::vec(0u8..=255, 0..400), counts in prop::collection::vec(0u8..=255, 0..400)) {
+            let _ = Histogram::decode(&STANDARD.encode(bytes));
+            let length = u32::try_from(counts.len()).unwrap();
+            let _ = Histogram::decode(&claiming(length, 3, &counts));
+        }
+
         #[test]
         fn buckets_are_those_of_hdrhistogram(value in 1..Histogram::HIGHEST_NS) {
             let hdr = Hdr::<u64>::new_with_bounds(1, Histogram::HIGHEST_NS, 3).unwrap();

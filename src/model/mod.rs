@@ -19,6 +19,7 @@ mod metric;
 mod outcome;
 mod run;
 mod series;
+pub mod shell;
 pub mod span;
 mod stamp;
 mod summary;

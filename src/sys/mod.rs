@@ -19,6 +19,7 @@ pub mod interface;
 pub mod interrupted;
 pub mod namespace;
 pub mod notify;
+pub mod owner;
 pub mod plugin;
 pub mod presence;
 pub mod privilege;

@@ -1,7 +1,7 @@
 //! From a host name to addresses, through the system's resolver, within a time limit.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -35,11 +35,16 @@ impl Family {
     }
 }
 
-/// All addresses of a name, each once, in the resolver's order.
+/// All addresses of a name, each once, in the resolver's order. An IPv6 address may have a zone: `fe80::1%eth0`.
 ///
 /// # Errors
-/// The resolver's error, or a timeout.
+/// The resolver's error, a timeout, or that there is no such interface.
 pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Some((address, zone)) = host.split_once('%')
+        && let Ok(address) = address.parse::<Ipv6Addr>()
+    {
+        return Ok(vec![SocketAddrV6::new(address, port, 0, interface(zone)?).into()]);
+    }
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in timeout(PATIENCE, lookup_host((host, port))).await?? {
         if !addresses.contains(&address) {
@@ -47,4 +52,29 @@ pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         }
     }
     Ok(addresses)
+}
+
+/// The number of an interface, by its name or that number itself.
+fn interface(zone: &str) -> io::Result<u32> {
+    if let Ok(number) = zone.parse() {
+        return Ok(number);
+    }
+    let unknown = |_| io::Error::new(io::ErrorKind::NotFound, format!("there is no network interface `{zone}`"));
+    nix::net::if_::if_nametoindex(zone).map_err(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_zone_is_an_interface_by_name_or_number() {
+        let index = nix::net::if_::if_nametoindex("lo").unwrap();
+        for zone in ["lo", &index.to_string()] {
+            let found = lookup(&format!("fe80::1%{zone}"), 7).await.unwrap();
+            assert_eq!(found, [SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, index).into()]);
+        }
+        let error = lookup("fe80::1%nowhere", 7).await.unwrap_err();
+        assert_eq!(error.to_string(), "there is no network interface `nowhere`");
+    }
 }

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use super::clock;
 use super::exec::{die_with_parent, ending_text, find_program};
+use super::owner::{FOLDER, Owner};
 
 /// How long a child may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -91,8 +92,10 @@ pub struct Server {
 /// When it cannot be made.
 pub fn folder(kind: &str, place: Option<&Path>) -> Result<TempDir, ServerError> {
     let place = place.map_or_else(std::env::temp_dir, Path::to_owned);
-    let made = tempfile::Builder::new().prefix(&format!("offloadctl-{kind}-")).tempdir_in(&place);
-    made.map_err(|source| ServerError::Folder { folder: place, source })
+    let made = tempfile::Builder::new().prefix(&format!("{FOLDER}{kind}-")).tempdir_in(&place);
+    // Marked, so that whoever comes after us finds it if we are killed.
+    let marked = made.and_then(|folder| Owner::ours().mark(folder.path()).map(|()| folder));
+    marked.map_err(|source| ServerError::Folder { folder: place, source })
 }
 
 impl Server {
@@ -361,7 +364,7 @@ mod tests {
         let inner = folder("inner", Some(outer.path())).unwrap();
         fs::write(inner.path().join("file"), "").unwrap();
         drop(inner);
-        assert_eq!(outer.path().read_dir().unwrap().count(), 0);
+        assert_eq!(outer.path().read_dir().unwrap().count(), 1, "but the mark of its owner");
         assert!(matches!(folder("test", Some(Path::new("/no/such"))), Err(ServerError::Folder { .. })));
     }
 }

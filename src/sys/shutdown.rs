@@ -1,4 +1,4 @@
-//! The wish to stop: Ctrl-C and SIGTERM as a value that everything long-running can wait for.
+//! The wish to stop: Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) as a value that everything long-running can wait for.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 /// A signal that has come is heard within this, once the event loop turns.
 const HEARD_WITHIN: Duration = Duration::from_millis(20);
 
-/// Whether SIGINT or SIGTERM came. Looking is a load of a flag; only a task of its own listens to the signals.
+/// Whether SIGINT, SIGTERM or SIGHUP came. Looking is a load of a flag; only a task of its own listens to the signals.
 #[derive(Debug)]
 pub struct Shutdown {
     wish: Arc<Wish>,
@@ -26,11 +26,30 @@ struct Wish {
 }
 
 impl Shutdown {
-    /// Begins to listen; from here on the signals no longer end the process by themselves.
+    /// Begins to listen; from here on the signals no longer end the process by themselves. A hangup that this process was told to
+    /// ignore, as `nohup` does, stays ignored.
     ///
     /// # Errors
     /// When the runtime cannot register the handlers.
     pub fn listen() -> io::Result<Self> {
+        let mut hang_up = if ignores_hangups() { None } else { Some(signal(SignalKind::hangup())?) };
+        let mut shutdown = Self::listen_apart_from_hangups()?;
+        let heard = Arc::clone(&shutdown.wish);
+        shutdown.listeners.spawn(async move {
+            match &mut hang_up {
+                Some(hang_up) => drop(hang_up.recv().await),
+                None => std::future::pending().await,
+            }
+            heard.make();
+        });
+        Ok(shutdown)
+    }
+
+    /// The same of what serves: there a hangup asks for its configuration to be read again, and is not listened to here.
+    ///
+    /// # Errors
+    /// When the runtime cannot register the handlers.
+    pub fn listen_apart_from_hangups() -> io::Result<Self> {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let wish = Arc::new(Wish::default());
         let heard = Arc::clone(&wish);
@@ -58,22 +77,6 @@ impl Shutdown {
         Self { wish, listeners: listener }
     }
 
-    /// A wish of its own that this one brings about too, and the end of the terminal (SIGHUP): for what would leave something
-    /// behind if that ended the process.
-    ///
-    /// # Errors
-    /// When the runtime cannot register the handler.
-    pub fn or_hang_up(&self) -> io::Result<Self> {
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let mut child = self.child();
-        let heard = Arc::clone(&child.wish);
-        child.listeners.spawn(async move {
-            hang_up.recv().await;
-            heard.make();
-        });
-        Ok(child)
-    }
-
     /// Makes the wish from within.
     pub fn request(&self) {
         self.wish.make();
@@ -94,6 +97,13 @@ impl Shutdown {
     pub fn is_requested(&self) -> bool {
         self.wish.is_made()
     }
+}
+
+/// Whether hangups are ignored: bit 0 of the mask that the kernel tells.
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 impl Wish {

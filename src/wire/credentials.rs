@@ -1,7 +1,7 @@
-//! The bearer token or password that goes with each request, and its renewal while the run goes on.
+//! The bearer token, password or certificate of a plugin that goes with each request, and its renewal while the run goes on.
 //!
-//! Separate because a token may expire in the middle: a file is read again when it changes, a plugin is run again before
-//! its token ends, and both at once when the server answers 401. Nothing of that is waited for by a request.
+//! Separate because one may expire in the middle: a file is read again when it changes, a plugin is run again before what it
+//! gave ends, and both at once when the server answers 401. Nothing of that is waited for by a request.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -25,8 +25,10 @@ const LONGEST_TOKEN: u64 = 64 << 10;
 /// How often a token file is looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// How long before its end a token is renewed, as the official client does.
+/// Seconds before its end at which what a plugin gave is renewed: a minute, or half its life where that is short; and more
+/// than the one by which both of its times may be cut.
 const AHEAD: i64 = 60;
+const LEAST_AHEAD: i64 = 2;
 
 /// Pause after a renewal, whether it succeeded or not: a server that answers 401 to everything must not start a plugin
 /// for every request.
@@ -53,12 +55,14 @@ pub enum TokenError {
     },
 }
 
-/// A token and its end, in seconds of the Unix time.
+/// What a plugin gave: a token, or a certificate with its key, or both.
 #[derive(Clone)]
-pub struct Token {
-    /// The token itself.
-    pub text: String,
-    /// When it ends, if that is known.
+pub struct Issued {
+    /// What goes with each request.
+    pub token: Option<String>,
+    /// What is shown when a connection is made, and its key.
+    pub certificate: Option<(String, String)>,
+    /// When both end, in seconds of the Unix time, if that is known.
     pub ends_at: Option<i64>,
 }
 
@@ -77,8 +81,8 @@ pub enum Login {
         /// The token until the file can be read.
         before: Option<String>,
     },
-    /// A token of a plugin, which is run again.
-    Plugin(Arc<ExecPlugin>, Token),
+    /// What a plugin gave, which is run again.
+    Plugin(Arc<ExecPlugin>, Issued),
 }
 
 /// The header of all requests, and where a new one comes from.
@@ -95,12 +99,25 @@ pub struct Credentials {
 enum Source {
     Fixed,
     File { path: PathBuf, seen: Cell<Option<(SystemTime, u64)>> },
-    Plugin { plugin: Arc<ExecPlugin>, ends_at: Cell<Option<i64>>, renewal: RefCell<Option<Renewal>> },
+    Plugin(Box<Renewed>),
+}
+
+/// A plugin, and what it gave last.
+struct Renewed {
+    plugin: Arc<ExecPlugin>,
+    /// When that is to be renewed, in seconds of the Unix time.
+    due_at: Cell<Option<i64>>,
+    /// How long to wait with the next renewal.
+    pause: Cell<Duration>,
+    renewal: RefCell<Option<Renewal>>,
+    certificate: RefCell<Option<(String, String)>>,
+    /// A certificate that nobody has taken yet.
+    fresh: RefCell<Option<(String, String)>>,
 }
 
 /// A plugin that is running again.
 struct Renewal {
-    answer: Arc<Mutex<Option<Result<Token, String>>>>,
+    answer: Arc<Mutex<Option<Result<Issued, String>>>>,
     _task: JoinSet<()>,
 }
 
@@ -126,10 +143,17 @@ impl Credentials {
                 };
                 (Source::File { path, seen }, Some(header))
             }
-            Login::Plugin(plugin, token) => {
-                let header = bearer(&token.text, "the answer of the plugin")?;
-                let ends_at = Cell::new(token.ends_at);
-                (Source::Plugin { plugin, ends_at, renewal: RefCell::new(None) }, Some(header))
+            Login::Plugin(plugin, issued) => {
+                let header = of_plugin(&issued)?;
+                let renewed = Renewed {
+                    plugin,
+                    due_at: Cell::new(due_at(&issued)),
+                    pause: Cell::new(BETWEEN_LOOKS),
+                    renewal: RefCell::new(None),
+                    certificate: RefCell::new(issued.certificate),
+                    fresh: RefCell::new(None),
+                };
+                (Source::Plugin(Box::new(renewed)), header)
             }
         };
         Ok(Self {
@@ -151,9 +175,20 @@ impl Credentials {
         self.generation.get()
     }
 
+    /// What came could not be used.
+    pub fn complain(&self, what: String) {
+        *self.trouble.borrow_mut() = Some(what);
+    }
+
     /// What went wrong with the latest renewal.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
+    }
+
+    /// A certificate and its key that came since the last time; new connections show it.
+    pub fn fresh_certificate(&self) -> Option<(String, String)> {
+        let Source::Plugin(renewed) = &self.source else { return None };
+        renewed.fresh.borrow_mut().take()
     }
 
     /// Whether there is anything to send.
@@ -170,13 +205,13 @@ impl Credentials {
                     self.look_at_file(now);
                 }
             }
-            Source::Plugin { ends_at, renewal, .. } => {
-                if renewal.borrow().is_some() {
-                    self.take_renewal();
-                } else if now.since(self.looked_at.get()) >= BETWEEN_LOOKS
-                    && ends_at.get().is_some_and(|end| end - clock::wall_now().unix_seconds() < AHEAD)
+            Source::Plugin(renewed) => {
+                if renewed.renewal.borrow().is_some() {
+                    self.take_renewal(renewed);
+                } else if now.since(self.looked_at.get()) >= renewed.pause.get()
+                    && renewed.due_at.get().is_some_and(|due| due <= clock::wall_now().unix_seconds())
                 {
-                    self.renew(now);
+                    self.renew(renewed, now);
                 }
             }
         }
@@ -187,7 +222,8 @@ impl Credentials {
         match &self.source {
             Source::Fixed => {}
             Source::File { .. } => self.look_at_file(now),
-            Source::Plugin { .. } => self.renew(now),
+            Source::Plugin(renewed) if now.since(self.looked_at.get()) >= BETWEEN_RENEWALS => self.renew(renewed, now),
+            Source::Plugin(_) => {}
         }
     }
 
@@ -200,56 +236,78 @@ impl Credentials {
         }
         seen.set(is);
         match read(path) {
-            Ok(header) => self.replace(header),
+            Ok(header) => self.replace_all(Some(header), false),
             // It may be in the middle of being written; it is looked at again when it changes.
             Err(error) => *self.trouble.borrow_mut() = Some(error.to_string()),
         }
     }
 
-    fn replace(&self, header: HeaderValue) {
+    fn replace_all(&self, header: Option<HeaderValue>, has_certificate: bool) {
         self.trouble.borrow_mut().take();
-        let previous = self.header.borrow_mut().replace(header);
-        if previous != *self.header.borrow() {
+        let previous = self.header.replace(header);
+        if previous != *self.header.borrow() || has_certificate {
             self.generation.set(self.generation.get() + 1);
         }
     }
 
-    fn renew(&self, now: Stamp) {
-        let Source::Plugin { plugin, renewal, .. } = &self.source else { return };
-        if renewal.borrow().is_some() || now.since(self.looked_at.get()) < BETWEEN_RENEWALS {
+    fn renew(&self, renewed: &Renewed, now: Stamp) {
+        if renewed.renewal.borrow().is_some() {
             return;
         }
         self.looked_at.set(now);
         let answer = Arc::new(Mutex::new(None));
-        let (plugin, place) = (Arc::clone(plugin), Arc::clone(&answer));
+        let (plugin, place) = (Arc::clone(&renewed.plugin), Arc::clone(&answer));
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let token = plugin.token().await.map_err(|error| error.to_string());
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+            let issued = plugin.ask().await.map_err(|error| error.to_string());
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(issued);
         });
-        renewal.replace(Some(Renewal { answer, _task: task }));
+        renewed.renewal.replace(Some(Renewal { answer, _task: task }));
     }
 
-    fn take_renewal(&self) {
-        let Source::Plugin { ends_at, renewal, .. } = &self.source else { return };
-        let answer = renewal
+    fn take_renewal(&self, renewed: &Renewed) {
+        let answer = renewed
+            .renewal
             .borrow()
             .as_ref()
             .and_then(|renewal| renewal.answer.try_lock().ok().and_then(|mut answer| answer.take()));
         let Some(answer) = answer else { return };
-        renewal.replace(None);
-        let taken = answer.and_then(|token| {
-            let header = bearer(&token.text, "the answer of the plugin").map_err(|error| error.to_string())?;
-            Ok((header, token.ends_at))
+        renewed.renewal.replace(None);
+        let taken = answer.and_then(|issued| {
+            let header = of_plugin(&issued).map_err(|error| error.to_string())?;
+            Ok((header, issued))
         });
+        renewed.pause.set(BETWEEN_RENEWALS);
         match taken {
-            Ok((header, end)) => {
-                ends_at.set(end);
-                self.replace(header);
+            Ok((header, issued)) => {
+                let due = due_at(&issued);
+                // One that gives what has ended already is not asked once a second.
+                if due.is_none_or(|due| due > clock::wall_now().unix_seconds()) {
+                    renewed.pause.set(BETWEEN_LOOKS);
+                }
+                renewed.due_at.set(due);
+                let is_new = issued.certificate.is_some() && *renewed.certificate.borrow() != issued.certificate;
+                if is_new {
+                    renewed.certificate.borrow_mut().clone_from(&issued.certificate);
+                    *renewed.fresh.borrow_mut() = issued.certificate;
+                }
+                self.replace_all(header, is_new);
             }
             Err(error) => *self.trouble.borrow_mut() = Some(error),
         }
     }
+}
+
+/// The header of what a plugin gave; none where it is only a certificate.
+fn of_plugin(issued: &Issued) -> Result<Option<HeaderValue>, TokenError> {
+    issued.token.as_deref().map(|token| bearer(token, "the answer of the plugin")).transpose()
+}
+
+/// When to ask for the next.
+fn due_at(issued: &Issued) -> Option<i64> {
+    let end = issued.ends_at?;
+    let life = end.saturating_sub(clock::wall_now().unix_seconds());
+    Some(end.saturating_sub((life / 2).clamp(LEAST_AHEAD, AHEAD)))
 }
 
 /// What shows that a file has changed. A pipe never does: what was read from it is gone.

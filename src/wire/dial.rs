@@ -50,11 +50,11 @@ pub enum ConnectError {
 /// # Errors
 /// When its name has no address, or none of them takes one; the error is that of the last.
 pub async fn connect(url: &Url, given: Option<SocketAddr>) -> Result<TcpStream, ConnectError> {
-    let host = &url.host;
-    let lookup_error = |source| ConnectError::Lookup { host: host.clone(), source };
+    let host = url.socket_host();
+    let lookup_error = |source| ConnectError::Lookup { host: host.clone().into_owned(), source };
     let addresses = match given {
         Some(address) => vec![address],
-        None => lookup(host, url.port).await.map_err(lookup_error)?,
+        None => lookup(&host, url.port).await.map_err(lookup_error)?,
     };
     let mut failed = lookup_error(io::ErrorKind::NotFound.into());
     for address in addresses {

@@ -6,14 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::dial::{ConnectError, connect};
-use super::{TlsFailure, Trust, Url};
+use super::{TlsFailure, Trust, Url, http};
 
 /// What to get, and how long and how much it may take.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +21,8 @@ pub struct Fetch<'a> {
     pub url: &'a Url,
     /// Where the server is, if not where its name leads.
     pub address: Option<SocketAddr>,
+    /// The name that its certificate must be for, if not its host.
+    pub server_name: Option<&'a str>,
     /// Whom to trust.
     pub trust: &'a Trust,
     /// Further headers, such as `authorization`.
@@ -84,7 +85,8 @@ pub async fn fetch(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
 async fn connect_and_get(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
     let stream = connect(spec.url, spec.address).await?;
     if spec.url.is_tls() {
-        let stream = spec.trust.dialer(&["http/1.1"]).handshake(&spec.url.host, stream).await?;
+        let name = spec.server_name.unwrap_or(&spec.url.host);
+        let stream = spec.trust.dialer(&["http/1.1"]).handshake(name, stream).await?;
         get(spec, stream).await
     } else {
         get(spec, stream).await
@@ -103,7 +105,7 @@ where
         request = request.header(name, value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(FetchError::Request)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http::one().handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let response = sender.send_request(request).await?;
         read(response, spec.max_body).await

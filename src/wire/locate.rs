@@ -3,6 +3,7 @@
 //! A name may have a dead IPv6 and a live IPv4 address. Which one is used is decided once, before the clock starts, and
 //! written into the run: an address that changes in the middle would be two measurements under one name.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::dial::open;
+use crate::model::shell;
 use crate::sys::resolve::{Family, lookup};
 
 /// Port used for a lookup where the target has none; nothing is sent to it.
@@ -59,6 +61,19 @@ impl Reach {
     /// When it is not.
     pub fn check(&self) -> Result<(), BindFamily> {
         self.bind.filter(|address| !self.family.admits(address)).map_or(Ok(()), |address| Err(BindFamily(address)))
+    }
+
+    /// The same as options of a command line.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let mut line = match self.family {
+            Family::Any => String::new(),
+            Family::V4 => " -4".to_owned(),
+            Family::V6 => " -6".to_owned(),
+        };
+        self.bind.iter().for_each(|address| shell::push(&mut line, "--bind", address));
+        self.resolve.iter().for_each(|rule| shell::push(&mut line, "--resolve", rule));
+        line
     }
 
     /// Tries the local address: one that is not of this host would make every target look bad.
@@ -206,6 +221,13 @@ async fn try_connect(address: SocketAddr, bind: Option<IpAddr>, patience: Durati
     }
 }
 
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        write!(f, "{}:{}:{}", self.host, self.port, addresses.join(","))
+    }
+}
+
 impl FromStr for Rule {
     type Err = RuleError;
 
@@ -230,6 +252,7 @@ mod tests {
     fn rules_take_several_addresses() {
         let rule: Rule = "two.test:80:[::1],127.0.0.1".parse().unwrap();
         assert_eq!((rule.host.as_str(), rule.port, rule.addresses.len()), ("two.test", 80, 2));
+        assert_eq!(rule.to_string().parse(), Ok(rule));
         assert!("two.test:80".parse::<Rule>().is_err());
     }
 }

@@ -13,6 +13,7 @@ pub mod dial;
 pub mod etcd;
 mod exposition;
 mod fetch;
+pub mod http;
 #[cfg(feature = "toolkit")]
 pub mod kube;
 pub mod locate;

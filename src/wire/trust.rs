@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::certificate::{check_validity, refusal};
 use super::tls::Dialer;
+use crate::model::shell;
 use crate::sys::file;
 
 /// Bytes of a file with certificates, or of a key, that are read.
@@ -69,6 +70,23 @@ pub struct TlsSpec {
     pub client_key: Option<PathBuf>,
     /// Whether to trust anybody.
     pub insecure: bool,
+}
+
+impl TlsSpec {
+    /// The same as options of a command line.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let mut line = String::new();
+        let files =
+            [("--ca-file", &self.ca_file), ("--client-cert", &self.client_cert), ("--client-key", &self.client_key)];
+        for (option, file) in files {
+            file.iter().for_each(|file| shell::push(&mut line, option, file.display()));
+        }
+        if self.insecure {
+            line.push_str(" --insecure");
+        }
+        line
+    }
 }
 
 /// The same as contents.

@@ -3,7 +3,9 @@
 //! Separate so that a URL is parsed once, with its port filled in, and user names in it are refused before they reach a
 //! run document.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use hyper::http::uri::{PathAndQuery, Uri};
@@ -45,8 +47,10 @@ pub enum Scheme {
 pub struct Url {
     /// How it is spoken to.
     pub scheme: Scheme,
-    /// Name or address, an IPv6 address without its brackets.
+    /// Name or address, an IPv6 address without its brackets and its zone.
     pub host: String,
+    /// The interface of a link-local address: for the socket alone, and in no header (RFC 6874 section 4).
+    zone: Option<String>,
     /// Port, the scheme's own where none was typed.
     pub port: u16,
     path: PathAndQuery,
@@ -80,6 +84,39 @@ impl Url {
         Ok(Self { path, has_path: true, ..self.clone() })
     }
 
+    /// The path as the beginning of others, which begin with a slash themselves.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.path.path().trim_end_matches('/')
+    }
+
+    /// The query, if there is one.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.path.query()
+    }
+
+    /// The server alone.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        Self { path: PathAndQuery::from_static("/"), has_path: false, ..self.clone() }
+    }
+
+    /// The host as a socket wants it, with its zone.
+    #[must_use]
+    pub fn socket_host(&self) -> Cow<'_, str> {
+        match &self.zone {
+            None => Cow::Borrowed(&self.host),
+            Some(zone) => Cow::Owned(format!("{}%{zone}", self.host)),
+        }
+    }
+
+    /// The URL as the server sees it: no zone of ours means anything to it.
+    #[must_use]
+    pub fn without_zone(&self) -> Self {
+        Self { zone: None, ..self.clone() }
+    }
+
     /// Whether it is spoken to over TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -89,7 +126,10 @@ impl Url {
     /// Host and port as in a `Host` header: the scheme's own port is left out.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        self.with_own_port(if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() })
+    }
+
+    fn with_own_port(&self, host: String) -> String {
         if self.port == own_port(self.scheme) { host } else { format!("{host}:{}", self.port) }
     }
 }
@@ -103,7 +143,8 @@ impl FromStr for Url {
         {
             return Err(UrlError::Secret);
         }
-        let uri: Uri = text.parse().map_err(|error: hyper::http::uri::InvalidUri| wrong(&error.to_string()))?;
+        let (bare, zone) = take_zone(text).map_err(wrong)?;
+        let uri: Uri = bare.parse().map_err(|error: hyper::http::uri::InvalidUri| wrong(&error.to_string()))?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
             Some("https") => Scheme::Https,
@@ -124,8 +165,22 @@ impl FromStr for Url {
         };
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let after_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
-        Ok(Self { scheme, host: host.to_owned(), port, path, has_path: after_scheme.contains('/') })
+        Ok(Self { scheme, host: host.to_owned(), zone, port, path, has_path: after_scheme.contains('/') })
     }
+}
+
+/// The text without the zone of its address, and that zone: written `%25lo` as RFC 6874 has it, or `%lo` as people do.
+fn take_zone(text: &str) -> Result<(Cow<'_, str>, Option<String>), &'static str> {
+    let none = (Cow::Borrowed(text), None);
+    let Some((scheme, rest)) = text.split_once("://[") else { return Ok(none) };
+    let (inside, after) = rest.split_once(']').ok_or("its bracket is not closed")?;
+    let Some((address, zone)) = inside.split_once('%') else { return Ok(none) };
+    let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if zone.is_empty() || !zone.chars().all(is_plain) || address.parse::<Ipv6Addr>().is_err() {
+        return Err("its host is no IPv6 address with the name of an interface");
+    }
+    Ok((Cow::Owned(format!("{scheme}://[{address}]{after}")), Some(zone.to_owned())))
 }
 
 const fn own_port(scheme: Scheme) -> u16 {
@@ -138,7 +193,11 @@ const fn own_port(scheme: Scheme) -> u16 {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls() { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+        let authority = match &self.zone {
+            None => self.authority(),
+            Some(zone) => self.with_own_port(format!("[{}%25{zone}]", self.host)),
+        };
+        write!(f, "{scheme}://{authority}{}", self.path)
     }
 }
 
@@ -176,6 +235,29 @@ mod tests {
         assert!(shown("http://a:99999/").contains("not a URL") || shown("http://a:99999/").contains("65535"));
         assert!(shown("https://user:secret@host/").contains("user name or password"));
         assert!(!shown("https://user:secret@host/").contains("secret@"));
+    }
+
+    #[test]
+    fn a_zone_is_for_the_socket_and_for_no_header() {
+        for text in ["http://[fe80::1%25lo]:9001/a", "http://[fe80::1%lo]:9001/a"] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!((url.host.as_str(), &*url.socket_host(), url.port), ("fe80::1", "fe80::1%lo", 9001));
+            assert_eq!(url.authority(), "[fe80::1]:9001");
+            assert_eq!(url.to_string(), "http://[fe80::1%25lo]:9001/a");
+            assert_eq!(url.without_zone().to_string(), "http://[fe80::1]:9001/a");
+            assert_eq!(url.to_string().parse::<Url>().unwrap(), url);
+        }
+        for text in ["http://[fe80::1%]/", "http://[fe80::1%a b]/", "http://[name%lo]/", "http://[::1", "http://[::1/"]
+        {
+            assert!(shown(text).contains("is not a URL"), "{text}: {}", shown(text));
+        }
+    }
+
+    #[test]
+    fn a_path_may_be_the_beginning_of_others() {
+        let base = |text: &str| text.parse::<Url>().unwrap().base().to_owned();
+        assert_eq!([base("http://h"), base("http://h/"), base("http://h/a/b/?x=1")], ["", "", "/a/b"]);
+        assert_eq!("http://h:8/a?b".parse::<Url>().unwrap().root().to_string(), "http://h:8/");
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn an_interrupted_run_is_a_valid_document_marked_incomplete() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let scene = scene();
         let (started, _far) = in_the_middle(&scene);
         let told = clock::now();

@@ -96,6 +96,29 @@ impl Server {
         Self::start(words.into(), folder, port, Ready::Accepts)
     }
 
+    /// nginx that passes gRPC on to this server and nothing else, so many requests to a connection.
+    #[track_caller]
+    pub fn nginx_grpc(to: &str, requests: u32) -> Self {
+        let program = path_of("nginx", "nginx-light");
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let place = folder.path().display();
+        let temporary = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"];
+        let temporary = temporary.map(|kind| format!("{kind}_temp_path {place}/{kind};")).join("\n");
+        let to = to.trim_start_matches("http://");
+        let settings = format!(
+            "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log info;\n\
+             events {{ worker_connections 1024; }}\n\
+             http {{ access_log off; keepalive_requests {requests}; client_max_body_size 0; {temporary}\n\
+             upstream to {{ server {to}; keepalive 64; }}\n\
+             server {{ listen 127.0.0.1:{port} http2; location /etcdserverpb. {{ grpc_pass grpc://to;\n\
+             grpc_read_timeout 1h; grpc_send_timeout 1h; }} location / {{ return 404; }} }} }}\n"
+        );
+        let file = folder.path().join("nginx.conf");
+        fs::write(&file, settings).unwrap();
+        let words = [&text(&program), "-e", &format!("{place}/error.log"), "-c", &text(&file)].map(str::to_owned);
+        Self::start(words.into(), folder, port, Ready::Accepts)
+    }
+
     /// Redis without persistence.
     #[track_caller]
     pub fn redis() -> Self {

@@ -36,8 +36,9 @@ fn hear(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
+/// The finding of this kind.
 #[track_caller]
-fn finding<'a>(run: &'a Run, id: &str) -> &'a Finding {
+pub fn finding<'a>(run: &'a Run, id: &str) -> &'a Finding {
     let found = run.findings.iter().find(|finding| finding.id == id);
     found.unwrap_or_else(|| panic!("no {id}: {:#?}", run.findings))
 }

@@ -20,6 +20,7 @@ mod gateway_rules;
 mod lateness;
 mod live;
 mod measure;
+mod odd;
 mod pause;
 mod plan;
 mod proxy;

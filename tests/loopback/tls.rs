@@ -37,8 +37,15 @@ fn get(host: &str, port: u16, pem: TrustPem, max_body: usize) -> Result<u16, Fet
     let trust = Trust::from_pem(&pem).unwrap();
     let address = Some(([127, 0, 0, 1], port).into());
     let timeout = Duration::from_secs(5);
-    let fetched =
-        runtime.block_on(fetch(Fetch { url: &url, address, trust: &trust, headers: &[], timeout, max_body }))?;
+    let fetched = runtime.block_on(fetch(Fetch {
+        url: &url,
+        address,
+        server_name: None,
+        trust: &trust,
+        headers: &[],
+        timeout,
+        max_body,
+    }))?;
     assert_eq!(fetched.body, b"ok");
     Ok(fetched.status)
 }

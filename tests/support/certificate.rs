@@ -6,6 +6,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 
 /// An authority of the tests.
 pub struct Authority {
@@ -70,8 +72,13 @@ impl Identity {
 
     /// The TLS of a server that shows it and offers these protocols.
     pub fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        self.server_asking(WebPkiClientVerifier::no_client_auth(), alpn)
+    }
+
+    /// The same of one that asks its clients who they are.
+    pub fn server_asking(&self, verifier: Arc<dyn ClientCertVerifier>, alpn: &[&str]) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_client_cert_verifier(verifier);
         let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let mut config = builder.with_single_cert(chain, key).unwrap();

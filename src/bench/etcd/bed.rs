@@ -14,10 +14,12 @@ use tokio::task::JoinSet;
 use super::EtcdError;
 use super::guard::{self, Sightings, Space};
 use super::keyspace::Keyspace;
+use super::leftover;
 use super::operation::{EtcdOperation, Work};
 use super::plan::Cell;
 use super::server::Metrics;
 use super::spec::{EtcdSpec, Workload};
+use super::stop::{Stop, Stopped};
 use super::watch::{WatchNotes, Watcher};
 use super::window::{Counters, Window};
 use crate::load::{Arrival, Lane, LaneRecord, Length, LoadSpec, Session};
@@ -81,8 +83,8 @@ pub struct Measurement {
     pub recorded: Duration,
     /// Span with warm-up.
     pub elapsed: Duration,
-    /// Whether it was ended before its time.
-    pub is_cut_short: bool,
+    /// Why it was ended before its time, if it was.
+    pub stopped: Option<Stopped>,
     /// Each endpoint over the same window, as far as it tells.
     pub windows: Vec<Option<Window>>,
     /// Share of a core that this process used.
@@ -156,8 +158,9 @@ impl<'a> Bed<'a> {
             Workload::Watch => Some(self.watcher().await.map_err(EtcdError::asking("open the watch"))?),
             _ => None,
         };
-        let lanes = self.lanes(cell, labels, watcher.as_ref());
         let (end, seen) = (Arc::new(session.shutdown().child()), Arc::new(Sightings::default()));
+        let stop = Rc::new(Stop::new(Arc::clone(&end)));
+        let lanes = self.lanes(cell, labels, watcher.as_ref(), &stop);
         let before = self.metrics.scrape().await;
         let scraped = clock::now();
         let mut guards = JoinSet::new();
@@ -178,7 +181,11 @@ impl<'a> Bed<'a> {
             cell,
             recorded: elapsed.saturating_sub(self.spec.load.warmup),
             elapsed,
-            is_cut_short: load.interrupted,
+            stopped: match stop.met() {
+                Some(refused) => Some(Stopped::Refused(refused)),
+                None if load.interrupted && session.is_over() => Some(Stopped::Wish),
+                None => load.interrupted.then_some(Stopped::Quota),
+            },
             windows: before.iter().zip(&after).enumerate().map(window).collect(),
             own_cores,
             watch: watcher.map(|watcher| watcher.waiting().notes()),
@@ -200,7 +207,7 @@ impl<'a> Bed<'a> {
             loop {
                 // A write of ours that was cut off may still come after the first removal: none is left when none was found.
                 match self.any().delete(self.keys.prefix()).await {
-                    Ok(0) => return,
+                    Ok(0) if leftover::unmark(self.any(), &self.keys).await.is_ok() => return,
                     Ok(_) | Err(_) => tokio::time::sleep(REMOVAL_PAUSE).await,
                 }
             }
@@ -208,11 +215,28 @@ impl<'a> Bed<'a> {
         tokio::time::timeout(REMOVAL_LIMIT, removing).await.map_err(|_| self.left(None))
     }
 
+    /// Makes room again where our writes have used it up, once our keys are gone: a cluster that refuses everybody's writes is
+    /// worse than one without its history.
+    ///
+    /// # Errors
+    /// When a step of it failed; what to do by hand is in the error.
+    pub async fn make_room(&self) -> Result<(), EtcdError> {
+        let steps = async {
+            let link = self.any();
+            link.compact().await?;
+            for links in &self.questions {
+                links.any().defragment().await?;
+            }
+            link.disarm().await
+        };
+        steps.await.map_err(|source| EtcdError::Full { etcdctl: self.etcdctl(), source })
+    }
+
     /// The error of keys that are still there, after another error or by itself.
     #[must_use]
     pub fn left(&self, before: Option<EtcdError>) -> EtcdError {
-        let (prefix, endpoints) = (self.keys.prefix_text(), self.endpoints_text());
-        EtcdError::Left { prefix, endpoints, source: before.map(Box::new) }
+        let (prefix, etcdctl) = (self.keys.prefix_text(), self.etcdctl());
+        EtcdError::Left { prefix, etcdctl, source: before.map(Box::new) }
     }
 
     /// Logs in, asks what the verdict needs to know, and lets the guard look.
@@ -229,13 +253,15 @@ impl<'a> Bed<'a> {
         guard::check(&link, self.spec).await.map_err(EtcdError::asking("ask whether the cluster may be loaded"))??;
         let scrapes = self.metrics.scrape().await;
         let needed = guard::bytes_needed(self.spec);
-        let mut seen = Vec::new();
+        let (mut seen, mut is_quota_known) = (Vec::new(), false);
         for (endpoint, question) in self.reached.iter().zip(&self.questions) {
             let at = self.endpoints.iter().position(|url| url == endpoint.url());
             let counters = at.and_then(|at| scrapes[at].as_ref());
             let asking = EtcdError::asking("ask a member for its status");
             let status = question.any().status().await.map_err(asking)?;
-            Space::of(&status, counters).check(&endpoint_text(endpoint.url()), needed)?;
+            let space = Space::of(&status, counters);
+            space.check(&endpoint_text(endpoint.url()), needed)?;
+            is_quota_known |= space.is_known;
             if status.leader_id != 0 && status.leader_id == status.member_id {
                 self.leader_at = at;
             }
@@ -248,16 +274,27 @@ impl<'a> Bed<'a> {
             }
             seen.push(status.member_id);
         }
+        if !is_quota_known {
+            let text = "neither a member nor its `/metrics` tells the quota of the database: it is taken for 2 GiB, etcd's default, and the load is stopped at the first write that is refused for it";
+            self.warnings.push(Warning::new("quota_unknown", text));
+        }
         // Without the right to ask, the verdict does without.
         self.voter_count = link.voter_count().await.ok();
         let own = link.count(self.keys.prefix()).await.map_err(EtcdError::asking("look below our prefix"))?;
         if own > 0 {
             return Err(EtcdError::PrefixTaken { prefix: self.keys.prefix_text() });
         }
-        Ok(())
+        self.warnings.extend(leftover::clean(&link, &self.etcdctl()).await);
+        leftover::mark(&link, &self.keys).await.map_err(EtcdError::asking("write the mark of this run"))
     }
 
-    fn lanes(&self, cell: Cell, labels: &Labels, watcher: Option<&Watcher>) -> Vec<Lane<EtcdOperation>> {
+    fn lanes(
+        &self,
+        cell: Cell,
+        labels: &Labels,
+        watcher: Option<&Watcher>,
+        stop: &Rc<Stop>,
+    ) -> Vec<Lane<EtcdOperation>> {
         let put = if cell.batch == 1 { Work::Put } else { Work::Batch(cell.batch as u64) };
         let read = Work::Range(cell.read);
         let (writes, reads) = (cell.write_labels(labels), cell.read_labels(labels));
@@ -270,7 +307,7 @@ impl<'a> Bed<'a> {
             (Workload::Mixed, _) => vec![("etcd.put", writes, put), ("etcd.range", reads, read)],
         };
         let lane = |(name, labels, work)| Lane {
-            operation: EtcdOperation::new(work, &self.links, &self.keys, cell.value_size),
+            operation: EtcdOperation::new(work, &self.links, &self.keys, cell.value_size, stop),
             name,
             labels,
             floor: false,
@@ -319,6 +356,18 @@ impl<'a> Bed<'a> {
     pub fn endpoints_text(&self) -> String {
         let all: Vec<String> = self.endpoints.iter().map(endpoint_text).collect();
         all.join(",")
+    }
+
+    /// The endpoints, and who we are to them, as options have it.
+    #[must_use]
+    pub fn access_text(&self) -> String {
+        format!("{}{}", self.endpoints_text(), self.spec.access_options())
+    }
+
+    /// How `etcdctl` reaches them.
+    #[must_use]
+    pub fn etcdctl(&self) -> String {
+        self.spec.etcdctl(&self.endpoints_text())
     }
 
     /// The endpoints.

@@ -4,13 +4,17 @@
 //! others too. Each turn goes through the settings in the opposite order of the one before (A B B A). A difference is
 //! called one when every turn shows it: among six turns that happens by chance in 2 of 64 cases, 3 %.
 
+use std::path::PathBuf;
+
 use super::bed::{Bed, Measurement, Turn};
 use super::plan::{Cell, cells};
 use super::spawn::{Cluster, Setting, SpawnSpec};
 use super::spec::EtcdSpec;
-use super::{EtcdError, summary};
+use super::stop::Stopped;
+use super::{EtcdError, summary, tell_stops};
 use crate::load::Session;
-use crate::model::{Finding, Labels, Measured, Severity};
+use crate::model::{Finding, Labels, Measured, Severity, Warning};
+use crate::sys::owner;
 use crate::wire::Url;
 
 /// Turns below which agreement of all says nothing.
@@ -36,7 +40,8 @@ struct Course {
 /// # Errors
 /// When a cluster does not serve, or a measurement cannot be made.
 pub async fn measure(spec: &EtcdSpec, spawn: &SpawnSpec, session: &mut Session<'_>) -> Result<Measured, EtcdError> {
-    let Some(clusters) = session.prepare(start(spawn)).await else { return Ok(Measured::default()) };
+    let mut all = Measured { warnings: sweep(spawn), ..Measured::default() };
+    let Some(clusters) = session.prepare(start(spawn)).await else { return Ok(all) };
     let clusters = clusters?;
     let mut sides = Vec::new();
     for cluster in &clusters {
@@ -55,10 +60,14 @@ pub async fn measure(spec: &EtcdSpec, spawn: &SpawnSpec, session: &mut Session<'
         for (done, course) in done.iter_mut().zip(courses) {
             done.extend(course.measurement);
         }
+        if done.iter().filter_map(|done| done.last()?.stopped).any(Stopped::is_final) {
+            break;
+        }
     }
-    let mut all = Measured { interrupted: session.is_over(), ..Measured::default() };
+    all.interrupted = session.is_over();
     for (Side { bed, setting, labels }, measurements) in sides.iter().zip(&done) {
         let mut one = summary::assemble(bed, labels, measurements);
+        tell_stops(&mut one, measurements);
         for finding in &mut one.findings {
             finding.text = format!("with {setting}: {}", finding.text);
             // The cluster that the command names is gone when it is read.
@@ -68,6 +77,12 @@ pub async fn measure(spec: &EtcdSpec, spawn: &SpawnSpec, session: &mut Session<'
     }
     all.findings.extend(findings);
     Ok(all)
+}
+
+/// Removes the folders of clusters whose run was killed.
+fn sweep(spawn: &SpawnSpec) -> Vec<Warning> {
+    let places = spawn.settings.iter().filter_map(Setting::folder).map(PathBuf::from).chain([std::env::temp_dir()]);
+    owner::sweep_all(places).into_iter().map(|text| Warning::new("leftover", text)).collect()
 }
 
 async fn start(spawn: &SpawnSpec) -> Result<Vec<Cluster>, EtcdError> {
@@ -98,7 +113,11 @@ async fn in_turns(
             let Some(measurement) = sides[at].bed.measure(turn, session).await? else { return Ok(courses) };
             let now = so_far(&measurement);
             courses[at].rates.push((now.0 - before.0) / (now.1 - before.1));
+            let is_stopped = measurement.stopped.is_some();
             courses[at].measurement = Some(measurement);
+            if is_stopped {
+                return Ok(courses);
+            }
         }
     }
     session.keep(courses.iter().flat_map(|course| &course.measurement).flat_map(|one| &one.lanes));

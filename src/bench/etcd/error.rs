@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::guard::Refusal;
 use crate::load::DriverError;
 use crate::sys::server::ServerError;
-use crate::wire::etcd::{DialError, Fault};
+use crate::wire::etcd::{DialError, Fault, NO_SPACE, TOO_LARGE, TOO_MANY_OPERATIONS};
 use crate::wire::{TlsError, UrlError};
 
 /// A measurement that could not be made.
@@ -43,16 +43,24 @@ pub enum EtcdError {
         prefix: String,
     },
     /// Our keys are still there.
-    #[error(
-        "the keys below `{prefix}` could not be removed; remove them with `etcdctl --endpoints {endpoints} del --prefix {prefix}`"
-    )]
+    #[error("the keys below `{prefix}` could not be removed; remove them with `{etcdctl} del --prefix {prefix}`")]
     Left {
         /// Which prefix.
         prefix: String,
-        /// Where.
-        endpoints: String,
+        /// How etcdctl reaches the cluster.
+        etcdctl: String,
         /// What had gone wrong before, if anything had.
         source: Option<Box<Self>>,
+    },
+    /// The alarm is raised, and could not be taken back.
+    #[error(
+        "the cluster takes no writes since its quota was used up, and room could not be made; by hand: `{etcdctl} compact REVISION`, `{etcdctl} defrag`, `{etcdctl} alarm disarm`"
+    )]
+    Full {
+        /// How etcdctl reaches the cluster.
+        etcdctl: String,
+        /// What it said.
+        source: Fault,
     },
     /// A cluster of our own does not serve.
     #[error(transparent)]
@@ -119,9 +127,9 @@ fn hint_of(kind: &str) -> &'static str {
         "no_leader" | "timeout" | "unavailable" => {
             "the cluster may have lost its majority: `etcdctl endpoint health --cluster`"
         }
-        "no_space" => "its quota is used up: compact, defragment, `etcdctl alarm disarm`",
-        "request_too_large" => "lower --value-size or --batch, or raise the cluster's --max-request-bytes",
-        "too_many_operations" => "lower --batch, or raise the cluster's --max-txn-ops",
+        NO_SPACE => "its quota is used up: compact, defragment, `etcdctl alarm disarm`",
+        TOO_LARGE => "lower --value-size or --batch, or raise the cluster's --max-request-bytes",
+        TOO_MANY_OPERATIONS => "lower --batch, or raise the cluster's --max-txn-ops",
         "not_implemented" => "is this an etcd of version 3.4 or later?",
         _ => "`etcdctl endpoint status --write-out table` shows the cluster's own view",
     }

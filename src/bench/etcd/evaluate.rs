@@ -51,7 +51,7 @@ pub struct Figures {
     /// Cores of this host.
     pub host_cores: Option<f64>,
     /// As `--endpoints` has them.
-    pub endpoints: String,
+    pub access: String,
 }
 
 /// The least that a put can take, by its parts.
@@ -199,7 +199,7 @@ fn against(what: &str, spread: Option<&Spread>, limit: f64) -> Option<String> {
 }
 
 fn advice(cause: Cause, figures: &Figures) -> Advice {
-    let again = |options: &str| format!("offloadctl bench etcd --endpoints {} {options}", figures.endpoints);
+    let again = |options: &str| format!("offloadctl bench etcd --endpoints {} {options}", figures.access);
     let (text, verify) = match cause {
         Cause::Client => (
             "take its figures as the least the cluster can do, and start this program on several hosts",
@@ -267,7 +267,7 @@ mod tests {
             voter_count: Some(1),
             leader: Some(leader),
             own_cores: Some(0.1),
-            endpoints: "http://a:1".to_owned(),
+            access: "http://a:1".to_owned(),
             ..Figures::default()
         }
     }

@@ -88,6 +88,8 @@ pub struct Space {
     pub used: u64,
     /// Bytes allowed.
     pub quota: u64,
+    /// Whether the cluster said so, or it is taken for etcd's own default.
+    pub is_known: bool,
 }
 
 impl Space {
@@ -96,7 +98,8 @@ impl Space {
     pub fn of(status: &MemberStatus, counters: Option<&Counters>) -> Self {
         let known = |value: Option<f64>| value.filter(|value| *value > 0.0).map(|value| value as u64);
         let quota = known(counters.and_then(|counters| counters.quota_bytes)).unwrap_or(status.quota_bytes);
-        Self { used: status.db_size_bytes, quota: if quota > 0 { quota } else { DEFAULT_QUOTA } }
+        let is_known = quota > 0;
+        Self { used: status.db_size_bytes, quota: if is_known { quota } else { DEFAULT_QUOTA }, is_known }
     }
 
     const fn margin(self) -> u64 {
@@ -194,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_tenth_or_48_mib_stay_free() {
-        let gib = Space { used: 1 << 30, quota: 2 << 30 };
+        let gib = Space { used: 1 << 30, quota: 2 << 30, is_known: true };
         assert!(!gib.is_too_small_for(800 << 20) && gib.is_too_small_for(820 << 20));
-        let small = Space { used: 20 << 20, quota: 64 << 20 };
+        let small = Space { used: 20 << 20, quota: 64 << 20, is_known: true };
         assert!(small.is_too_small_for(0));
         let refused = small.check("http://a:1", 5 << 20).unwrap_err().to_string();
         assert!(refused.contains("20 MiB of its quota of 64 MiB"), "{refused}");

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 /// What every prefix of ours begins with, so that a person who finds one knows whose it is.
-const MARK: &[u8] = b"ofl-";
+pub const MARK: &[u8] = b"ofl-";
 
 /// Random digits of a prefix: 36^6 are two thousand million.
 const RANDOM_DIGITS: usize = 6;
@@ -49,6 +49,18 @@ impl Keyspace {
     #[must_use]
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
+    }
+
+    /// The random digits of the prefix.
+    #[must_use]
+    pub fn digits(&self) -> &[u8] {
+        &self.prefix[MARK.len()..MARK.len() + RANDOM_DIGITS]
+    }
+
+    /// Whether these may be such digits.
+    #[must_use]
+    pub fn are_digits(text: &[u8]) -> bool {
+        text.len() == RANDOM_DIGITS && text.iter().all(|digit| DIGITS.contains(digit))
     }
 
     /// The prefix as text.
@@ -103,6 +115,7 @@ mod tests {
     fn keys_have_their_size_and_are_all_different() {
         let keys = Keyspace::new(16, 1000, 1, 99);
         assert_eq!(keys.prefix_text(), "ofl-00002r/");
+        assert!(keys.digits() == b"00002r" && Keyspace::are_digits(keys.digits()) && !Keyspace::are_digits(b"owner/"));
         let all: BTreeSet<Bytes> = (0..1000).map(|n| keys.key(n)).collect();
         assert_eq!(all.len(), 1000);
         assert!(all.iter().all(|key| key.len() == 16 && key.starts_with(keys.prefix())));

@@ -27,12 +27,14 @@ mod evaluate;
 mod guard;
 mod keyspace;
 mod layout;
+mod leftover;
 mod metrics;
 mod operation;
 mod plan;
 mod server;
 mod spawn;
 mod spec;
+mod stop;
 mod summary;
 mod watch;
 mod window;
@@ -43,9 +45,10 @@ pub use spawn::{SettingError, Settings, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 
 use crate::load::Session;
-use crate::model::{Labels, Measured, Warning};
+use crate::model::{Labels, Measured, Warning, with_causes};
 use crate::wire::Url;
 use bed::{Bed, Measurement, Turn};
+use stop::{Refused, Stopped};
 
 /// Measures all cells one after another, and removes what it wrote.
 ///
@@ -87,15 +90,32 @@ async fn measure_at(
     };
     let mut measured = summary::assemble(&bed, labels, &measurements);
     measured.interrupted = session.is_over();
-    if !measured.interrupted && measurements.iter().any(|measurement| measurement.is_cut_short) {
-        let why = "the load was stopped: the database came near to its quota; compact and defragment the cluster, or measure for less";
-        measured.bad.push(why.to_owned());
-        measured.warnings.push(Warning::new("quota_near", why));
-    }
-    if let Err(error) = cleared {
-        measured.bad.push(error.to_string());
+    tell_stops(&mut measured, &measurements);
+    match cleared {
+        Ok(()) if measurements.iter().any(|one| one.stopped == Some(Stopped::Refused(Refused::NoSpace))) => {
+            match bed.make_room().await {
+                Ok(()) => {
+                    let text = "the keys were removed, the cluster compacted and defragmented, and the alarm NOSPACE disarmed, which this load had raised";
+                    measured.warnings.push(Warning::new("room_made", text));
+                }
+                Err(error) => measured.bad.push(with_causes(&error)),
+            }
+        }
+        Ok(()) => {}
+        Err(error) => measured.bad.push(error.to_string()),
     }
     Ok(measured)
+}
+
+/// Why loads ended before their time; each reason once.
+fn tell_stops(measured: &mut Measured, measurements: &[Measurement]) {
+    let warnings = measurements.iter().filter_map(|one| one.stopped?.warning(&one.cell));
+    for warning in warnings {
+        if !measured.bad.contains(&warning.text) {
+            measured.bad.push(warning.text.clone());
+            measured.warnings.push(warning);
+        }
+    }
 }
 
 /// Every cell in turn, until the end, the wish to stop, or a quota that came near.
@@ -108,7 +128,7 @@ async fn measure_all(
     let mut measurements: Vec<Measurement> = Vec::new();
     let cells = plan::cells(spec);
     for (at, cell) in cells.iter().enumerate() {
-        if session.is_over() || measurements.last().is_some_and(|last| last.is_cut_short) {
+        if session.is_over() || measurements.last().and_then(|last| last.stopped).is_some_and(Stopped::is_final) {
             break;
         }
         session.stage(&format!("{} of {}: {}", at + 1, cells.len(), cell.labels_text()));

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::keyspace::Keyspace;
+use super::stop::Stop;
 use super::watch::Waiting;
 use crate::load::{Answer, Operation};
 use crate::model::Outcome;
-use crate::wire::etcd::{CONNECTION_LOST, Fault, Links, NOT_CONNECTED, Read};
+use crate::wire::etcd::{CONNECTION_LOST, Fault, Links, NOT_CONNECTED, Read, UNTOUCHED};
 
 /// What one attempt does.
 pub enum Work {
@@ -39,6 +40,8 @@ pub struct EtcdOperation {
     pub value: Bytes,
     /// Attempts so far.
     pub made: Cell<u64>,
+    /// Ends the load where going on is of no use.
+    pub stop: Rc<Stop>,
     /// Puts whose event may already have come.
     pub puts: std::cell::RefCell<JoinSet<()>>,
 }
@@ -46,11 +49,23 @@ pub struct EtcdOperation {
 impl EtcdOperation {
     /// Attempts of this work, none made yet.
     #[must_use]
-    pub fn new(work: Work, links: &Rc<Links>, keys: &Rc<Keyspace>, value_size: usize) -> Self {
+    pub fn new(work: Work, links: &Rc<Links>, keys: &Rc<Keyspace>, value_size: usize, stop: &Rc<Stop>) -> Self {
         // The same byte throughout: etcd neither compresses nor compares values.
         let value = Bytes::from(vec![b'v'; value_size]);
-        let (links, keys) = (Rc::clone(links), Rc::clone(keys));
-        Self { work, links, keys, value, made: Cell::new(0), puts: std::cell::RefCell::default() }
+        let (links, keys, stop) = (Rc::clone(links), Rc::clone(keys), Rc::clone(stop));
+        Self { work, links, keys, value, stop, made: Cell::new(0), puts: std::cell::RefCell::default() }
+    }
+
+    fn answer(&self, ended: Result<(), Fault>) -> Answer {
+        match ended {
+            Ok(()) => Answer::new(Outcome::Ok),
+            Err(fault) => self.fault(fault.kind),
+        }
+    }
+
+    fn fault(&self, kind: &'static str) -> Answer {
+        self.stop.note(kind);
+        Answer::new(outcome_of(kind))
     }
 
     async fn watched(&self, waiting: &Arc<Waiting>, key: Bytes) -> Answer {
@@ -72,7 +87,7 @@ impl EtcdOperation {
         }
         match heard.await {
             Ok(Ok(at)) => Answer { ended: Some(at), ..Answer::new(Outcome::Ok) },
-            Ok(Err(kind)) => Answer::new(outcome_of(kind)),
+            Ok(Err(kind)) => self.fault(kind),
             // The sender goes without a word only with the registry itself.
             Err(_) => Answer::new(Outcome::Failed("canceled")),
         }
@@ -86,32 +101,25 @@ impl Operation for EtcdOperation {
         let number = self.keys.number_of(attempt);
         let key = || self.keys.key(number);
         match &self.work {
-            Work::Put => answer(self.links.next().put(key(), self.value.clone()).await.map(drop)),
+            Work::Put => self.answer(self.links.next().put(key(), self.value.clone()).await.map(drop)),
             Work::Batch(size) => {
                 let keys = (0..*size).map(|step| self.keys.key(number + step)).collect();
-                answer(self.links.next().put_all(keys, &self.value).await)
+                self.answer(self.links.next().put_all(keys, &self.value).await)
             }
             Work::Range(read) => match self.links.next().read(key(), *read).await {
                 // The keys were written before: one that is gone was deleted by somebody else.
                 Ok(false) => Answer::new(Outcome::Error("key_missing")),
-                other => answer(other.map(drop)),
+                other => self.answer(other.map(drop)),
             },
             Work::Watch(waiting) => self.watched(waiting, key()).await,
         }
     }
 }
 
-fn answer(ended: Result<(), Fault>) -> Answer {
-    Answer::new(match ended {
-        Ok(()) => Outcome::Ok,
-        Err(fault) => outcome_of(fault.kind),
-    })
-}
-
 /// What the cluster said no to is an error; what never reached it, or never came back, has failed.
 fn outcome_of(kind: &'static str) -> Outcome {
     match kind {
-        CONNECTION_LOST | NOT_CONNECTED | "canceled" => Outcome::Failed(kind),
+        CONNECTION_LOST | NOT_CONNECTED | UNTOUCHED | "canceled" => Outcome::Failed(kind),
         kind => Outcome::Error(kind),
     }
 }

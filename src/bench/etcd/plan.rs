@@ -121,6 +121,7 @@ mod tests {
         EtcdSpec {
             endpoints: Vec::new(),
             login: None,
+            password_file: None,
             tls: TlsSpec::default(),
             spawn: None,
             wal_dirs: Vec::new(),

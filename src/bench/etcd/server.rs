@@ -35,8 +35,15 @@ impl Metrics {
     }
 
     async fn scrape_one(&self, url: Option<&Url>) -> Option<Counters> {
-        let spec =
-            Fetch { url: url?, address: None, trust: &self.trust, headers: &[], timeout: PATIENCE, max_body: LONGEST };
+        let spec = Fetch {
+            url: url?,
+            address: None,
+            server_name: None,
+            trust: &self.trust,
+            headers: &[],
+            timeout: PATIENCE,
+            max_body: LONGEST,
+        };
         let fetched = fetch(spec).await.ok().filter(|fetched| fetched.status == 200)?;
         let counters = Counters::parse(&String::from_utf8_lossy(&fetched.body));
         counters.is_etcd().then_some(counters)

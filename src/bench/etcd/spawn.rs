@@ -157,13 +157,15 @@ fn arguments(at: usize, ports: &[(u16, u16)], setting: &Setting, home: &Path, ow
 
 async fn is_healthy(health: &Url, trust: &Trust) -> bool {
     let (timeout, max_body) = (Duration::from_secs(2), HEALTH_BYTES);
-    let answer = fetch(Fetch { url: health, address: None, trust, headers: &[], timeout, max_body }).await;
+    let answer =
+        fetch(Fetch { url: health, address: None, server_name: None, trust, headers: &[], timeout, max_body }).await;
     answer.is_ok_and(|answer| answer.status == 200)
 }
 
 impl Setting {
     /// The folder that the setting names, if it names one.
-    fn folder(&self) -> Option<&str> {
+    #[must_use]
+    pub fn folder(&self) -> Option<&str> {
         let (name, value) = self.flag.as_ref()?;
         FOLDERS.contains(&name.as_str()).then_some(value)
     }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::keyspace::Keyspace;
 use super::spawn::SpawnSpec;
 use crate::load::LoadSpec;
-use crate::model::words;
+use crate::model::{shell, words};
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
@@ -78,6 +78,9 @@ pub struct EtcdSpec {
     /// Who we are.
     #[serde(serialize_with = "redacted")]
     pub login: Option<Login>,
+    /// Where the password lies, for the commands that the report advises.
+    #[serde(skip)]
+    pub password_file: Option<PathBuf>,
     /// Whom to trust.
     pub tls: TlsSpec,
     /// Clusters of our own to start and compare, instead of the endpoints.
@@ -110,6 +113,32 @@ pub struct EtcdSpec {
 }
 
 impl EtcdSpec {
+    /// Who we are to the cluster, as options of this program.
+    #[must_use]
+    pub fn access_options(&self) -> String {
+        let mut line = self.tls.options();
+        self.login.iter().for_each(|login| shell::push(&mut line, "--user", &login.user));
+        self.password_file.iter().for_each(|file| shell::push(&mut line, "--password-file", file.display()));
+        line
+    }
+
+    /// `etcdctl` and what leads it to these endpoints; it asks for the password itself.
+    #[must_use]
+    pub fn etcdctl(&self, endpoints: &str) -> String {
+        let mut line = "etcdctl".to_owned();
+        shell::push(&mut line, "--endpoints", endpoints);
+        let tls = &self.tls;
+        let files = [("--cacert", &tls.ca_file), ("--cert", &tls.client_cert), ("--key", &tls.client_key)];
+        for (option, file) in files {
+            file.iter().for_each(|file| shell::push(&mut line, option, file.display()));
+        }
+        if tls.insecure {
+            line.push_str(" --insecure-skip-tls-verify");
+        }
+        self.login.iter().for_each(|login| shell::push(&mut line, "--user", &login.user));
+        line
+    }
+
     /// Checks what no single argument shows.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ fn figures_of(bed: &Bed<'_>, measurement: &Measurement, series: &[Series]) -> Fi
         own_cores: measurement.own_cores,
         local_cores: is_local.then(|| known.iter().filter_map(|window| window.cpu_cores()).sum()),
         host_cores: environment().cpu_count.map(|count| count as f64),
-        endpoints: bed.endpoints_text(),
+        access: bed.access_text(),
     }
 }
 
@@ -113,7 +113,7 @@ fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
         let text = "the cluster changed its leader during the load";
         let advice = Advice::new(
             "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members",
-            format!("etcdctl --endpoints {} endpoint status --write-out table", bed.endpoints_text()),
+            format!("{} endpoint status --write-out table", bed.etcdctl()),
         );
         let finding = Finding::new("etcd_leader_changes", Severity::Notice, text);
         findings.push(finding.with_evidence(changes).with_advice(advice));

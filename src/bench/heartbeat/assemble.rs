@@ -5,6 +5,7 @@ use super::spec::{Cell, HeartbeatSpec};
 use super::trial::{Outcome, Spans};
 use super::{formula, poisson, reference};
 use crate::detect::Rule;
+use crate::model::shell::word;
 use crate::model::{Advice, Finding, Labels, Measured, Scalar, Series, Severity, Warning};
 
 const NANOS_PER_HOUR: f64 = 3.6e12;
@@ -174,8 +175,10 @@ fn chosen(spec: &HeartbeatSpec, network: &str, here: &[(&Cell, Offer)], offers: 
                 cell.detector
             );
             let verify = format!(
-                "offloadctl bench heartbeat --interval {interval} --detector {} --network {network}{condition}",
-                cell.detector
+                "offloadctl bench heartbeat --interval {} --detector {} --network {}{condition}",
+                word(&interval),
+                word(&cell.detector),
+                word(network)
             );
             let advice = format!("set the interval to {interval} and the detector to {}", cell.detector);
             Finding::new("cheapest_setting", Severity::Info, text)

@@ -177,6 +177,7 @@ impl EtcdArgs {
         let members = spawn.as_ref().map_or(endpoints.len(), |spawn| spawn.members);
         let spec = EtcdSpec {
             login: self.login()?,
+            password_file: access.password_file.clone(),
             spawn,
             wal_dirs: unique(self.spawn.wal_dir.iter().cloned()),
             tls: TlsSpec {

@@ -27,7 +27,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ApiArgs {
-    /// The server: http:// or https://, or a name of offload.toml; a path in it is the one that is asked for
+    /// The server: http:// or https://, or a name of offload.toml; a path in it is the one that is asked for, or with
+    /// --path the one below which all lie
     // As text, because clap repeats what it cannot parse, and there may be a password in it.
     #[arg(value_name = "URL")]
     url: Option<String>,

@@ -27,7 +27,7 @@ use crate::sys::clock;
 use crate::sys::resolve::lookup;
 use crate::wire::dial;
 use crate::wire::locate::Reach;
-use crate::wire::{Dialer, TlsFailure, alpn_of};
+use crate::wire::{Dialer, TlsFailure, alpn_of, http};
 
 type Io = TokioIo<Stamped>;
 type Body = Empty<Bytes>;
@@ -47,7 +47,7 @@ pub struct Opener {
     /// From where.
     pub reach: Reach,
     /// TLS with the name that the certificate must be for, unless in the clear.
-    pub tls: Option<(Dialer, String)>,
+    pub tls: Option<(RefCell<Dialer>, String)>,
     /// The version spoken in the clear, where nothing is negotiated.
     pub clear: Version,
     /// The version that a connection must negotiate; any, where none is known yet.
@@ -76,8 +76,17 @@ pub struct Connection {
 
 #[expect(clippy::large_enum_variant, reason = "each is in a box of its own")]
 enum Http {
-    One { sender: http1::SendRequest<Body>, driver: http1::Connection<Io, Body> },
-    Two { sender: http2::SendRequest<Body>, driver: Pin<Box<http2::Connection<Io, Body, Spawned>>>, tasks: Tasks },
+    One {
+        sender: http1::SendRequest<Body>,
+        driver: http1::Connection<Io, Body>,
+    },
+    Two {
+        sender: http2::SendRequest<Body>,
+        /// Takes requests; it ends when the server wants no more of them.
+        driver: Option<Pin<Box<http2::Connection<Io, Body, Spawned>>>>,
+        /// Move the bytes of those that are under way, until the last of them is answered.
+        tasks: Tasks,
+    },
 }
 
 /// What hyper would have run in tasks of their own.
@@ -124,6 +133,7 @@ impl Opener {
         let Some((dialer, name)) = &self.tls else { return Ok((Transport::Plain(stream), self.clear)) };
         at.set(Phase::Tls);
         let from = clock::now();
+        let dialer = dialer.borrow().clone();
         let stream = dialer.handshake(name, stream).await.map_err(OpenError::Tls)?;
         opening.tls = Some(Span { from, to: clock::now() });
         // A server that negotiates nothing speaks HTTP/1.1 (RFC 9113 section 3.2).
@@ -147,13 +157,15 @@ impl Connection {
         let io = TokioIo::new(stamped);
         let http = match version {
             Version::One => {
-                let (sender, driver) = http1::handshake(io).await?;
+                let (sender, driver) = http::one().handshake(io).await?;
                 Http::One { sender, driver }
             }
             Version::Two => {
                 let spawned = Spawned::default();
-                let (sender, driver) = http2::handshake(spawned.clone(), io).await?;
-                Http::Two { sender, driver: Box::pin(driver), tasks: Tasks::of(spawned) }
+                let mut builder = http2::Builder::new(spawned.clone());
+                builder.max_header_list_size(http::LONGEST_HEAD as u32);
+                let (sender, driver) = builder.handshake(io).await?;
+                Http::Two { sender, driver: Some(Box::pin(driver)), tasks: Tasks::of(spawned) }
             }
         };
         Ok(Self { marks, version, is_over: false, http })
@@ -168,9 +180,11 @@ impl Connection {
             Http::One { driver, .. } => Pin::new(driver).poll(cx).is_ready(),
             Http::Two { driver, tasks, .. } => {
                 // The tasks feed the driver and the other way round; each pass goes on as long as one of them does.
-                let is_over = driver.as_mut().poll(cx).is_ready();
-                tasks.drive(cx);
-                is_over
+                if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(cx).is_ready()) {
+                    *driver = None;
+                }
+                let is_idle = tasks.drive(cx);
+                driver.is_none() && is_idle
             }
         };
     }
@@ -209,13 +223,15 @@ impl Tasks {
         Self { spawned, running: FuturesUnordered::new() }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>) {
+    /// Goes on as far as it goes; whether nothing is left to do.
+    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             self.running.extend(self.spawned.0.take());
             match self.running.poll_next_unpin(cx) {
                 Poll::Ready(Some(())) => {}
-                Poll::Ready(None) => return,
-                Poll::Pending if self.spawned.0.borrow().is_empty() => return,
+                Poll::Ready(None) if self.spawned.0.borrow().is_empty() => return true,
+                Poll::Ready(None) => {}
+                Poll::Pending if self.spawned.0.borrow().is_empty() => return false,
                 Poll::Pending => {}
             }
         }

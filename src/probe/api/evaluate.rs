@@ -6,6 +6,7 @@
 
 use super::account::{Account, is_from_cache};
 use super::phases::{Phase, TOTAL};
+use super::way::Way;
 use crate::model::{Advice, Finding, Labels, Scalar, Series, Severity};
 
 /// Answers below which nothing is said about shares.
@@ -220,39 +221,30 @@ impl Part {
         }
     }
 
-    /// What to look at when this part is the largest, and a command that shows more.
-    fn advice(self, server: &str) -> Advice {
+    /// What to look at when this part of the time of a path is the largest, and a command that shows more.
+    fn advice(self, path: &str, way: &Way) -> Advice {
         let (text, verify) = match self {
-            Self::Lookup => (
-                "look at this host's resolver: its search list and ndots, and whether it caches",
-                format!("getent ahosts {}", server.rsplit_once(':').map_or(server, |(host, _)| host)),
-            ),
-            Self::Handshake | Self::Network => {
-                ("measure the path to the server", format!("offloadctl probe rtt api={server}"))
+            Self::Lookup => {
+                ("look at this host's resolver: its search list and ndots, and whether it caches", way.lookup())
             }
-            Self::Tls => (
-                "keep connections: each new one pays for the handshake again",
-                format!("offloadctl probe api https://{server} --reuse"),
-            ),
-            Self::Answer => (
-                "look at the server itself: how long it says that it worked, against this",
-                format!("offloadctl probe rtt api={server}"),
-            ),
+            Self::Handshake | Self::Network => ("measure the path to the server", way.probe_rtt()),
+            Self::Tls => ("keep connections: each new one pays for the handshake again", way.probe_kept(path)),
+            Self::Answer => {
+                ("look at the server itself: how long it says that it worked, against this", way.probe_rtt())
+            }
             Self::Queue => (
                 "requests wait in API priority and fairness: raise the shares of their priority level, or send fewer",
-                "kubectl get --raw /debug/api_priority_and_fairness/dump_priority_levels".to_owned(),
+                way.kubectl_raw("/debug/api_priority_and_fairness/dump_priority_levels"),
             ),
             Self::Work => (
                 "look at admission webhooks, authorization and the CPU of the API server, and ask for less at a time",
-                "kubectl get --raw /metrics | grep -e admission_webhook -e process_cpu".to_owned(),
+                format!("{} | grep -e admission_webhook -e process_cpu", way.kubectl_raw("/metrics")),
             ),
             Self::Etcd => (
                 "measure etcd itself: disk, network between members, or load",
                 "offloadctl bench etcd --endpoints ENDPOINTS".to_owned(),
             ),
-            Self::Transfer => {
-                ("ask for less: a limit, a selector, or metadata only", format!("offloadctl probe rtt api={server}"))
-            }
+            Self::Transfer => ("ask for less: a limit, a selector, or metadata only", way.probe_rtt()),
         };
         Advice::new(text, verify)
     }
@@ -276,7 +268,7 @@ impl Split {
 
     /// The finding that says it.
     #[must_use]
-    pub fn finding(&self, path: &str, server: &str) -> Finding {
+    pub fn finding(&self, path: &str, way: &Way) -> Finding {
         let mut shares: Vec<String> =
             self.parts.iter().map(|(part, ns)| format!("{} {}", part.name(), percent(ns / self.total))).collect();
         let rest = self.total - self.parts.iter().map(|(_, ns)| ns).sum::<f64>();
@@ -293,7 +285,7 @@ impl Split {
         let text = format!("{path} takes {} in the mean: {}{confidence}", milliseconds(self.total), shares.join(", "));
         Finding::new("time_split", Severity::Notice, text)
             .with_evidence(parts.chain(self.doubts.iter().cloned()).collect())
-            .with_advice(self.parts.first().map(|(part, _)| part.advice(server)))
+            .with_advice(self.parts.first().map(|(part, _)| part.advice(path, way)))
     }
 }
 
@@ -329,6 +321,7 @@ mod tests {
     use super::super::account::Ours;
     use super::super::cell::Cell;
     use super::super::server::Growth;
+    use super::super::spec::tests::spec;
     use super::*;
     use crate::wire::Totals;
 
@@ -370,7 +363,8 @@ mod tests {
             (Part::Lookup, 1.0),
         ];
         assert_eq!((shown(&split), split.confidence), (expected.into(), Some(Confidence::High)));
-        let finding = split.finding("/api/v1/pods", "api:6443");
+        let spec = spec("https://api:6443", &["/api/v1/pods"]);
+        let finding = split.finding("/api/v1/pods", &Way::new(&spec, &"https://api:6443".parse().unwrap()));
         assert!(finding.text.contains("50.000 ms in the mean: etcd 40 %, network 20 %"), "{}", finding.text);
         assert!(finding.advice.unwrap().verify.unwrap().contains("bench etcd"));
     }

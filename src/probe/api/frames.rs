@@ -1,4 +1,4 @@
-//! HTTP/2 frames as they pass: where a HEADERS frame begins and ends, and whether a GOAWAY came. Pure.
+//! HTTP/2 frames as they pass: where a request ends and its answer begins, and whether a GOAWAY came. Pure.
 //!
 //! Separate because on an HTTP/2 connection not every byte after the request is of the answer: settings and window updates
 //! come in between, and would be taken for its first byte. RFC 9113 section 4.1 has the layout.
@@ -9,14 +9,18 @@ const HEADER_LENGTH: usize = 9;
 /// What a client sends before its first frame (RFC 9113 section 3.4).
 const PREFACE_LENGTH: usize = 24;
 
+const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const GOAWAY: u8 = 0x7;
 
 /// What one read or write held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// A HEADERS frame began.
+    /// A HEADERS frame began that may be the head of the answer.
     pub headers_begun: bool,
+    /// Such frames that the next one showed to be of interim answers (1xx): before the body only the last is the head. One
+    /// that ends the stream counts as the head too, for an answer without a body has hardly ever trailers.
+    pub interim_count: u32,
     /// A HEADERS frame ended.
     pub headers_ended: bool,
     /// The peer wants no further requests.
@@ -31,13 +35,27 @@ pub struct Frames {
     /// Bytes of payload, or of the preface, that are still to pass.
     pending: usize,
     kind: Option<u8>,
+    answer: Answer,
+}
+
+/// The answer that is coming in.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    /// Its stream; 0 before the first.
+    stream: [u8; 4],
+    /// Whether some of its body has come.
+    has_body: bool,
+}
+
+impl Answer {
+    const NONE: Self = Self { stream: [0; 4], has_body: false };
 }
 
 impl Frames {
     /// What the client sends.
     #[must_use]
     pub const fn of_client() -> Self {
-        Self { header: [0; HEADER_LENGTH], filled: 0, pending: PREFACE_LENGTH, kind: None }
+        Self { header: [0; HEADER_LENGTH], filled: 0, pending: PREFACE_LENGTH, kind: None, answer: Answer::NONE }
     }
 
     /// What the server sends.
@@ -72,11 +90,23 @@ impl Frames {
     }
 
     fn begin(&mut self, seen: &mut Seen) {
-        let [a, b, c, kind, ..] = self.header;
+        let [a, b, c, kind, _, stream @ ..] = self.header;
         self.filled = 0;
         self.pending = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.kind = Some(kind);
-        seen.headers_begun |= kind == HEADERS;
+        match kind {
+            HEADERS if stream != self.answer.stream => {
+                self.answer = Answer { stream, has_body: false };
+                seen.headers_begun = true;
+            }
+            // What comes behind the body are trailers.
+            HEADERS if !self.answer.has_body => {
+                seen.headers_begun = true;
+                seen.interim_count += 1;
+            }
+            DATA => self.answer.has_body |= stream == self.answer.stream,
+            _ => {}
+        }
         seen.goaway |= kind == GOAWAY;
     }
 }
@@ -95,9 +125,21 @@ mod tests {
     fn settings_are_not_the_beginning_of_an_answer() {
         let mut frames = Frames::of_server();
         assert_eq!(frames.feed(&[frame(4, 6), frame(8, 4)].concat()), Seen::default());
-        let answer = Seen { headers_begun: true, headers_ended: true, goaway: false };
+        let answer = Seen { headers_begun: true, headers_ended: true, ..Seen::default() };
         assert_eq!(frames.feed(&frame(HEADERS, 20)), answer);
         assert!(frames.feed(&frame(GOAWAY, 8)).goaway);
+    }
+
+    #[test]
+    fn heads_before_the_body_are_interim_and_behind_it_trailers() {
+        let mut frames = Frames::of_server();
+        let counts = |seen: Seen| (seen.headers_begun, seen.interim_count);
+        assert_eq!(counts(frames.feed(&frame(HEADERS, 5))), (true, 0));
+        assert_eq!(counts(frames.feed(&[frame(HEADERS, 5), frame(8, 4), frame(HEADERS, 9)].concat())), (true, 2));
+        assert_eq!(counts(frames.feed(&[frame(DATA, 5), frame(HEADERS, 3)].concat())), (false, 0));
+        let mut next = frame(HEADERS, 5);
+        next[8] = 3;
+        assert_eq!(counts(frames.feed(&next)), (true, 0), "the next answer begins anew");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod cell;
 mod connection;
 mod evaluate;
 mod frames;
+mod head;
 mod layout;
 mod metrics;
 mod notes;
@@ -35,8 +36,10 @@ mod phases;
 mod prepare;
 mod request;
 mod server;
+mod shown;
 mod spec;
 mod stream;
+mod way;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -152,7 +155,7 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
         let split = evaluate::split(&PathTimes::of(&measured.series, path), account, &beside);
         if let Some(split) = split {
             measured.scalars.extend(split.scalars(path));
-            measured.findings.push(split.finding(path, &prepared.authority()));
+            measured.findings.push(split.finding(path, &prepared.way));
         }
     }
     let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
@@ -221,6 +224,8 @@ fn facts(prepared: &Prepared, load: &Load) -> Vec<Facts> {
             opened_count: operation.tally.reopened_count.get(),
             tls_text: operation.tally.tls_text.borrow().clone(),
             is_kept: prepared.keeps,
+            interim_count: operation.tally.interim_count.get(),
+            cut_count: operation.tally.cut_count.get(),
         }
     };
     prepared.lanes.iter().zip(&load.lanes).map(of).collect()

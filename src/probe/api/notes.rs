@@ -28,6 +28,10 @@ pub struct Facts {
     pub tls_text: Option<String>,
     /// Whether connections are kept.
     pub is_kept: bool,
+    /// Interim answers (1xx); those of the warm-up are among them.
+    pub interim_count: u64,
+    /// Answers that TLS cut off, or may have; those of the warm-up are among them.
+    pub cut_count: u64,
 }
 
 /// The scalars of the status codes: one for each path and code.
@@ -47,6 +51,8 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     all.extend(redirect(facts));
     all.extend(ended_in(facts));
     all.extend(not_kept(facts));
+    all.extend(interim(facts));
+    all.extend(cut(facts));
     all.extend(facts.tls_text.as_ref().map(|text| {
         let text = format!("{}: a TLS handshake failed: {text}", facts.path);
         Finding::new("tls_failed", Severity::Problem, text)
@@ -158,6 +164,25 @@ fn not_kept(facts: &Facts) -> Option<Finding> {
     );
     let is_often = facts.is_kept && facts.opened_count > 10 && facts.opened_count * 20 > answers;
     is_often.then(|| Finding::new("connections_not_kept", Severity::Notice, text))
+}
+
+/// Interim answers are no answers: they are told, and not timed.
+fn interim(facts: &Facts) -> Option<Finding> {
+    let text = format!(
+        "{}: {} interim answers (1xx) came before final ones; the first byte is that of the final answer",
+        facts.path, facts.interim_count
+    );
+    (facts.interim_count > 0).then(|| Finding::new("interim_answers", Severity::Info, text))
+}
+
+fn cut(facts: &Facts) -> Option<Finding> {
+    let text = format!(
+        "{}: {} answers ended with their connection, and TLS did not say that it was their end (no close_notify): they may have been cut off",
+        facts.path, facts.cut_count
+    );
+    let advice = "look at the server, or at what stands before it: it closes connections without ending TLS";
+    (facts.cut_count > 0)
+        .then(|| Finding::new("tls_cut", Severity::Problem, text).with_advice(Advice::new(advice, None)))
 }
 
 /// What was noticed about the credentials: how often they changed, and what went wrong with the latest renewal.

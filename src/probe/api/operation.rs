@@ -16,8 +16,10 @@ use hyper::{Request, Uri};
 
 use super::connection::{Connection, OpenError, Opener};
 use super::phases::{Opening, PHASES, Phase, details};
-use super::request::{Question, Reply, ask};
+use super::request::{Question, Reply, Unanswered, ask};
+use super::shown::Shown;
 use super::spec::Version;
+use super::stream::CUT;
 use crate::load::{Answer, Operation, Settled};
 use crate::model::Outcome;
 use crate::sys::clock;
@@ -37,6 +39,22 @@ pub struct Shared {
     pub headers: HeaderMap,
     /// Host and port, as HTTP/2 wants them.
     pub base: Uri,
+    /// The certificate that we show.
+    pub shown: Shown,
+    /// The path of the server, below which all others lie; it ends without a slash.
+    pub below: String,
+}
+
+impl Shared {
+    /// Looks whether we are to say who we are in another way from now on.
+    fn refresh(&self) {
+        self.credentials.refresh(clock::now());
+        if let Some((place, _)) = &self.opener.tls
+            && let Some(dialer) = self.shown.renew(&self.credentials)
+        {
+            place.replace(dialer);
+        }
+    }
 }
 
 /// Requests of one path.
@@ -59,6 +77,8 @@ pub struct ApiOperation {
 struct Idle {
     #[expect(clippy::vec_box, reason = "it goes from hand to hand with every request, and is large")]
     waiting: RefCell<Vec<Box<Connection>>>,
+    /// Which of our certificates they have seen.
+    shown: Cell<u64>,
 }
 
 impl Idle {
@@ -66,7 +86,11 @@ impl Idle {
         self.waiting.borrow_mut().push(connection);
     }
 
-    fn take(&self) -> Option<Box<Connection>> {
+    /// One that has seen this certificate of ours.
+    fn take(&self, shown: u64) -> Option<Box<Connection>> {
+        if self.shown.replace(shown) != shown {
+            self.waiting.borrow_mut().clear();
+        }
         self.waiting.borrow_mut().pop()
     }
 }
@@ -84,6 +108,10 @@ pub struct Tally {
     pub reopened_count: Cell<u64>,
     /// Answers, those of the warm-up included.
     pub answer_count: Cell<u64>,
+    /// Interim answers (1xx) that came before final ones.
+    pub interim_count: Cell<u64>,
+    /// Answers whose end was cut off, or may have been, because TLS ended without saying so.
+    pub cut_count: Cell<u64>,
     /// Length of the latest body.
     pub body_bytes: Cell<u64>,
     /// Whether the latest problem was told by TLS, in its words.
@@ -113,6 +141,7 @@ impl Tally {
         self.status.set(reply.status);
         self.answer_count.set(self.answer_count.get() + 1);
         self.body_bytes.set(reply.body_bytes);
+        self.interim_count.set(self.interim_count.get() + u64::from(reply.interim_count));
         if let Some(location) = &reply.location {
             self.location.borrow_mut().get_or_insert_with(|| location.clone());
         }
@@ -166,29 +195,44 @@ impl ApiOperation {
         let at = Cell::new(Phase::Dns);
         let (mut connection, _) = self.shared.opener.open(&at).await?;
         let question = self.question(connection.version).ok_or(OpenError::Outcome(NO_QUESTION))?;
-        ask(&mut connection, question, self.shared.max_body, &at).await.map_err(OpenError::Outcome)
+        let answered = ask(&mut connection, question, self.shared.max_body, &at).await;
+        answered.map_err(|unanswered| OpenError::Outcome(counted(unanswered)))
     }
 
     async fn cold(&self, at: &Cell<Phase>) -> Result<Answer, Outcome> {
         let (mut connection, opening) = self.open(at).await?;
-        let reply = self.exchange(&mut connection, at).await?;
+        let reply = self.exchange(&mut connection, at).await.map_err(counted)?;
         Ok(self.answer(&opening, &reply))
     }
 
     async fn reused(&self, idle: &Idle, at: &Cell<Phase>) -> Result<Answer, Outcome> {
+        for _ in 0..MOST_TRIES {
+            if let Some(answer) = self.reused_once(idle, at).await? {
+                return Ok(answer);
+            }
+        }
+        Err(GOAWAY)
+    }
+
+    /// Asks on a kept connection; nothing where the server had not looked at the request when it sent its clients away.
+    async fn reused_once(&self, idle: &Idle, at: &Cell<Phase>) -> Result<Option<Answer>, Outcome> {
+        let shown = self.shared.shown.generation();
         let mut connection = self.kept(idle, at).await?;
         at.set(Phase::Ttfb);
-        let reply = self.exchange(&mut connection, at).await?;
-        if reply.is_kept {
+        let reply = match self.exchange(&mut connection, at).await {
+            Err(Unanswered::Untouched) => return Ok(None),
+            other => other.map_err(counted)?,
+        };
+        if reply.is_kept && shown == self.shared.shown.generation() {
             idle.put(connection);
         }
-        Ok(self.answer(&Opening::default(), &reply))
+        Ok(Some(self.answer(&Opening::default(), &reply)))
     }
 
     /// A connection that waits for a request, or a new one.
     async fn kept(&self, idle: &Idle, at: &Cell<Phase>) -> Result<Box<Connection>, Outcome> {
         loop {
-            let Some(mut connection) = idle.take() else { break };
+            let Some(mut connection) = idle.take(self.shared.shown.generation()) else { break };
             if poll_fn(|cx| connection.poll_ready(cx)).await {
                 return Ok(connection);
             }
@@ -217,8 +261,8 @@ impl ApiOperation {
         }
     }
 
-    async fn exchange(&self, connection: &mut Connection, at: &Cell<Phase>) -> Result<Reply, Outcome> {
-        let question = self.question(connection.version).ok_or(NO_QUESTION)?;
+    async fn exchange(&self, connection: &mut Connection, at: &Cell<Phase>) -> Result<Reply, Unanswered> {
+        let question = self.question(connection.version).ok_or(Unanswered::Outcome(NO_QUESTION))?;
         let reply = ask(connection, question, self.shared.max_body, at).await?;
         self.tally.note(&reply);
         if reply.status == 401 {
@@ -230,7 +274,6 @@ impl ApiOperation {
     /// The request, made once for each version and each set of credentials.
     fn question(&self, version: Version) -> Option<Question> {
         let credentials = &self.shared.credentials;
-        credentials.refresh(clock::now());
         let mut prepared = self.prepared.borrow_mut();
         match &*prepared {
             Some((of, generation, question)) if *of == version && *generation == credentials.generation() => {
@@ -247,6 +290,7 @@ impl ApiOperation {
 
 impl Operation for ApiOperation {
     async fn attempt(&self) -> Answer {
+        self.shared.refresh();
         let first = if self.shared.opener.looks_up { Phase::Dns } else { Phase::Tcp };
         let progress = Progress { tally: &self.tally, at: Cell::new(first), is_answered: Cell::new(false) };
         let ended = match &self.idle {
@@ -254,6 +298,9 @@ impl Operation for ApiOperation {
             Some(idle) => self.reused(idle, &progress.at).await,
         };
         progress.is_answered.set(ended.is_ok());
+        if ended == Err(Outcome::Failed(CUT)) {
+            self.tally.cut_count.set(self.tally.cut_count.get() + 1);
+        }
         ended.unwrap_or_else(Answer::new)
     }
 
@@ -276,6 +323,19 @@ fn outcome_of(status: u16, expected: &[u16]) -> Outcome {
     }
 }
 
+/// Connections that one request is tried on, where the server sends it away from each before it looks at it.
+const MOST_TRIES: usize = 3;
+
+/// A server that wants the request on another connection, again and again.
+const GOAWAY: Outcome = Outcome::Failed("goaway");
+
+const fn counted(unanswered: Unanswered) -> Outcome {
+    match unanswered {
+        Unanswered::Untouched => GOAWAY,
+        Unanswered::Outcome(outcome) => outcome,
+    }
+}
+
 /// A request that cannot be written; the spec has been checked, so there is none.
 const NO_QUESTION: Outcome = Outcome::Failed("other");
 
@@ -283,7 +343,7 @@ const NO_QUESTION: Outcome = Outcome::Failed("other");
 fn make(shared: &Shared, path: &str, version: Version) -> Option<Question> {
     let mut parts = shared.base.clone().into_parts();
     let authority = parts.authority.clone()?;
-    parts.path_and_query = Some(path.parse().ok()?);
+    parts.path_and_query = Some(format!("{}{path}", shared.below).parse().ok()?);
     let mut headers = shared.headers.clone();
     if version == Version::One {
         parts.scheme = None;

@@ -4,7 +4,7 @@
 //! version of HTTP is what one connection negotiated, never what was asked for.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,7 +18,9 @@ use super::evaluate::{CACHE_PATH, QUORUM_PATH};
 use super::operation::{ApiOperation, Shared};
 use super::request::Reply;
 use super::server::{Asker, Kind};
+use super::shown::Shown;
 use super::spec::{ApiSpec, HttpChoice, Server, Version};
+use super::way::Way;
 use crate::load::{Arrival, Lane};
 use crate::model::{Labels, Outcome, Warning};
 use crate::wire::credentials::{Credentials, Login, TokenError};
@@ -104,8 +106,8 @@ pub struct Prepared {
     pub shared: Rc<Shared>,
     /// The server.
     pub url: Url,
-    /// Whom to trust.
-    pub trust: Trust,
+    /// The way to it, for advice.
+    pub way: Way,
     /// What was noticed about the measurement.
     pub warnings: Vec<Warning>,
     /// Addresses that were passed over for the one that is dialled, with what they did.
@@ -168,7 +170,8 @@ async fn identity(spec: &ApiSpec) -> Result<Identity, PrepareError> {
 
 async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Prepared, PrepareError> {
     let url = identity.url;
-    let sought = Sought { target: &url.authority(), host: &url.host, port: Some(url.port), timeout: spec.load.timeout };
+    let (target, host) = (url.authority(), url.socket_host());
+    let sought = Sought { target: &target, host: &host, port: Some(url.port), timeout: spec.load.timeout };
     let located = locate(&spec.reach, &sought).await?;
     let is_named = url.host.parse::<IpAddr>().is_err() && spec.reach.rule(&url.host, url.port).is_none();
     let server_name = identity.server_name.unwrap_or_else(|| url.host.clone());
@@ -184,7 +187,7 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
             address: located.address,
             looks_up: is_named,
             reach: spec.reach.clone(),
-            tls: url.is_tls().then(|| (trust.dialer(spec.http.offer()), server_name)),
+            tls: url.is_tls().then(|| (RefCell::new(trust.dialer(spec.http.offer())), server_name)),
             clear: if spec.http == HttpChoice::Two { Version::Two } else { Version::One },
             expected: Cell::new(None),
         },
@@ -193,6 +196,8 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
         expected: spec.expected_statuses.clone(),
         headers: headers(&identity.headers)?,
         base: base(&url),
+        below: url.base().to_owned(),
+        shown: Shown::new(identity.pem, trust, spec.http.offer()),
     };
     if shared.credentials.is_some() && !url.is_tls() {
         let text = "credentials are sent in the clear: the server is not `https://`";
@@ -201,8 +206,8 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
     Ok(Prepared {
         lanes: Vec::new(),
         shared: Rc::new(shared),
+        way: Way::new(spec, &url),
         url,
-        trust,
         warnings,
         passed_over: located.passed_over,
         path_count: spec.paths.len(),
@@ -227,7 +232,7 @@ fn headers(own: &[(String, String)]) -> Result<HeaderMap, PrepareError> {
 
 fn base(url: &Url) -> Uri {
     // Invariant: a `Url` was parsed from a `Uri`, so its parts make one again.
-    url.to_string().parse().unwrap_or_default()
+    url.root().without_zone().to_string().parse().unwrap_or_default()
 }
 
 impl Prepared {
@@ -306,16 +311,10 @@ impl Prepared {
             url: &self.url,
             address: opener.address,
             server_name: opener.tls.as_ref().map_or(&self.url.host, |(_, name)| name),
-            trust: &self.trust,
+            trust: self.shared.shown.trust(),
             credentials: &self.shared.credentials,
             headers: self.own_headers.clone(),
         }
-    }
-
-    /// Host and port, as another command takes them.
-    pub fn authority(&self) -> String {
-        let host = &self.url.host;
-        if host.contains(':') { format!("[{host}]:{}", self.url.port) } else { format!("{host}:{}", self.url.port) }
     }
 
     /// Adds the two reads of one object whose difference is what a read through etcd costs.

@@ -20,6 +20,7 @@ use super::phases::{Exchange, Phase};
 use super::spec::Version;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
+use crate::wire::http::is_untouched;
 
 /// The prepared text of a request; cheap to clone.
 pub type Question = Request<Empty<Bytes>>;
@@ -37,6 +38,17 @@ pub struct Reply {
     pub is_kept: bool,
     /// Length of the body.
     pub body_bytes: u64,
+    /// Interim answers (1xx) before it.
+    pub interim_count: u32,
+}
+
+/// Why an attempt has no whole answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The server did not look at the request and wants it on another connection.
+    Untouched,
+    /// It counts so.
+    Outcome(Outcome),
 }
 
 /// Asks, and reads the whole answer; `at` always says which phase it is in.
@@ -48,7 +60,7 @@ pub fn ask<'a>(
     question: Question,
     max_body: u64,
     at: &'a Cell<Phase>,
-) -> impl Future<Output = Result<Reply, Outcome>> + use<'a> {
+) -> impl Future<Output = Result<Reply, Unanswered>> + use<'a> {
     connection.marks.arm();
     let began = clock::now();
     // Handed over before the future is made: one that held the request would be the larger for it.
@@ -62,7 +74,7 @@ async fn finish(
     began: Stamp,
     max_body: u64,
     at: &Cell<Phase>,
-) -> Result<Reply, Outcome> {
+) -> Result<Reply, Unanswered> {
     let response = poll_fn(|cx| {
         connection.drive(cx);
         match response.as_mut().poll(&mut asleep()) {
@@ -70,10 +82,13 @@ async fn finish(
             polled => polled.map_err(Some),
         }
     });
-    let response = response.await.map_err(|error| outcome_of(connection, error.as_ref()))?;
+    let response = response.await.map_err(|error| match &error {
+        Some(error) if is_untouched(error) => Unanswered::Untouched,
+        error => Unanswered::Outcome(outcome_of(connection, error.as_ref())),
+    })?;
     at.set(Phase::Transfer);
     let (head, body) = response.into_parts();
-    let body_bytes = read(connection, body, max_body).await?;
+    let body_bytes = read(connection, body, max_body).await.map_err(Unanswered::Outcome)?;
     let ended = clock::now();
     // An answer that came before the request had left has its first byte at the same moment; hyper sends no such.
     let (written, first) = connection.marks.span().unwrap_or((began, ended));
@@ -84,6 +99,7 @@ async fn finish(
         location: head.status.is_redirection().then(|| text(&head, &header::LOCATION)).flatten(),
         is_kept: !closes && !connection.is_over() && !connection.marks.is_going_away(),
         body_bytes,
+        interim_count: connection.marks.interim_count(),
     })
 }
 
@@ -98,7 +114,7 @@ async fn read(connection: &mut Connection, mut body: Incoming, max_body: u64) ->
             }
             connection.drive(cx);
             match Pin::new(&mut body).poll_frame(&mut asleep()) {
-                Poll::Pending if connection.is_over() => Poll::Ready(Err(CLOSED)),
+                Poll::Pending if connection.is_over() => Poll::Ready(Err(outcome_of(connection, None))),
                 polled => polled.map(Ok),
             }
         });
@@ -138,6 +154,7 @@ fn outcome_of(connection: &Connection, error: Option<&hyper::Error>) -> Outcome 
     }
     match error {
         None => CLOSED,
+        Some(error) if error.is_parse_too_large() => Outcome::Failed("head_too_long"),
         Some(error) if error.is_parse() => Outcome::Failed("not_http"),
         Some(error) => match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
             Some(error) if error.kind() == io::ErrorKind::ConnectionReset => Outcome::Failed("reset"),

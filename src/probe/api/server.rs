@@ -27,14 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where questions go.
 pub struct Asker<'a> {
-    /// The server.
+    /// The server; all paths lie below its own.
     pub url: &'a Url,
     /// The address that is measured.
     pub address: SocketAddr,
     /// The name that its certificate must be for.
     pub server_name: &'a str,
     /// Whom to trust.
-    pub trust: &'a Trust,
+    pub trust: Trust,
     /// As whom.
     pub credentials: &'a Credentials,
     /// Headers of every request.
@@ -111,10 +111,7 @@ impl Asker<'_> {
     }
 
     async fn get(&self, path: &str) -> Result<Fetched, FetchError> {
-        // The certificate is checked for the host of the URL; the address is given, so nothing else depends on it.
-        let mut server = self.url.clone();
-        server.host = self.server_name.to_owned();
-        let url = server.with_path(path).unwrap_or(server);
+        let url = self.url.with_path(&format!("{}{path}", self.url.base())).unwrap_or_else(|_| self.url.clone());
         let mut headers = self.headers.clone();
         if let Some(value) = self.credentials.header()
             && let Ok(value) = value.to_str()
@@ -124,7 +121,8 @@ impl Asker<'_> {
         fetch(Fetch {
             url: &url,
             address: Some(self.address),
-            trust: self.trust,
+            server_name: Some(self.server_name),
+            trust: &self.trust,
             headers: &headers,
             timeout: PATIENCE,
             max_body: LONGEST_TEXT,

@@ -15,6 +15,9 @@ pub const DEFAULT_PATH: &str = "/api/v1/namespaces";
 /// A spec that cannot be meant.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SpecError {
+    /// A server whose paths are to lie below a query.
+    #[error("`{0}` has a query, below which no --path can lie")]
+    Query(String),
     /// Not a path.
     #[error("`{path}` is not a path: {reason}")]
     Path {
@@ -111,7 +114,8 @@ pub struct ApiSpec {
 }
 
 impl ApiSpec {
-    /// Checks what no single argument shows, and takes the path of the URL, or the usual one, where none was given.
+    /// Checks what no single argument shows, and takes the path of the URL for the one that is asked for, or the usual one, where
+    /// none was given.
     ///
     /// # Errors
     /// With a path that is none, or with options that contradict each other.
@@ -123,12 +127,17 @@ impl ApiSpec {
         if let Server::Url(url) = &self.server {
             check_tls(&self.tls, url)?;
         }
-        if self.paths.is_empty() {
-            let own = match &self.server {
-                Server::Url(url) if url.has_path() => url.path().to_owned(),
-                _ => DEFAULT_PATH.to_owned(),
-            };
-            self.paths.push(own);
+        match &self.server {
+            // As the `server` of a kubeconfig: all paths lie below it.
+            Server::Url(url) if !self.paths.is_empty() && url.query().is_some() => {
+                return Err(SpecError::Query(url.to_string()));
+            }
+            Server::Url(url) if self.paths.is_empty() && url.has_path() => {
+                self.paths.push(url.path().to_owned());
+                self.server = Server::Url(url.root());
+            }
+            _ if self.paths.is_empty() => self.paths.push(DEFAULT_PATH.to_owned()),
+            _ => {}
         }
         self.paths.iter().try_for_each(|path| check_path(path))?;
         Ok(self)
@@ -180,13 +189,14 @@ impl HttpChoice {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::load::{Arrival, Length};
 
-    fn spec(url: &str, paths: &[&str]) -> ApiSpec {
+    /// A spec of this server and these paths.
+    pub fn spec(url: &str, paths: &[&str]) -> ApiSpec {
         ApiSpec {
             server: Server::Url(url.parse().unwrap()),
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
@@ -216,12 +226,19 @@ mod tests {
         assert_eq!(paths("https://a/", &[]), ["/"]);
         assert_eq!(paths("https://a/healthz?x=1", &[]), ["/healthz?x=1"]);
         assert_eq!(paths("https://a/healthz", &["/b", "/c"]), ["/b", "/c"]);
+        let server = |url, paths| match spec(url, paths).checked().unwrap().server {
+            Server::Url(url) => url.to_string(),
+            _ => String::new(),
+        };
+        assert_eq!(server("https://a/healthz", &["/b"]), "https://a/healthz", "and they lie below it");
+        assert_eq!(server("https://a/healthz", &[]), "https://a/");
     }
 
     #[test]
     fn what_cannot_be_meant_says_why() {
         let error = |url, paths| spec(url, paths).checked().unwrap_err().to_string();
         assert!(error("https://a", &["b"]).contains("does not begin"));
+        assert!(error("https://a/b?c", &["/d"]).contains("has a query"));
         assert!(error("https://a", &["/b c"]).contains("is not a path"));
         let mut insecure = spec("http://a", &[]);
         insecure.tls.insecure = true;

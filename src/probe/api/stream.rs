@@ -14,10 +14,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::frames::Frames;
+use super::head::Heads;
 use super::spec::Version;
 use crate::model::Stamp;
 use crate::sys::clock;
 use crate::wire::failure_of;
+
+/// TLS that ended without the word that says so (close_notify): whoever stands in between may have cut it.
+pub const CUT: &str = "tls_cut";
 
 /// An open connection without its HTTP.
 pub enum Transport {
@@ -34,6 +38,10 @@ pub struct Marks {
     written: Cell<Option<Stamp>>,
     /// When the first read of the answer ended.
     first: Cell<Option<Stamp>>,
+    /// The heads of the answer over HTTP/1.1.
+    heads: Cell<Heads>,
+    /// Interim answers before it over HTTP/2.
+    interim_count: Cell<u32>,
     /// Whether the server wants no further requests on it.
     goaway: Cell<bool>,
     /// How TLS broke after its handshake.
@@ -53,6 +61,14 @@ impl Marks {
     pub fn arm(&self) {
         self.written.set(None);
         self.first.set(None);
+        self.heads.set(Heads::default());
+        self.interim_count.set(0);
+    }
+
+    /// Interim answers (1xx) before the final one.
+    #[must_use]
+    pub fn interim_count(&self) -> u32 {
+        self.interim_count.get() + self.heads.get().interim_count()
     }
 
     /// When the end of the request was handed to the kernel and when its answer began, once both are so.
@@ -94,24 +110,31 @@ impl Stamped {
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
-        let is_answer = match &mut self.frames {
-            None => true,
+        match &mut self.frames {
+            None if self.marks.first.get().is_some() => {}
+            None => {
+                let mut heads = self.marks.heads.get();
+                self.marks.first.set(heads.feed(bytes, clock::now()));
+                self.marks.heads.set(heads);
+            }
             Some(frames) => {
                 let seen = frames.1.feed(bytes);
                 if seen.goaway {
                     self.marks.goaway.set(true);
                 }
-                seen.headers_begun
+                self.marks.interim_count.set(self.marks.interim_count.get() + seen.interim_count);
+                if seen.headers_begun && (self.marks.first.get().is_none() || seen.interim_count > 0) {
+                    self.marks.first.set(Some(clock::now()));
+                }
             }
-        };
-        if is_answer && self.marks.first.get().is_none() {
-            self.marks.first.set(Some(clock::now()));
         }
     }
 
     fn note_error(&self, error: &io::Error) {
         if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
             self.marks.tls_failure.set(Some(failure_of(error).kind));
+        } else if error.kind() == io::ErrorKind::UnexpectedEof && matches!(self.transport, Transport::Tls(_)) {
+            self.marks.tls_failure.set(Some(CUT));
         }
     }
 }

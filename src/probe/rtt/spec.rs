@@ -1,7 +1,7 @@
 //! What the user meant with `probe rtt`: targets, channels, addresses and load; knows no command line.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -183,26 +183,35 @@ impl FromStr for Target {
 /// # Errors
 /// What is wrong with it, as the end of a sentence.
 pub fn split_port(address: &str) -> Result<(String, Option<u16>), &'static str> {
-    if let Ok(whole) = address.parse::<SocketAddr>() {
-        return nonzero(whole.port()).map(|port| (whole.ip().to_string(), Some(port)));
+    if let Some(rest) = address.strip_prefix('[') {
+        let (inside, after) = rest.split_once(']').ok_or("its bracket is not closed")?;
+        let host = literal(inside).ok_or("what stands in brackets is not an address")?;
+        return match after.strip_prefix(':') {
+            Some(port) => Ok((host, Some(parse_port(port)?))),
+            None if after.is_empty() => Ok((host, None)),
+            None => Err("after the bracket there is neither a port nor nothing"),
+        };
     }
-    let bare = address.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok((ip.to_string(), None));
+    if let Some(host) = literal(address) {
+        return Ok((host, None));
     }
-    // A link-local address with its interface, such as [fe80::1%eth0]:7777, is for the resolver.
-    if let Some((host, port)) = address.strip_prefix('[').and_then(|rest| rest.split_once("]:"))
-        && host.contains('%')
-    {
-        return parse_port(port).map(|port| (host.to_owned(), Some(port)));
-    }
+    let is_name = |host: &str| !host.is_empty() && !host.contains([':', '[', ']']);
     match address.rsplit_once(':') {
-        None => Ok((address.to_owned(), None)),
-        Some((host, _)) if host.is_empty() || host.contains([':', '[', ']']) => {
-            Err("its host is not a name or an address")
-        }
-        Some((host, port)) => parse_port(port).map(|port| (host.to_owned(), Some(port))),
+        None if is_name(address) => Ok((address.to_owned(), None)),
+        Some((host, port)) if is_name(host) => parse_port(port).map(|port| (host.to_owned(), Some(port))),
+        _ => Err("its host is not a name or an address"),
     }
+}
+
+/// An address, an IPv6 address also with the zone of its interface: `fe80::1%eth0`, or with `%25` as in a URL.
+fn literal(text: &str) -> Option<String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_string());
+    }
+    let (address, zone) = text.split_once('%')?;
+    let address: Ipv6Addr = address.parse().ok()?;
+    let zone = zone.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(zone);
+    (!zone.is_empty()).then(|| format!("{address}%{zone}"))
 }
 
 fn parse_port(text: &str) -> Result<u16, &'static str> {
@@ -227,6 +236,10 @@ mod tests {
         assert_eq!(place("dc=[::1]:7777"), "dc ::1 Some(7777)");
         assert_eq!(place("dc=::1"), "dc ::1 None");
         assert_eq!(place("dc=[fe80::1%eth0]:7777"), "dc fe80::1%eth0 Some(7777)");
+        assert_eq!(place("dc=[fe80::1%25eth0]:7777"), "dc fe80::1%eth0 Some(7777)");
+        assert_eq!(place("dc=[fe80::1%eth0]"), "dc fe80::1%eth0 None");
+        assert_eq!(place("dc=fe80::1%eth0"), "dc fe80::1%eth0 None");
+        assert_eq!(place("dc=[::1]"), "dc ::1 None");
         assert_eq!(place("dc=host.example"), "dc host.example None");
         assert_eq!(place("host.example:443"), "host.example:443 host.example Some(443)");
     }
@@ -239,5 +252,11 @@ mod tests {
         assert!(reason("a=h:0").contains("1 to 65535"));
         assert!(reason("a=h:http").contains("1 to 65535"));
         assert!(reason("a=:80").contains("host is not"));
+        for text in ["[::1", "a=[::1:80", "a=[::1%lo"] {
+            assert!(reason(text).contains("bracket is not closed"), "{text}: {}", reason(text));
+        }
+        for text in ["a=::1]", "a=host]", "a=[::1]80", "a=[host]:80", "a=[::1%]:80", "a=[::1]:0", "a=1:2:3"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
     }
 }

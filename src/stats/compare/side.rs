@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::shift::Scale;
+use super::shift::{FEWEST_FOR_RANKS, Scale};
 use crate::model::{Labels, Role, Run, Series, rank_of};
 use crate::stats::estimate::estimate;
 use crate::stats::evaluate::Catalogue;
@@ -219,10 +219,13 @@ pub fn remarks(baseline: &[Run], current: &[Run]) -> Vec<String> {
     if specs(baseline) != specs(current) {
         remarks.push("what was asked differs: the specs of the two sides are not the same".to_owned());
     }
-    if baseline.len().min(current.len()) == 1 {
-        remarks.push(
-            "one run a side: the intervals come from its own course and know nothing of how runs differ; give ten a side".to_owned(),
-        );
+    let (least, both) = (baseline.len().min(current.len()), baseline.len() + current.len());
+    if least == 1 {
+        let what = match both < FEWEST_FOR_RANKS {
+            true => "the intervals come from its own course and know nothing of how runs differ",
+            false => "it is held against how the runs of the other side differ",
+        };
+        remarks.push(format!("one run on a side: {what}; ten a side say more"));
     }
     remarks
 }

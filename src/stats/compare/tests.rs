@@ -120,7 +120,7 @@ fn too_few_runs_say_how_many_more_it_takes() {
     let one = |world: &mut World, factor| vec![world.run(600, factor, 0.0)];
     let single = compared(&one(&mut world, 1.0), &one(&mut world, 1.05), "", 0.05);
     assert_eq!((single.all[0].verdict, single.all[0].runs_needed.is_some()), (Verdict::NotEnoughData, true));
-    assert!(single.remarks.iter().any(|remark| remark.starts_with("one run a side")), "{:?}", single.remarks);
+    assert!(single.remarks.iter().any(|remark| remark.starts_with("one run on a side")), "{:?}", single.remarks);
     let doubled = compared(&one(&mut world, 1.0), &one(&mut world, 2.0), "", 0.05);
     assert_eq!(doubled.all[0].verdict, Verdict::Regression);
     let rare = compared(&one(&mut world, 1.0), &one(&mut world, 1.0), "rtt.echo.p999 > 1s", 0.05);

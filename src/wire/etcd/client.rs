@@ -3,7 +3,7 @@
 //! A call goes straight into the connection's own HTTP/2 sender: no buffer, no balancer and no task of ours lies between
 //! the caller and the socket.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +13,12 @@ use prost::Message;
 use tonic::body::Body;
 
 use super::access::Access;
-use super::fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, TOKEN};
+use super::fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, TOKEN, UNTOUCHED};
 use super::interface::{
-    AlarmRequest, AlarmResponse, AlarmType, AuthenticateRequest, AuthenticateResponse, DeleteRangeRequest,
-    DeleteRangeResponse, MemberListRequest, MemberListResponse, Op, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    AuthenticateRequest, AuthenticateResponse, DeleteRangeRequest, DeleteRangeResponse, Op, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, RequestOp, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
+use super::line::Line;
 use super::transport::{DialError, Endpoint, Wire};
 use super::unary::{Call, Server, frame};
 use super::watch::WatchStream;
@@ -31,6 +31,10 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// A busy connection is asked for a sign of life so often; etcd allows one each 5 s (`--grpc-keepalive-min-time`).
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// Connections that a call is tried on, where the server sends it away from each before it looks at it. A proxy that takes five
+/// requests to a connection sends a hundred clients on as often.
+const MOST_TRIES: usize = 100;
+
 /// How long an answer may take that the caller does not time, such as the confirmation of a watch.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,7 +44,8 @@ pub type Driven = http2::Connection<TokioIo<Box<dyn Wire>>, Body, TokioExecutor>
 /// One connection to one member; it may be down, and come back.
 pub struct Link {
     server: Server,
-    sender: Mutex<Option<SendRequest<Body>>>,
+    /// Its connection of the moment.
+    pub(super) line: Line<SendRequest<Body>>,
     access: Arc<Access>,
 }
 
@@ -74,7 +79,7 @@ impl Link {
     /// A link that is down.
     #[must_use]
     pub fn new(endpoint: &Endpoint, access: Arc<Access>) -> Self {
-        Self { server: Server::new(&endpoint.url().to_string()), sender: Mutex::new(None), access }
+        Self { server: Server::new(&endpoint.url().without_zone().to_string()), line: Line::default(), access }
     }
 
     /// Opens a connection, and gives back what drives it and the round-trip time of its handshake.
@@ -92,19 +97,14 @@ impl Link {
             .handshake(TokioIo::new(dialed.wire))
             .await
             .map_err(|error| DialError::Http(error.to_string()))?;
-        *self.lock() = Some(sender);
+        self.line.open(sender);
         Ok((driven, dialed.rtt_ns))
-    }
-
-    /// The connection is gone.
-    pub fn close(&self) {
-        *self.lock() = None;
     }
 
     /// Whether there is a connection.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.lock().is_some()
+        self.line.is_up()
     }
 
     /// Writes one key; the revision of the write. It takes as long as it takes.
@@ -187,31 +187,15 @@ impl Link {
         })
     }
 
-    /// Whether the alarm is raised that the quota is used up.
-    ///
-    /// # Errors
-    /// With the word for what went wrong.
-    pub async fn is_out_of_space(&self) -> Result<bool, Fault> {
-        let answer: AlarmResponse = self.ask(Call::Alarm, &AlarmRequest::default()).await?;
-        Ok(answer.alarms.iter().any(|member| member.alarm == AlarmType::Nospace as i32))
-    }
-
-    /// How many members vote.
-    ///
-    /// # Errors
-    /// With the word for what went wrong.
-    pub async fn voter_count(&self) -> Result<usize, Fault> {
-        let answer: MemberListResponse = self.ask(Call::MemberList, &MemberListRequest {}).await?;
-        Ok(answer.members.iter().filter(|member| !member.is_learner).count())
-    }
-
     /// Watches the keys that begin with `prefix`, from a revision on or, with 0, from now.
     ///
     /// # Errors
     /// With the word for what went wrong, also when the server did not confirm it in time.
     pub async fn watch(&self, prefix: &[u8], start_revision: i64) -> Result<WatchStream, Fault> {
-        let (sender, token) = (self.sender()?, self.access.token());
-        let opened = WatchStream::open(&self.server, sender, token, span(prefix), start_revision);
+        let opened = async {
+            let (sender, _) = self.sender().await?;
+            WatchStream::open(&self.server, sender, self.access.token(), span(prefix), start_revision).await
+        };
         within_patience(opened, || "the watch was not confirmed in time".to_owned()).await
     }
 
@@ -222,7 +206,7 @@ impl Link {
     pub async fn log_in(&self, seen: u64) -> Result<(), Fault> {
         let login = async |name: &str, password: &str| {
             let message = frame(&AuthenticateRequest { name: name.to_owned(), password: password.to_owned() });
-            let answer = self.server.call::<AuthenticateResponse>(Call::Authenticate, message, None, self.sender()?);
+            let answer = self.call_with::<AuthenticateResponse>(Call::Authenticate, message, None);
             let answer = within_patience(answer, || "no answer to the login".to_owned()).await?;
             Ok(answer.token)
         };
@@ -230,41 +214,64 @@ impl Link {
     }
 
     /// Asks what nobody times, within a limit.
-    async fn ask<R: Message + Default>(&self, call: Call, message: &impl Message) -> Result<R, Fault> {
+    pub(super) async fn ask<R: Message + Default>(&self, call: Call, message: &impl Message) -> Result<R, Fault> {
         let late = || format!("no answer within {} s", PATIENCE.as_secs());
         within_patience(self.call(call, frame(message)), late).await
     }
 
     /// Makes a call. Timed attempts hold this future, so what only users need is kept out of it.
-    async fn call<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
+    pub(super) async fn call<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
         if self.access.has_user() {
             return Box::pin(self.call_as_user(call, message)).await;
         }
-        self.server.call(call, message, None, self.sender()?).await
+        self.call_with(call, message, None).await
     }
 
     /// The same with a token; once more with a new one where the old one has expired.
     async fn call_as_user<R: Message + Default>(&self, call: Call, message: Bytes) -> Result<R, Fault> {
         let seen = self.access.generation();
-        match self.server.call(call, message.clone(), self.access.token(), self.sender()?).await {
+        match self.call_with(call, message.clone(), self.access.token()).await {
             Err(fault) if fault.kind == TOKEN => {
                 self.log_in(seen).await?;
-                self.server.call(call, message, self.access.token(), self.sender()?).await.map_err(refused)
+                self.call_with(call, message, self.access.token()).await.map_err(refused)
             }
             answer => answer,
         }
     }
 
-    fn sender(&self) -> Result<SendRequest<Body>, Fault> {
-        self.lock().clone().ok_or_else(|| Fault { kind: NOT_CONNECTED, text: "there is no connection".to_owned() })
+    /// Makes a call on the connection of the moment, and on the next one where the server sent it away unseen.
+    async fn call_with<R: Message + Default>(
+        &self,
+        call: Call,
+        message: Bytes,
+        token: Option<Bytes>,
+    ) -> Result<R, Fault> {
+        let mut tries = 1;
+        loop {
+            let (sender, number) = self.sender().await?;
+            match self.server.call(call, message.clone(), token.clone(), sender).await {
+                Err(fault) if fault.kind == UNTOUCHED && tries < MOST_TRIES => self.line.leave(number),
+                answer => {
+                    self.line.note(answer.is_ok());
+                    return answer;
+                }
+            }
+            tries += 1;
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<SendRequest<Body>>> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection of the moment with its number; one that is being opened is waited for.
+    async fn sender(&self) -> Result<(SendRequest<Body>, u64), Fault> {
+        let down = || Fault { kind: NOT_CONNECTED, text: "there is no connection".to_owned() };
+        match self.line.get() {
+            Some(line) => line.ok_or_else(down),
+            // Seldom, so it is kept out of what every attempt holds.
+            None => Box::pin(self.line.wait()).await.ok_or_else(down),
+        }
     }
 }
 
-async fn within_patience<T>(
+pub(super) async fn within_patience<T>(
     answer: impl Future<Output = Result<T, Fault>>,
     late: impl FnOnce() -> String,
 ) -> Result<T, Fault> {
@@ -273,7 +280,7 @@ async fn within_patience<T>(
 }
 
 /// The keys that begin with `prefix`, as etcd writes ranges: up to the prefix with its last byte raised.
-fn span(prefix: &[u8]) -> (Bytes, Bytes) {
+pub(super) fn span(prefix: &[u8]) -> (Bytes, Bytes) {
     let mut end = prefix.to_vec();
     if let Some(last) = end.last_mut() {
         // Invariant: prefixes of ours are ASCII, so there is a byte above the last.
@@ -287,6 +294,6 @@ fn refused(fault: Fault) -> Fault {
     if fault.kind == TOKEN { Fault { kind: AUTH, ..fault } } else { fault }
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(super) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

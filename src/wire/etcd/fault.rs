@@ -19,6 +19,18 @@ pub const NOT_CONNECTED: &str = "not_connected";
 /// The connection broke while the answer was awaited.
 pub const CONNECTION_LOST: &str = "connection_lost";
 
+/// The server sent the call away before it looked at it, from one connection after another.
+pub const UNTOUCHED: &str = "goaway";
+
+/// The quota of the database is used up.
+pub const NO_SPACE: &str = "no_space";
+
+/// More bytes than the server takes in one request.
+pub const TOO_LARGE: &str = "request_too_large";
+
+/// More writes than the server takes in one transaction.
+pub const TOO_MANY_OPERATIONS: &str = "too_many_operations";
+
 /// Login refused, or none given where one is needed.
 pub const AUTH: &str = "auth";
 
@@ -44,11 +56,11 @@ mod code {
 
 /// What etcd says (api/v3rpc/rpctypes/error.go), where the code alone does not tell, and the word for it.
 const SAID: [(i32, &str, &str); 17] = [
-    (code::RESOURCE_EXHAUSTED, "database space exceeded", "no_space"),
+    (code::RESOURCE_EXHAUSTED, "database space exceeded", NO_SPACE),
     (code::RESOURCE_EXHAUSTED, "too many requests", "too_many_requests"),
-    (code::RESOURCE_EXHAUSTED, "message larger than max", "request_too_large"),
-    (code::INVALID_ARGUMENT, "request is too large", "request_too_large"),
-    (code::INVALID_ARGUMENT, "too many operations in txn", "too_many_operations"),
+    (code::RESOURCE_EXHAUSTED, "message larger than max", TOO_LARGE),
+    (code::INVALID_ARGUMENT, "request is too large", TOO_LARGE),
+    (code::INVALID_ARGUMENT, "too many operations in txn", TOO_MANY_OPERATIONS),
     (code::INVALID_ARGUMENT, "revision of auth store is old", TOKEN),
     (code::INVALID_ARGUMENT, "user name is empty", AUTH),
     (code::INVALID_ARGUMENT, "authentication failed", AUTH),

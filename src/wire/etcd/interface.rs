@@ -40,6 +40,9 @@ pub struct RangeRequest {
     /// The one after the last; empty for one key.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: Bytes,
+    /// How many at most; 0 for all.
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
     /// Whether the member may answer from what it has.
     #[prost(bool, tag = "7")]
     pub serializable: bool,
@@ -51,6 +54,9 @@ pub struct RangeRequest {
 /// What was read.
 #[derive(Clone, PartialEq, Message)]
 pub struct RangeResponse {
+    /// With the store's revision.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
     /// The keys.
     #[prost(message, repeated, tag = "2")]
     pub kvs: Vec<KeyValue>,
@@ -225,13 +231,42 @@ pub struct AuthenticateResponse {
     pub token: String,
 }
 
-/// Asks for alarms; there are other actions, which are not asked for.
+/// Asks for alarms, or takes one back.
 #[derive(Clone, PartialEq, Message)]
 pub struct AlarmRequest {
-    /// 0: tell them.
+    /// 0: tell them; 2: take one back.
     #[prost(int32, tag = "1")]
     pub action: i32,
+    /// Whose.
+    #[prost(uint64, tag = "2")]
+    pub member_id: u64,
+    /// Of which kind.
+    #[prost(enumeration = "AlarmType", tag = "3")]
+    pub alarm: i32,
 }
+
+/// Asks to forget what was before a revision.
+#[derive(Clone, PartialEq, Message)]
+pub struct CompactionRequest {
+    /// Which revision.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// Whether the answer waits until it is done.
+    #[prost(bool, tag = "2")]
+    pub physical: bool,
+}
+
+/// It is forgotten.
+#[derive(Clone, PartialEq, Message)]
+pub struct CompactionResponse {}
+
+/// Asks a member to give back the room that it does not use.
+#[derive(Clone, PartialEq, Message)]
+pub struct DefragmentRequest {}
+
+/// It is given back.
+#[derive(Clone, PartialEq, Message)]
+pub struct DefragmentResponse {}
 
 /// The alarms that are raised.
 #[derive(Clone, PartialEq, Message)]

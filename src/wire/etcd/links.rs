@@ -1,7 +1,8 @@
 //! The connections of a run: spread over the endpoints in turn, each kept up for as long as the run lasts.
 //!
 //! A connection sticks to its endpoint. When the member goes away, attempts on its connections fail at once and are
-//! counted, and the connection is looked for again: that is how the gap of a killed member is measured and not hidden.
+//! counted, and the connection is looked for again: that is how the gap of a killed member is measured and not hidden. One that
+//! a server has had enough of is no gap: the next is opened at once, and attempts wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,17 +63,25 @@ impl Links {
     }
 }
 
-/// Drives a connection until it ends, and opens it anew, for ever.
+/// Drives a connection until it ends or is to be left, and opens it anew, for ever.
 async fn keep(link: Arc<Link>, endpoint: Endpoint, mut driven: Driven) {
     loop {
-        // However it ended: the attempts on it were told.
-        let _ = driven.await;
-        link.close();
+        // However it ended: the attempts on it were told. Those that a server still answers when it sends us away go on.
+        tokio::select! {
+            _ = &mut driven => {}
+            () = link.line.left() => {}
+        }
         driven = reopen(&link, &endpoint).await;
     }
 }
 
 async fn reopen(link: &Link, endpoint: &Endpoint) -> Driven {
+    if link.line.reopen()
+        && let Ok((driven, _)) = link.open(endpoint).await
+    {
+        return driven;
+    }
+    link.line.close();
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;

@@ -4,9 +4,11 @@
 //! gRPC and HTTP/2.
 
 mod access;
+mod care;
 mod client;
 mod fault;
 mod interface;
+mod line;
 mod links;
 mod transport;
 mod unary;
@@ -14,7 +16,9 @@ mod watch;
 
 pub use access::{Access, Login};
 pub use client::{Link, MemberStatus, Read};
-pub use fault::{AUTH, CONNECTION_LOST, Fault, NOT_CONNECTED, PERMISSION_DENIED};
+pub use fault::{
+    CONNECTION_LOST, Fault, NO_SPACE, NOT_CONNECTED, PERMISSION_DENIED, TOO_LARGE, TOO_MANY_OPERATIONS, UNTOUCHED,
+};
 pub use links::Links;
 pub use transport::{DialError, Endpoint};
 pub use watch::{WatchEvent, WatchStream};

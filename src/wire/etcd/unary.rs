@@ -7,6 +7,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::SendRequest;
 use hyper::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use hyper::http::{Method, Request, Uri, Version};
@@ -14,7 +15,8 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::fault::{CONNECTION_LOST, Fault, kind_of};
+use super::fault::{CONNECTION_LOST, Fault, UNTOUCHED, kind_of};
+use crate::wire::http::is_untouched;
 
 /// Before each message: a byte that says whether it is compressed, and its length in four.
 const PREFIX: usize = 5;
@@ -48,10 +50,14 @@ pub enum Call {
     Status,
     /// Asks who the members are.
     MemberList,
+    /// Forgets what was before a revision.
+    Compact,
+    /// Gives back the room that a member does not use.
+    Defragment,
 }
 
 /// Their names in the protocol, in the order of [`Call`].
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 10] = [
     "KV/Put",
     "KV/Txn",
     "KV/Range",
@@ -60,6 +66,8 @@ const METHODS: [&str; 8] = [
     "Maintenance/Alarm",
     "Maintenance/Status",
     "Cluster/MemberList",
+    "KV/Compact",
+    "Maintenance/Defragment",
 ];
 
 impl Server {
@@ -105,7 +113,7 @@ impl Server {
         mut sender: SendRequest<Body>,
     ) -> Result<R, Fault> {
         // Made within the expression: what lives across a wait is held, and moved, by every attempt.
-        let response = sender.send_request(self.request(call, framed, token)).await.map_err(|error| lost(&error))?;
+        let response = sender.try_send_request(self.request(call, framed, token)).await.map_err(unsent)?;
         // An error that is known at once comes without a body, its status among the headers.
         if let Some(status) = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok) {
             return Err(fault_of(&status));
@@ -185,6 +193,15 @@ pub(super) fn fault_of(status: &Status) -> Fault {
     Fault { kind: kind_of(status.code() as i32, status.message()), text: status.message().to_owned() }
 }
 
+/// What never left, or was not looked at, can be sent again on another connection as if for the first time.
+fn unsent(mut error: TrySendError<Request<Body>>) -> Fault {
+    if error.take_message().is_some() || is_untouched(error.error()) {
+        let text = "the server sent us away before it looked at the request".to_owned();
+        return Fault { kind: UNTOUCHED, text };
+    }
+    lost(error.error())
+}
+
 fn lost(error: &hyper::Error) -> Fault {
     let deepest = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     Fault { kind: CONNECTION_LOST, text: deepest }
@@ -201,6 +218,7 @@ mod tests {
         let path = |call: Call| server.methods[call as usize].to_string();
         assert_eq!(path(Call::Put), "http://a:1/etcdserverpb.KV/Put");
         assert_eq!(path(Call::Authenticate), "http://a:1/etcdserverpb.Auth/Authenticate");
+        assert_eq!(path(Call::Defragment), "http://a:1/etcdserverpb.Maintenance/Defragment");
         assert_eq!(path(Call::MemberList), "http://a:1/etcdserverpb.Cluster/MemberList");
     }
 

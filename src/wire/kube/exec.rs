@@ -12,7 +12,7 @@ use super::error::KubeError;
 use super::part::Part;
 use crate::model::WallTime;
 use crate::sys::plugin::Plugin;
-use crate::wire::credentials::Token;
+use crate::wire::credentials::Issued;
 
 /// How long a credential plugin may take. Those of the clouds ask a service and need a second or two.
 const PLUGIN_LIMIT: Duration = Duration::from_secs(10);
@@ -25,14 +25,6 @@ pub struct ExecPlugin {
     plugin: Plugin,
     program: String,
     install_hint: Option<String>,
-}
-
-/// What a plugin answers.
-pub struct ExecAnswer {
-    /// What goes with each request.
-    pub token: Option<Token>,
-    /// Certificate and key.
-    pub certificate: Option<(String, String)>,
 }
 
 impl ExecPlugin {
@@ -57,20 +49,11 @@ impl ExecPlugin {
         Ok(Self { plugin, program, install_hint: exec.text("installHint")? })
     }
 
-    /// Runs it for a new token.
-    ///
-    /// # Errors
-    /// When it fails, hangs, or gives none.
-    pub async fn token(&self) -> Result<Token, KubeError> {
-        let wrong = || KubeError::Answer { program: self.program.clone(), what: "its answer holds no token" };
-        self.ask().await?.token.ok_or_else(wrong)
-    }
-
     /// Runs it for whatever it gives.
     ///
     /// # Errors
     /// When it fails, hangs, or gives nothing.
-    pub async fn ask(&self) -> Result<ExecAnswer, KubeError> {
+    pub async fn ask(&self) -> Result<Issued, KubeError> {
         let printed = self.plugin.run(PLUGIN_LIMIT).await.map_err(|source| KubeError::Plugin {
             program: self.program.clone(),
             install_hint: self.install_hint.clone(),
@@ -121,21 +104,24 @@ fn cluster_info(cluster: &Part) -> Result<Value, KubeError> {
     Ok(info.into())
 }
 
-fn read_answer(printed: &[u8]) -> Result<ExecAnswer, &'static str> {
+fn read_answer(printed: &[u8]) -> Result<Issued, &'static str> {
     let value: Value = serde_json::from_slice(printed).map_err(|_| "its answer is not JSON")?;
     let status = value.get("status").ok_or("its answer is no ExecCredential with a status")?;
     let text = |key: &str| status.get(key).and_then(Value::as_str).map(str::to_owned);
     let ends_at = match status.get("expirationTimestamp").filter(|end| !end.is_null()) {
         None => None,
         Some(end) => {
-            let end: WallTime = serde_json::from_value(end.clone()).map_err(|_| "the end of its token is no time")?;
+            let end: WallTime =
+                serde_json::from_value(end.clone()).map_err(|_| "the end of its credentials is no time")?;
             Some(end.unix_seconds())
         }
     };
-    let token = text("token").map(|text| Token { text, ends_at });
-    let certificate = text("clientCertificateData").zip(text("clientKeyData"));
-    match (token, certificate) {
-        (None, None) => Err("its answer holds neither token nor certificate"),
-        (token, certificate) => Ok(ExecAnswer { token, certificate }),
+    let filled = |key: &str| text(key).filter(|text| !text.is_empty());
+    let token = filled("token");
+    match (filled("clientCertificateData"), filled("clientKeyData")) {
+        (None, None) if token.is_none() => Err("its answer holds neither token nor certificate"),
+        (Some(certificate), Some(key)) => Ok(Issued { token, certificate: Some((certificate, key)), ends_at }),
+        (None, None) => Ok(Issued { token, certificate: None, ends_at }),
+        _ => Err("its answer holds a certificate without its key, or a key without its certificate"),
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod exec;
 mod inside;
 mod part;
+mod proxy;
 mod user;
 mod yaml;
 
@@ -62,7 +63,7 @@ pub async fn from_file(list: &Path, context: Option<&str>) -> Result<Identity, K
         .iter()
         .map(|path| format!("the kubeconfig `{}` of the list is not there and was left out", path.display()))
         .collect();
-    warnings.extend(proxy(&cluster)?);
+    warnings.extend(proxy_warning(&cluster, &url)?);
     Ok(Identity { url, server_name: cluster.text("tls-server-name")?, headers, pem, login, warnings })
 }
 
@@ -79,9 +80,8 @@ fn server(cluster: &Part, pem: &TrustPem) -> Result<Url, KubeError> {
 }
 
 /// A proxy would be measured in the server's place.
-fn proxy(cluster: &Part) -> Result<Option<String>, KubeError> {
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_wanted = cluster.text("proxy-url")?.is_some() || is_set("HTTPS_PROXY") || is_set("https_proxy");
+fn proxy_warning(cluster: &Part, url: &Url) -> Result<Option<String>, KubeError> {
+    let is_wanted = cluster.text("proxy-url")?.is_some() || proxy::is_wanted(url, |name| env::var(name).ok());
     let text =
         "a proxy is configured (in the kubeconfig or HTTPS_PROXY) and is not used: the server itself is measured";
     Ok(is_wanted.then(|| text.to_owned()))

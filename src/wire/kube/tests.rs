@@ -24,6 +24,8 @@ contexts:
 - {name: password, context: {cluster: c, user: password}}
 - {name: provider, context: {cluster: c, user: provider}}
 - {name: nested, context: {cluster: c, user: nested}}
+- {name: both, context: {cluster: c, user: both}}
+- {name: nameless, context: {cluster: c, user: nameless}}
 - {name: lost, context: {cluster: nowhere, user: token}}
 - {name: stranger, context: {cluster: c, user: nobody}}
 users:
@@ -34,6 +36,8 @@ users:
 - {name: password, user: {username: u, password: secret}}
 - {name: provider, user: {auth-provider: {name: gcp}}}
 - {name: nested, user: {token: [secret]}}
+- {name: both, user: {username: u, password: secret, token: secret}}
+- {name: nameless, user: {as-groups: [g]}}
 ";
 
 async fn load(text: &str, context: Option<&str>) -> Result<Identity, KubeError> {
@@ -82,10 +86,11 @@ async fn a_plugin_is_asked_and_its_token_has_an_end() {
     let script = r#"echo "{\"status\":{\"token\":\"$GREETING $(echo "$KUBERNETES_EXEC_INFO" | tr -d \\\")\",\"expirationTimestamp\":\"2030-01-01T00:00:00Z\"}}""#;
     let text = CONFIG.replace("SCRIPT", &script.replace('\'', "''"));
     let identity = load(&text, Some("b")).await.unwrap();
-    let Login::Plugin(_, token) = identity.login else { panic!("no plugin") };
-    assert!(token.text.starts_with("hello {apiVersion:client.authentication.k8s.io/v1"), "{}", token.text);
-    assert!(token.text.contains("cluster:{server:https://10.0.0.1:6443,tls-server-name:kubernetes}"), "{}", token.text);
-    assert_eq!(token.ends_at, Some(1_893_456_000));
+    let Login::Plugin(_, issued) = identity.login else { panic!("no plugin") };
+    let token = issued.token.unwrap();
+    assert!(token.starts_with("hello {apiVersion:client.authentication.k8s.io/v1"), "{}", token);
+    assert!(token.contains("cluster:{server:https://10.0.0.1:6443,tls-server-name:kubernetes}"), "{}", token);
+    assert_eq!(issued.ends_at, Some(1_893_456_000));
 }
 
 #[tokio::test]
@@ -110,8 +115,10 @@ async fn what_is_malformed_is_told_without_its_secrets() {
         ("missing", "it has no context `missing`; there are `a`, `b`, `bare`"),
         ("none", "the cluster `none` names no server (line 8)"),
         ("odd", "the `insecure-skip-tls-verify` of the cluster `odd` is neither true nor false (line 9)"),
-        ("certificate", "the `client-certificate-data` of the user `certificate` is not base64 (line 27)"),
-        ("nested", "the `token` of the user `nested` is not a single value (line 30)"),
+        ("certificate", "the `client-certificate-data` of the user `certificate` is not base64 (line 29)"),
+        ("nested", "the `token` of the user `nested` is not a single value (line 32)"),
+        ("both", "the user `both` has a password and a token"),
+        ("nameless", "the user `nameless` wants to act with rights of somebody"),
         ("provider", "wants the authentication provider `gcp`, which this program does not do"),
     ];
     for (context, expected) in cases {

@@ -38,8 +38,14 @@ pub async fn log_in(user: &Part, cluster: &Part, pem: &mut TrustPem) -> Result<L
         let what = format!("the authentication provider `{name}`");
         return Err(KubeError::Unsupported { path: user.file.clone(), what });
     }
-    if let (Some(name), Some(password)) = (user.text("username")?, user.text("password")?) {
-        return Ok(Login::Basic(name, password));
+    let has_token = user.text("token")?.is_some() || user.text("tokenFile")?.is_some();
+    match (user.text("username")?, user.text("password")?) {
+        (None, None) => {}
+        _ if has_token => {
+            let what = format!("{} has a password and a token, of which one alone can be sent", user.what);
+            return Err(user.error(Some(user.node.line), what));
+        }
+        (name, password) => return Ok(Login::Basic(name.unwrap_or_default(), password.unwrap_or_default())),
     }
     match (user.path("tokenFile")?, user.text("token")?) {
         // The token is what was in the file when somebody wrote it down.
@@ -50,11 +56,11 @@ pub async fn log_in(user: &Part, cluster: &Part, pem: &mut TrustPem) -> Result<L
     let Some(exec) = user.part("exec")? else { return Ok(Login::Nobody) };
     let plugin = ExecPlugin::new(&exec, cluster)?;
     let answer = plugin.ask().await?;
-    if let Some((certificate, key)) = answer.certificate {
-        pem.client_cert = Some(certificate.into_bytes());
-        pem.client_key = Some(key.into_bytes());
+    if let Some((certificate, key)) = &answer.certificate {
+        pem.client_cert = Some(certificate.clone().into_bytes());
+        pem.client_key = Some(key.clone().into_bytes());
     }
-    Ok(answer.token.map_or(Login::Nobody, |token| Login::Plugin(Arc::new(plugin), token)))
+    Ok(Login::Plugin(Arc::new(plugin), answer))
 }
 
 /// The headers that ask the server to act in somebody else's name.
@@ -72,6 +78,10 @@ pub fn impersonation(user: &Part) -> Result<Vec<(String, String)>, KubeError> {
             let name = format!("impersonate-extra-{}", utf8_percent_encode(key, IN_HEADER_NAME));
             headers.extend(extra.texts(key)?.into_iter().map(|value| (name.clone(), value)));
         }
+    }
+    if user.text("as")?.is_none() && !headers.is_empty() {
+        let what = format!("{} wants to act with rights of somebody, and `as` does not say of whom", user.what);
+        return Err(user.error(Some(user.node.line), what));
     }
     Ok(headers)
 }

@@ -8,7 +8,8 @@ use offloadctl::model::Run;
 use super::cluster::{Bare, Cluster};
 use super::series;
 use crate::host::{let_pass, turn, wait_until};
-use crate::program::findings;
+use crate::program::{OFFLOADCTL, call, findings};
+use crate::server::Server;
 
 #[test]
 fn a_killed_leader_is_a_gap_on_the_timeline() {
@@ -96,7 +97,7 @@ fn a_compaction_under_a_watch_is_told() {
 fn an_interrupt_leaves_a_run_and_no_key() {
     let _turn = turn();
     let cluster = Cluster::start(1, &[]);
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let place = tempfile::tempdir().unwrap();
         let bench = Bare::start(&cluster.words("--duration 60s --clients 8 --workload mixed,watch"), place.path());
         wait_until("it writes", || cluster.keys().len() > 500);
@@ -106,4 +107,57 @@ fn an_interrupt_leaves_a_run_and_no_key() {
         assert!(!run.complete && series(&run, "etcd.put", "").counts.ok_count > 0);
         assert_eq!(cluster.keys(), [""; 0]);
     }
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_by_the_next() {
+    let _turn = turn();
+    let cluster = Cluster::start(1, &[]);
+    cluster.etcdctl(&["put", "ofl-owner/elsew1", "process=1 started=1 space=1 kernel=00000000000000ff"]);
+    cluster.etcdctl(&["put", "ofl-elsew1/1", "theirs"]);
+    let place = tempfile::tempdir().unwrap();
+    let bench = Bare::start(&cluster.words("--duration 60s --clients 8"), place.path());
+    wait_until("it writes", || cluster.keys().len() > 500);
+    let beside = cluster.bench("--count 5").end().run(0);
+    assert!(beside.warnings.iter().all(|warning| !warning.text.contains("removed:")), "{:?}", beside.warnings);
+    bench.signal(Signal::SIGKILL);
+    bench.end(place.path());
+    assert!(cluster.keys().len() > 500);
+
+    let run = cluster.bench("--count 5").end().run(0);
+    let told: Vec<&str> =
+        run.warnings.iter().filter(|warning| warning.id == "leftover").map(|warning| warning.text.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().any(|text| text.contains("were removed: process ")), "{told:?}");
+    // Whose process cannot be known is named, with the command, and left.
+    let by_hand = format!("`etcdctl --endpoints {} del --prefix ofl-elsew1/`", cluster.endpoints());
+    assert!(told.iter().any(|text| text.contains(&by_hand)), "{told:?}");
+    assert_eq!(cluster.keys(), ["ofl-elsew1/1", "ofl-owner/elsew1"]);
+}
+
+#[test]
+fn a_proxy_that_sends_clients_away_costs_no_answer() {
+    let _turn = turn();
+    let cluster = Cluster::start(1, &[]);
+    let proxy = Server::nginx_grpc(&cluster.endpoint(0), 5);
+    let line = format!(
+        "bench etcd --json --no-save --endpoints http://127.0.0.1:{} --rate 200/s --duration 4s --workload put,watch",
+        proxy.port
+    );
+    let words: Vec<String> = [OFFLOADCTL].into_iter().chain(line.split(' ')).map(str::to_owned).collect();
+    let run = call(&words).run(0);
+    let put = series(&run, "etcd.put", "");
+    assert_eq!(put.counts.ok_count, put.counts.attempt_count, "{:?} {:?}", put.counts, put.failure_kinds);
+    assert_eq!(put.outage_count, 0);
+    assert!(put.counts.attempt_count > 700, "{:?}", put.counts);
+    let watch = series(&run, "etcd.watch", "");
+    assert_eq!(watch.counts.ok_count, watch.counts.attempt_count, "{:?} {:?}", watch.counts, watch.failure_kinds);
+    // Many at once, of which a connection takes five.
+    let words: Vec<String> =
+        words.iter().map(|word| word.replace("--rate", "--clients").replace("200/s", "32")).collect();
+    let run = call(&words).run(0);
+    let put = series(&run, "etcd.put", "");
+    assert_eq!(put.counts.ok_count, put.counts.attempt_count, "{:?} {:?}", put.counts, put.failure_kinds);
+    assert!(put.counts.attempt_count > 500, "{:?}", put.counts);
+    assert_eq!(cluster.keys(), [""; 0]);
 }

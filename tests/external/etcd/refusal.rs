@@ -6,7 +6,8 @@ use super::cluster::Cluster;
 use super::series;
 use crate::certificate::{Authority, Identity};
 use crate::host::turn;
-use crate::program::Ended;
+use crate::program::{Ended, call};
+use crate::server::Server;
 
 #[track_caller]
 fn refused(ended: &Ended, words: &[&str]) {
@@ -49,6 +50,57 @@ fn a_full_database_is_left_alone() {
     let value = "v".repeat(1_000_000);
     while cluster.try_etcdctl(&["put", "theirs", &value[..100_000]]).status.success() {}
     refused(&cluster.bench("--count 1").end(), &["NOSPACE", "alarm disarm"]);
+}
+
+#[test]
+fn where_the_quota_is_not_known_the_first_refusal_ends_the_load_and_no_alarm_stays() {
+    let _turn = turn();
+    let cluster = Cluster::start(1, &["--quota-backend-bytes", "33554432"]);
+    // A proxy that passes gRPC alone: no `/metrics`, and before version 3.6 no member tells its quota.
+    let proxy = Server::nginx_grpc(&cluster.endpoint(0), 1_000_000);
+    let words = cluster.words("--duration 60s --value-size 100000 --clients 8");
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| word.replace(&cluster.endpoint(0), &format!("http://127.0.0.1:{}", proxy.port)))
+        .collect();
+    let ended = call(&words);
+    let run = ended.run(1);
+    let has = |id: &str| run.warnings.iter().any(|warning| warning.id == id);
+    if !has("quota_unknown") {
+        return println!("this etcd tells its quota by gRPC: there is nothing to try");
+    }
+    assert!(ended.stderr.contains("stopped at the first write that was refused"), "{}", ended.stderr);
+    assert!(has("no_space") && has("room_made"), "{:?}", run.warnings);
+    let put = series(&run, "etcd.put", "");
+    assert!(put.counts.error_count <= 8, "{:?} {:?}", put.counts, put.failure_kinds);
+    assert_eq!((cluster.keys(), cluster.etcdctl(&["alarm", "list"])), (Vec::new(), String::new()));
+    cluster.etcdctl(&["put", "theirs", "1"]);
+}
+
+#[test]
+fn what_a_cluster_never_takes_is_asked_once_and_its_flag_is_named() {
+    let _turn = turn();
+    let cluster = Cluster::start(1, &[]);
+    let cases = [
+        ("--value-size 2000000 --duration 60s", "--max-request-bytes"),
+        ("--batch 1000 --duration 60s", "--max-txn-ops"),
+        ("--value-size 2000000 --duration 60s --workload watch", "--max-request-bytes"),
+    ];
+    for (line, flag) in cases {
+        let ended = cluster.bench(line).end();
+        let run = ended.run(1);
+        assert!(
+            ended.stderr.contains("stopped at its first refusal") && ended.stderr.contains(flag),
+            "{}",
+            ended.stderr
+        );
+        let attempts: u64 = run.responses().map(|series| series.counts.attempt_count).sum();
+        assert_eq!(attempts, 1, "{line}");
+    }
+    // The other measurements are made all the same.
+    let run = cluster.bench("--value-size 2000000,64 --count 20").end().run(1);
+    assert_eq!(series(&run, "etcd.put", "value_size=64").counts.ok_count, 20);
+    assert_eq!(cluster.keys(), [""; 0]);
 }
 
 #[test]

@@ -95,10 +95,28 @@ fn an_interruption_keeps_what_was_measured_and_stops_the_clusters() {
     let words = ["env", &temporary, OFFLOADCTL].into_iter().chain(line.split(' '));
     let bench = Bare::start(&words.map(str::to_owned).collect::<Vec<_>>(), place.path());
     wait_until("it writes to a cluster", || client_urls(&folder).iter().any(|url| keys_at(url) > 500));
-    bench.signal(Signal::SIGINT);
+    bench.signal(Signal::SIGHUP);
     let run = bench.end(place.path()).run(130);
     assert!(!run.complete);
     assert!(series(&run, "etcd.put", "setting=snapshot-count=1000,").counts.ok_count > 0);
+    expect_clean(&folder);
+}
+
+#[test]
+fn the_folders_of_a_killed_run_are_removed_by_the_next() {
+    let _turn = turn();
+    let (folder, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let temporary = format!("TMPDIR={}", folder.path().display());
+    let line = "bench etcd --json --no-save --spawn --duration 60s";
+    let words = ["env", &temporary, OFFLOADCTL].into_iter().chain(line.split(' '));
+    let bench = Bare::start(&words.map(str::to_owned).collect::<Vec<_>>(), place.path());
+    wait_until("it writes to a cluster", || client_urls(&folder).iter().any(|url| keys_at(url) > 100));
+    bench.signal(Signal::SIGKILL);
+    bench.end(place.path());
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    let run = bench_within(&folder, "120", "--spawn --count 20 --rounds 1").run(0);
+    let told = run.warnings.iter().find(|warning| warning.id == "leftover");
+    assert!(told.is_some_and(|warning| warning.text.contains("was removed: process ")), "{:?}", run.warnings);
     expect_clean(&folder);
 }
 

@@ -74,7 +74,7 @@ impl Gateway {
         let absolute = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let ca_file = target.ca_file.as_deref().map(absolute);
         let url = &target.url;
-        let addresses = lookup(&url.host, url.port).await;
+        let addresses = lookup(&url.socket_host(), url.port).await;
         let address = addresses.ok().and_then(|all| all.first().copied());
         let address = address.ok_or_else(|| LiveError::Lookup(url.host.clone()))?;
         let watched = watched(url, ca_file.clone(), tokens)?;

@@ -39,8 +39,9 @@ pub(super) use layout::layout;
 pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::load::{Session, Steps};
-use crate::model::{Measured, Stamp};
+use crate::model::{Measured, Stamp, Warning};
 use crate::sys::clock;
+use crate::sys::owner::sweep_all;
 use crate::sys::socket_table::Traffic;
 use crate::wire::Exposition;
 use assemble::Seen;
@@ -62,6 +63,7 @@ pub async fn measure(spec: &LiveSpec, session: &mut Session<'_>) -> Result<Measu
     let cells = spec.cells();
     let names = |cell: usize| (1..=spec.nodes).map(move |node| node_id(cell, node));
     let all: Vec<String> = (0..cells.len()).flat_map(names).collect();
+    let swept = sweep_all([std::env::temp_dir()]);
     let Some(gateway) = session.prepare(Gateway::make(spec, &all)).await else { return Ok(Measured::default()) };
     let gateway = gateway?;
     // Each node comes, and is noticed.
@@ -81,7 +83,9 @@ pub async fn measure(spec: &LiveSpec, session: &mut Session<'_>) -> Result<Measu
         () = session.shutdown().requested() => true,
         ended = live.run(session) => ended.map(|()| false)?,
     };
-    Ok(assemble::measured(spec, &live.seen, live.machine.cells(), interrupted))
+    let mut measured = assemble::measured(spec, &live.seen, live.machine.cells(), interrupted);
+    measured.warnings.extend(swept.into_iter().map(|text| Warning::new("leftover", text)));
+    Ok(measured)
 }
 
 /// A run in progress.

@@ -1,0 +1,33 @@
+//! HTTP as lenient as the clients that people compare with: how long the head of an answer may be, and how old-fashioned.
+//!
+//! Separate because every client of ours reads the same servers, and a limit that one of them has and another has not is a
+//! fault that nobody finds.
+
+use hyper::client::conn::http1;
+
+/// Longest head of an answer, in bytes, as curl has it: a proxy may add a hundred fields, and some do.
+pub const LONGEST_HEAD: usize = 300 << 10;
+
+/// Most fields of a head; the bytes are the limit that is met.
+const MOST_FIELDS: usize = 4096;
+
+/// A client of HTTP/1.1.
+#[must_use]
+pub fn one() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // A field that goes on in the next line is obsolete and still sent: to be read as if spaces stood there (RFC 9112
+    // section 5.2).
+    builder.max_headers(MOST_FIELDS).max_header_size(LONGEST_HEAD).allow_obsolete_multiline_headers_in_responses(true);
+    builder
+}
+
+/// Whether the server said that it had not looked at a request when it wanted no more of them (RFC 9113 section 6.8): it can
+/// be sent again as if it had never been sent.
+#[cfg(feature = "toolkit")]
+#[must_use]
+pub fn is_untouched(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    // A stream that the last id covers goes on: only those above it end with the word.
+    source.is_some_and(|error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+}
