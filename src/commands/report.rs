@@ -1,6 +1,7 @@
 //! `offloadctl report`: stored runs, shown, merged and judged.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -105,12 +106,29 @@ pub fn show(
     for (format, file) in outputs {
         file.write(&format.reporter().render(&report))?;
     }
+    summarise(args.format(), &report)?;
     let report = Report { colour: console::has_colour(), ..report };
     console::data(&args.format().reporter().render(&report))?;
     if let Some(gate) = &judged.gate {
         say_gate(gate);
     }
     Ok(judged.exit())
+}
+
+/// With annotations comes the summary of the job, where the runner of a workflow says where it belongs.
+///
+/// # Errors
+/// When that file cannot be written.
+pub fn summarise(format: Format, report: &Report) -> Result<(), Failure> {
+    let Some(path) =
+        std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| format == Format::Github && !path.is_empty())
+    else {
+        return Ok(());
+    };
+    let (path, text) = (PathBuf::from(path), Format::Markdown.reporter().render(report));
+    let written = fs::OpenOptions::new().create(true).append(true).open(&path);
+    let written = written.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| Failure::file("cannot write the summary of the job", &path, &error))
 }
 
 impl ReportArgs {
