@@ -149,6 +149,23 @@ fn of_two_agents_with_one_name_the_later_one_speaks_and_the_other_ends() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_file_is_no_part_of_it() {
+    let scene = Gateway::scene();
+    let tokens = std::fs::read_to_string(scene.path("tokens")).unwrap();
+    scene.write("tokens", &format!("\u{feff}{tokens}"));
+    let gateway = Gateway::start_in(scene, "");
+    configure(&gateway, "wss", "200ms", "");
+    for (from, to) in [("agent.conf", "agent.conf"), ("script", "script"), ("data/certificate.pem", "ca.pem")] {
+        let text = std::fs::read_to_string(gateway.scene.path(from)).unwrap();
+        gateway.scene.write(to, &format!("\u{feff}{}", text.replace("data/certificate.pem", "ca.pem")));
+    }
+    let agent = started(&gateway);
+    until_node(&gateway, "one", "alive");
+    until_task(&gateway, "one-web", "running");
+    assert_eq!(ended(agent, Signal::SIGTERM).code, Some(0));
+}
+
+#[test]
 fn a_check_asks_the_sources_whether_they_are_there() {
     let scene = Scene::new();
     let config =
