@@ -93,6 +93,8 @@ pub enum Answer {
     Receipt(Receipt),
     /// It was refused.
     Refused(ErrorBody),
+    /// What a later gateway says, and we do not understand: the other answers are as good as ever.
+    Odd(serde_json::Value),
 }
 
 /// The answers to a batch, in its order.

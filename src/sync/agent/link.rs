@@ -154,7 +154,11 @@ impl Wire {
                 Some(Message::Close(_)) | None => return Err(LinkError::Closed),
                 Some(_) => continue,
             };
-            return serde_json::from_slice(&bytes).map_err(LinkError::Frame);
+            match serde_json::from_slice(&bytes) {
+                // A later gateway may say more than we know; what it answers to us, we know.
+                Err(error) if error.is_data() => {}
+                frame => return frame.map_err(LinkError::Frame),
+            }
         }
     }
 
