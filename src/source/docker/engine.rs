@@ -257,7 +257,7 @@ impl Buffer {
         loop {
             let mut values = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
             let mut is_broken = false;
-            while let Some(value) = values.next() {
+            for value in values.by_ref() {
                 match value {
                     Ok(value) => self.ready.push_back(value),
                     Err(error) => {

@@ -14,13 +14,16 @@ use crate::sync::message::{Answer, Batch, FromAgent, FullState, MOST_REPORTS, St
 /// Most entries that are read one by one; beyond it the answers alone would be too much.
 const MOST_ENTRIES: usize = 10 * MOST_REPORTS;
 
+/// The places of entries that mean nothing, in order, and why.
+pub type Odd = Vec<(usize, Refusal)>;
+
 /// A frame, and the entries that were left out of it.
 #[derive(Debug)]
 pub struct Read<T> {
     /// What was understood.
     pub frame: T,
-    /// The places of the others, in order, and why.
-    pub odd: Vec<(usize, Refusal)>,
+    /// The others.
+    pub odd: Odd,
 }
 
 /// A batch whose reports are not read yet.
@@ -125,7 +128,7 @@ impl RawState<'_> {
 }
 
 /// The entries that mean something, and the places of the others; `None` if there are too many.
-fn entries<T: DeserializeOwned>(raw: &[&RawValue]) -> Option<(Vec<T>, Vec<(usize, Refusal)>)> {
+fn entries<T: DeserializeOwned>(raw: &[&RawValue]) -> Option<(Vec<T>, Odd)> {
     if raw.len() > MOST_ENTRIES {
         return None;
     }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::access::{Access, Caller};
 use super::counters::Counters;
-use super::entries::{Read, weave};
+use super::entries::{Odd, Read, weave};
 use super::machine::{Machine, Moment, Settings};
 use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
@@ -249,7 +249,7 @@ impl Service {
     }
 
     /// With the answers to what was not understood, in their places.
-    fn woven(&self, answers: Vec<Answer>, odd: Vec<(usize, Refusal)>) -> Vec<Answer> {
+    fn woven(&self, answers: Vec<Answer>, odd: Odd) -> Vec<Answer> {
         weave(answers, odd.into_iter().map(|(at, refusal)| (at, self.told(Err(refusal)))).collect())
     }
 
