@@ -64,7 +64,8 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
         return prune(&args);
     }
     let outputs = args.show.open()?;
-    let mut runs = stats::merge_runs(args.runs()?);
+    let (runs, unreadable) = args.runs()?;
+    let mut runs = stats::merge_runs(runs);
     for merged in runs.iter_mut().filter(|run| !run.merged_from.is_empty()) {
         merged.answer = catalogue::answer(merged);
     }
@@ -82,13 +83,18 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     if let Some(gate) = &gate {
         say_gate(gate);
     }
-    Ok(gate.as_ref().map_or(Exit::Fine, exit_of_gate))
+    // What there is has been shown; a run that is missing among it must not pass for one that is good.
+    match unreadable {
+        Some(failure) => Err(failure),
+        None => Ok(gate.as_ref().map_or(Exit::Fine, exit_of_gate)),
+    }
 }
 
 impl ReportArgs {
-    fn runs(&self) -> Result<Vec<Run>, Failure> {
+    /// The runs, and why one of the newest could not be read where there are others to show.
+    fn runs(&self) -> Result<(Vec<Run>, Option<Failure>), Failure> {
         if !self.files.is_empty() {
-            return self.files.iter().map(|path| read_run(path)).collect();
+            return Ok((self.files.iter().map(|path| read_run(path)).collect::<Result<_, _>>()?, None));
         }
         let store = self.show.store()?;
         let mut files = store.files()?;
@@ -99,7 +105,19 @@ impl ReportArgs {
                 .hint("measure something first, such as `offloadctl probe rtt --emulate local-dc`"));
         }
         // Oldest first, as files on the command line would be given.
-        files.iter().rev().map(|path| read_run(path)).collect()
+        let (mut runs, mut failures) = (Vec::new(), Vec::new());
+        for path in files.iter().rev() {
+            match read_run(path) {
+                Ok(run) => runs.push(run),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        let last = failures.pop();
+        failures.iter().for_each(console::say);
+        match last {
+            Some(failure) if runs.is_empty() => Err(failure),
+            last => Ok((runs, last)),
+        }
     }
 }
 

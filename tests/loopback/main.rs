@@ -10,6 +10,7 @@ mod api_fault;
 mod certificate;
 mod cost;
 mod count;
+mod curve;
 mod delay;
 mod emulated;
 mod far_end;

@@ -202,6 +202,22 @@ fn a_zone_is_for_the_socket_alone() {
     let heads = heads.lock().unwrap();
     let host = format!("\r\nhost: [::1]:{}\r\n", address.port());
     assert!(heads.iter().all(|head| head.to_ascii_lowercase().contains(&host) && !head.contains("lo]")), "{heads:?}");
+    // The same for the other clients: an echo, and a server of HTTP/2 as etcd's clients find it.
+    let echo = std::net::TcpListener::bind("[::1]:0").unwrap();
+    let port = echo.local_addr().unwrap().port();
+    let run = crate::measure::probe(&format!("far=[::1%25lo]:{port} --channel connect --count 3 --rate 50/s"));
+    assert_eq!(crate::measure::series(&run.series, "rtt.tcp_connect").counts.ok_count, 3);
+    let authorities = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&authorities);
+    let two = serve("[::1]:0", None, move |mut caller| {
+        let mut bytes = vec![0; 4096];
+        let length = caller.stream().read(&mut bytes).unwrap_or(0);
+        seen.lock().unwrap().push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+    });
+    let line = format!("bench etcd --endpoints http://[::1%25lo]:{} --count 1 --no-save", two.port());
+    let ended = Scene::new().run(&line);
+    assert!(ended.code == Some(3) && !ended.stderr.contains("has no address"), "{}", ended.stderr);
+    assert!(authorities.lock().unwrap().iter().any(|text| text.starts_with("PRI * HTTP/2.0")), "it was dialled");
     let ended = Scene::new().run("probe api http://[fe80::1%25nowhere]:1/ --count 1 --no-save");
     assert!(ended.code == Some(3) && ended.stderr.contains("no network interface `nowhere`"), "{}", ended.stderr);
 }
@@ -421,4 +437,35 @@ fn certificates_of_a_plugin_are_renewed_before_they_end() {
     let count = seen.lock().unwrap().len();
     assert!((3..=8).contains(&count), "{count} certificates were shown");
     finding(&run, "credentials_renewed");
+}
+
+#[test]
+fn a_port_that_wants_tls_is_told_to_who_asks_in_the_clear() {
+    let identity = Authority::new("tests").identity(&["127.0.0.1"]);
+    // One that answers in the clear, as a Kubernetes does, and one that answers in TLS.
+    let polite = serve("127.0.0.1:0", None, {
+        let tls = identity.server(&["http/1.1"]);
+        move |caller| {
+            let Caller::Clear(socket) = caller else { return };
+            let mut first = [0];
+            if socket.peek(&mut first).is_ok_and(|length| length == 1) && first[0] == 0x16 {
+                let connection = ServerConnection::new(Arc::clone(&tls)).unwrap();
+                let _ = StreamOwned::new(connection, socket).read(&mut [0; 64]);
+                return;
+            }
+            let mut clear = Caller::Clear(socket);
+            if clear.head().is_some() {
+                clear.say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
+    let strict = serve("127.0.0.1:0", Some(identity.server(&["http/1.1"])), |mut caller| drop(caller.head()));
+    for address in [polite, strict] {
+        let run = api(&Scene::new(), &format!("http://{address}/ --count 2"));
+        assert!(finding(&run, "speaks_tls").advice.as_ref().is_some_and(|advice| advice.text.contains("https://")));
+    }
+    // A bad request alone is none of it.
+    let bad = answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    let run = api(&Scene::new(), &format!("http://{bad}/ --count 2"));
+    assert!(run.findings.iter().all(|finding| finding.id != "speaks_tls"), "{:?}", run.findings);
 }
