@@ -209,6 +209,7 @@ fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
     }
     match gate.map_or(Exit::Fine, exit_of_gate) {
         Exit::Fine | Exit::Inconclusive if !bad.is_empty() => Exit::Bad,
+        Exit::Fine if !run.validity.valid => Exit::Inconclusive,
         exit => exit,
     }
 }

@@ -22,7 +22,9 @@ fn every_kind_of_run_is_one_valid_document_on_stdout() {
     ] {
         let ended = scene.run(&format!("probe rtt {line} --json --no-save"));
         let run = valid(RUN, &ended.stdout);
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
+        // A machine that is busy with other tests may start late, and then the run says so.
+        let code = if run["validity"]["valid"] == true { 0 } else { 4 };
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{line}");
         assert_eq!((&run["complete"], &run["command"]), (&Value::Bool(true), &"probe rtt".into()), "{line}");
     }
     assert!(!scene.path("state").exists(), "--no-save kept a run");

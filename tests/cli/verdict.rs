@@ -96,7 +96,7 @@ fn what_the_generator_spoilt_is_shown_as_invalid_and_not_judged() {
         far.address()
     );
     let ended = scene.run(&line);
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(4), ""));
     assert!(ended.stdout.starts_with("INVALID: rtt.echo{"), "{}", ended.stdout);
     let run = valid(RUN, &scene.run(&format!("{line} --json")).stdout);
     assert_eq!(run["validity"]["valid"], false);

@@ -67,11 +67,14 @@ pub fn call(words: &[String]) -> Ended {
 }
 
 impl Ended {
-    /// The run document, after checking the exit code.
+    /// The run document, after checking the exit code; in the place of 0 it may be 4, of a run that a busy machine has spoilt.
     #[track_caller]
     pub fn run(&self, code: i32) -> Run {
-        assert_eq!(self.code, Some(code), "stderr:\n{}\nstdout:\n{}", self.stderr, self.stdout);
-        Run::parse(&self.stdout).unwrap()
+        let is_measured = self.code == Some(code) || (code, self.code) == (0, Some(4));
+        assert!(is_measured, "exit {:?} and not {code}, stderr:\n{}\nstdout:\n{}", self.code, self.stderr, self.stdout);
+        let run = Run::parse(&self.stdout).unwrap();
+        assert!(self.code == Some(code) || !run.validity.valid, "stderr:\n{}", self.stderr);
+        run
     }
 }
 

@@ -3,6 +3,7 @@
 //! A measured value is never below what was programmed, and above it by no more than the slack that each test states.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod advice;
 mod agent;
 mod api;
 mod api_fault;
@@ -24,6 +25,7 @@ mod measure;
 mod odd;
 mod plan;
 mod proxy;
+mod refused;
 mod server;
 mod stall;
 mod stamps;
