@@ -96,7 +96,7 @@ pub fn failure_of(error: &io::Error) -> TlsFailure {
             Some("give a certificate that it trusts with --client-cert and --client-key"),
         ),
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => other(
-            "tls_other",
+            "tls_unsupported",
             "the server ended the TLS handshake: it has nothing in common with this program (alert HandshakeFailure)"
                 .to_owned(),
             Some(

@@ -43,6 +43,26 @@ fn an_authority_on_p_521_is_refused_by_that_name() {
 }
 
 #[test]
+fn a_server_that_has_nothing_in_common_is_told_with_the_likely_curve() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            // As OpenSSL says it whose key is on P-521: a fatal alert, handshake_failure.
+            let _ = stream.read(&mut [0; 2048]).and_then(|_| stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40]));
+        }
+    });
+    for line in [
+        format!("probe api https://{address}/ --insecure --count 2 --no-save"),
+        format!("bench etcd --endpoints https://{address} --insecure --count 2 --no-save"),
+    ] {
+        let ended = Scene::new().run(&line);
+        assert!(ended.code == Some(3) && ended.stderr.contains("on the curve P-521"), "{line}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn keys_on_p_521_are_refused_where_they_are_given() {
     let scene = Scene::new();
     for name in ["p521.pem", "p521.key", "p521-authority.pem"] {
