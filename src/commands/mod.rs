@@ -49,7 +49,7 @@ mod value;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[cfg(not(feature = "toolkit"))]
 use self::absent as toolkit;
@@ -79,7 +79,8 @@ enum Command {
 /// Runs the command of this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let exit = match Cli::try_parse() {
+    let parsed = numbers(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let exit = match parsed {
         Ok(cli) => run(cli.command).unwrap_or_else(|failure| {
             console::say(&failure);
             failure.exit()
@@ -88,6 +89,19 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(exit.code())
 }
+
+/// Has options that take numbers take negative ones too: each says itself what is wrong with them, where the parser would take
+/// `-1/s` for an option that there is none of.
+fn numbers(command: clap::Command) -> clap::Command {
+    let is_number = |arg: &clap::Arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        matches!(names, [name] if NUMBERS.contains(&name.as_str()))
+    };
+    command.mut_args(|arg| if is_number(&arg) { arg.allow_hyphen_values(true) } else { arg }).mut_subcommands(numbers)
+}
+
+/// What values are called that are numbers, with a unit or without.
+const NUMBERS: [&str; 9] = ["BYTES", "BYTES,...", "N", "N,...", "RATE", "SHARE", "SIZE", "TIME", "TIME,..."];
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {

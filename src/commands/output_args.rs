@@ -127,7 +127,9 @@ impl OutputArgs {
 
 /// The format of a file by its suffix; a usage error lists the suffixes.
 fn format_of(path: &Path) -> Result<Format, Failure> {
-    Format::from_suffix(path).map_err(Failure::usage)
+    let named: Option<Format> = path.to_str().and_then(|text| text.parse().ok());
+    let hint = named.map(|_| format!("did you mean --format {}?", path.display()));
+    Format::from_suffix(path).map_err(|error| Failure::usage(error).hinted(hint))
 }
 
 pub fn parse_label(text: &str) -> Result<(String, String), String> {

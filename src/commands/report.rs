@@ -77,7 +77,7 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     let outputs = args.show.open()?;
     let gates = |runs: &[Run]| config.gates_of(&args.show.fail_if, runs);
     let baseline = args.show.baseline.or(&config.baseline).read()?;
-    let mut runs = args.runs()?;
+    let (mut runs, unreadable) = args.runs()?;
     baseline::check(&gates(&runs), baseline.as_ref())?;
     if args.merge && baseline.is_none() {
         runs = stats::merge_runs(runs);
@@ -86,7 +86,9 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
         merged.answer = catalogue::answer(merged);
     }
     let judged = Judged::of(&runs, &gates(&runs), baseline.as_ref(), args.show.store().ok().as_ref())?;
-    show(&args.show, outputs, &runs, &judged)
+    let exit = show(&args.show, outputs, &runs, &judged)?;
+    // What there is has been shown; a run that is missing among it must not pass for one that is good.
+    unreadable.map_or(Ok(exit), Err)
 }
 
 /// Writes and prints runs with what gates and baseline say of them.
@@ -132,9 +134,10 @@ pub fn summarise(format: Format, report: &Report) -> Result<(), Failure> {
 }
 
 impl ReportArgs {
-    fn runs(&self) -> Result<Vec<Run>, Failure> {
+    /// The runs, and why one of the newest could not be read where there are others to show.
+    fn runs(&self) -> Result<(Vec<Run>, Option<Failure>), Failure> {
         if !self.files.is_empty() {
-            return self.files.iter().map(|path| read_run(path)).collect();
+            return Ok((self.files.iter().map(|path| read_run(path)).collect::<Result<_, _>>()?, None));
         }
         let store = self.show.store()?;
         let mut files = store.files()?;
@@ -145,7 +148,19 @@ impl ReportArgs {
                 .hint("measure something first, such as `offloadctl probe rtt --emulate local-dc`"));
         }
         // Oldest first, as files on the command line would be given.
-        files.iter().rev().map(|path| read_run(path)).collect()
+        let (mut runs, mut failures) = (Vec::new(), Vec::new());
+        for path in files.iter().rev() {
+            match read_run(path) {
+                Ok(run) => runs.push(run),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        let last = failures.pop();
+        failures.iter().for_each(console::say);
+        match last {
+            Some(failure) if runs.is_empty() => Err(failure),
+            last => Ok((runs, last)),
+        }
     }
 }
 

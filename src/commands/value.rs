@@ -13,10 +13,18 @@ use crate::sys::clock;
 /// # Errors
 /// A sentence for the usage error.
 pub fn parse(text: &str) -> Result<Duration, String> {
+    if is_negative(text) {
+        return Err("it must not be below zero".to_owned());
+    }
     if text.parse::<f64>().is_ok() {
         return Err(format!("it needs its unit: write `{text}s`, `{text}ms` or `{text}m`"));
     }
     humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Whether a text is a number below zero, whatever its unit.
+fn is_negative(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
 /// A duration with its unit that is not zero.
@@ -99,6 +107,7 @@ pub fn parse_whole<N: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, 
     match text.parse::<N>() {
         Ok(number) if number >= N::from(1) => Ok(number),
         Ok(_) => Err("it must be at least 1".to_owned()),
+        Err(_) if is_negative(text) => Err("it must be at least 1".to_owned()),
         Err(_) => Err("it is not a whole number that fits here".to_owned()),
     }
 }
@@ -113,7 +122,8 @@ mod tests {
         assert!(parse("5").unwrap_err().contains("`5s`"));
         assert!(parse("0").unwrap_err().contains("unit"));
         assert!(parse("5 parsecs").is_err());
-        assert!(parse("-5s").is_err());
+        assert!(parse("-5s").unwrap_err().contains("below zero"));
+        assert!(parse_whole::<u16>("-5").unwrap_err().contains("at least 1"));
         assert!(parse_positive("0s").is_err());
     }
 

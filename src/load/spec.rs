@@ -18,6 +18,9 @@ pub enum RateError {
     /// No unit of time.
     #[error("a rate needs its unit: write `{0}/s`, `{0}/m` or `{0}/h`")]
     Unit(String),
+    /// Below zero.
+    #[error("`{0}` is below zero: a rate must be positive")]
+    Negative(String),
     /// Not a whole number before the slash.
     #[error("`{0}` is not a whole number of starts; for less than one a second write, for example, `30/m`")]
     Count(String),
@@ -61,6 +64,9 @@ impl FromStr for Rate {
             "h" => 3_600_000_000_000,
             _ => return Err(RateError::Unit(count.to_owned())),
         };
+        if count.strip_prefix('-').is_some_and(|rest| rest.parse::<f64>().is_ok()) {
+            return Err(RateError::Negative(text.to_owned()));
+        }
         let count: u64 = count.parse().map_err(|_| RateError::Count(count.to_owned()))?;
         if count == 0 {
             return Err(RateError::Zero);
@@ -179,7 +185,7 @@ mod tests {
         let error = |text: &str| text.parse::<Rate>().unwrap_err();
         assert_eq!(error("10"), RateError::Unit("10".into()));
         assert_eq!(error("0/s"), RateError::Zero);
-        assert_eq!(error("-1/s"), RateError::Count("-1".into()));
+        assert_eq!(error("-1/s"), RateError::Negative("-1/s".into()));
         assert_eq!(error("0.5/s"), RateError::Count("0.5".into()));
         assert_eq!(error("10/d"), RateError::Unit("10".into()));
         assert_eq!(error("99999999/s"), RateError::TooHigh);

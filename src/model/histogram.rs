@@ -24,6 +24,10 @@ const ENCODED_LIMIT: usize = 4 << 20;
 /// Longest counts, unpacked: each of the buckets up to the largest number takes nine bytes at most.
 const LONGEST_PLAIN: usize = 1 << 20;
 
+/// How much longer than packed they may be: ours are some three times as long, and a thousand times is what deflate could do.
+const MOST_UNPACKED: usize = 100;
+const ALWAYS_UNPACKED: usize = 8 << 10;
+
 /// Significant digits of ours.
 const DIGITS: u8 = 3;
 
@@ -173,8 +177,8 @@ fn inflate(packed: &[u8]) -> Result<Vec<u8>, HistogramError> {
     let wrong = |what: &str| HistogramError::Content(what.to_owned());
     let packed = packed.get(PACKED_HEADER..).ok_or_else(|| wrong("it ends within its header"))?;
     let mut plain = Vec::new();
-    let limit = (LONGEST_PLAIN + 1) as u64;
-    let unpacked = flate2::read::ZlibDecoder::new(packed).take(limit).read_to_end(&mut plain);
+    let limit = LONGEST_PLAIN.min(ALWAYS_UNPACKED + MOST_UNPACKED * packed.len());
+    let unpacked = flate2::read::ZlibDecoder::new(packed).take(limit as u64 + 1).read_to_end(&mut plain);
     unpacked.map_err(|_| wrong("what is packed in it is broken"))?;
     let word = |at: usize| plain.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
     let (Some(length), Some(digits), true) = (word(4), word(12), plain.len() >= PLAIN_HEADER) else {
@@ -183,8 +187,8 @@ fn inflate(packed: &[u8]) -> Result<Vec<u8>, HistogramError> {
     if word(0) != Some(PLAIN_MARK) {
         return Err(wrong("what is packed in it is no histogram"));
     }
-    if plain.len() > LONGEST_PLAIN {
-        return Err(wrong("it is longer than any of ours"));
+    if plain.len() > limit {
+        return Err(wrong("it is longer than any of ours that takes so little text"));
     }
     if length as usize != plain.len() - PLAIN_HEADER {
         return Err(HistogramError::Content(format!(

@@ -13,6 +13,9 @@ use super::{Environment, Finding, Labels, Role, SelfCost, Series, WallTime, Warn
 /// The schema this program writes and reads.
 pub const RUN_SCHEMA: &str = "offloadctl.run/1";
 
+/// What every version of it begins with.
+const RUN_FAMILY: &str = "offloadctl.run/";
+
 /// A document that is not a run we can read.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -28,6 +31,9 @@ pub enum RunError {
         /// What the document calls itself.
         found: String,
     },
+    /// Of another kind altogether.
+    #[error("it is no run document: it has no `schema` that says so")]
+    Foreign,
     /// Not a run document.
     #[error("it is not a run document: {0}")]
     Content(serde_json::Error),
@@ -48,6 +54,9 @@ impl RunError {
                 Some("its writer was interrupted or the disk was full; the other runs are not affected")
             }
             Self::Schema { .. } => Some("it was written by another version of offloadctl"),
+            Self::Foreign => {
+                Some("runs are written by the commands that measure: with --output FILE.json, or into --runs-dir")
+            }
             Self::Content(_) | Self::Contradiction { .. } => None,
         }
     }
@@ -148,7 +157,8 @@ impl Run {
         })?;
         match value.get("schema").and_then(Value::as_str) {
             Some(RUN_SCHEMA) => {}
-            found => return Err(RunError::Schema { found: found.unwrap_or("missing").to_owned() }),
+            Some(found) if found.starts_with(RUN_FAMILY) => return Err(RunError::Schema { found: found.to_owned() }),
+            _ => return Err(RunError::Foreign),
         }
         let says_roles = value.pointer("/series/0").is_none_or(|first| first.get("role").is_some());
         let mut run: Self = serde_json::from_value(value).map_err(RunError::Content)?;
@@ -199,7 +209,9 @@ mod tests {
         let message = |text: &str| Run::parse(text).unwrap_err().to_string();
         assert_eq!(message("{\n\"schema\": \"offlo"), "the document is cut off at line 2");
         assert!(message("{\"schema\":\"offloadctl.run/9\"}").contains("`offloadctl.run/9`"));
-        assert!(message("[]").contains("`missing`"));
+        for text in ["[]", "{\"a\":1}", "{\"schema\":\"offloadctl.report/1\"}", "{\"schema\":7}"] {
+            assert!(message(text).starts_with("it is no run document"), "{text}: {}", message(text));
+        }
         assert!(message("{\"schema\":\"offloadctl.run/1\"}").contains("not a run document"));
     }
 }

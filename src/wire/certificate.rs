@@ -16,6 +16,46 @@ use super::TlsFailure;
 /// Names shown of a certificate that has many.
 const NAMES_SHOWN: usize = 5;
 
+/// Curves of keys that the library cannot use, by their object identifiers in DER.
+const UNKNOWN_CURVES: [(&[u8], &str); 3] = [
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23], "P-521"),
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a], "secp256k1"),
+    (&[0x06, 0x08, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01], "a Brainpool curve"),
+];
+
+/// What can be used instead.
+pub const KNOWN_KEYS: &str = "this program knows P-256, P-384, Ed25519 and RSA";
+
+/// The curve of a key, where it is one that we cannot use.
+#[must_use]
+pub fn unknown_curve(key: &[u8]) -> Option<&'static str> {
+    let holds = |part: &[u8]| key.windows(part.len()).any(|window| window == part);
+    UNKNOWN_CURVES.iter().find(|(identifier, _)| holds(identifier)).map(|(_, name)| *name)
+}
+
+/// The same of the key that a certificate is for.
+#[must_use]
+pub fn unknown_curve_of(certificate: &[u8]) -> Option<&'static str> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    unknown_curve(certificate.public_key().raw)
+}
+
+/// The failure of a chain that holds what we cannot verify.
+pub fn unsupported<'a>(end_entity: &[u8], chain: impl Iterator<Item = &'a [u8]>) -> TlsFailure {
+    let shown = describe(end_entity).unwrap_or_default();
+    let odd = chain.into_iter().find_map(|der| Some((describe(der)?, unknown_curve_of(der)?)));
+    let why = match odd {
+        Some((of, curve)) if of.subject == shown.subject => format!("its key is on the curve {curve}"),
+        Some((of, curve)) => format!("`{of}`, which vouches for it, has a key on the curve {curve}"),
+        None => "it is signed in a way that this program does not know".to_owned(),
+    };
+    TlsFailure {
+        kind: "tls_unsupported",
+        text: format!("the server's certificate ({shown}) cannot be verified: {why}; {KNOWN_KEYS}"),
+        hint: Some("have it signed with such a key; --insecure measures in spite of it, and says so in the run"),
+    }
+}
+
 /// What a certificate says of itself.
 #[derive(Debug, Default)]
 struct Described {

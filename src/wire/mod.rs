@@ -21,6 +21,7 @@ mod tls;
 mod trust;
 mod url;
 
+pub use certificate::{KNOWN_KEYS, unknown_curve, unknown_curve_of};
 pub use counter::{Totals, grown};
 pub use exposition::{Exposition, Sample};
 pub use fetch::{Fetch, FetchError, Fetched, fetch};

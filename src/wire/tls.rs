@@ -95,6 +95,14 @@ pub fn failure_of(error: &io::Error) -> TlsFailure {
             format!("the server refuses this client: alert {alert:?}"),
             Some("give a certificate that it trusts with --client-cert and --client-key"),
         ),
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => other(
+            "tls_unsupported",
+            "the server ended the TLS handshake: it has nothing in common with this program (alert HandshakeFailure)"
+                .to_owned(),
+            Some(
+                "its key may be on the curve P-521, which cannot be verified here, or it speaks only what is older than TLS 1.2",
+            ),
+        ),
         rustls::Error::AlertReceived(alert) => {
             other("tls_other", format!("the server ended the TLS handshake with the alert {alert:?}"), None)
         }

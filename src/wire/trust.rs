@@ -16,7 +16,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use serde::Serialize;
 
-use super::certificate::{check_validity, refusal};
+use super::certificate::{KNOWN_KEYS, check_validity, refusal, unknown_curve, unsupported};
 use super::tls::Dialer;
 use crate::model::shell;
 use crate::sys::file;
@@ -44,6 +44,14 @@ pub enum TlsError {
         what: String,
         /// What is there instead.
         found: String,
+    },
+    /// A key of a kind that the library does not know.
+    #[error("the {what} is on the curve {curve}: {KNOWN_KEYS}")]
+    Curve {
+        /// Whose key.
+        what: &'static str,
+        /// Which curve.
+        curve: &'static str,
     },
     /// A certificate without its key, or the other way round.
     #[error("a client certificate needs its key: give both --client-cert and --client-key")]
@@ -222,10 +230,14 @@ fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::Content {
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::Content {
         what: "client key".to_owned(),
         found: "no unencrypted private key in PEM form".to_owned(),
-    })
+    })?;
+    match unknown_curve(key.secret_der()) {
+        Some(curve) => Err(TlsError::Curve { what: "client key", curve }),
+        None => Ok(key),
+    }
 }
 
 /// The usual checks, with a reason that names the certificate.
@@ -272,7 +284,12 @@ impl ServerCertVerifier for Explaining {
             },
         };
         let rustls::Error::InvalidCertificate(reason) = error else { return Err(error) };
-        let failure = refusal(&reason, end_entity, &server_name.to_str());
+        let failure = if is_unsupported(&reason) {
+            let chain = std::iter::once(end_entity).chain(intermediates).chain(&self.given);
+            unsupported(end_entity, chain.map(AsRef::as_ref))
+        } else {
+            refusal(&reason, end_entity, &server_name.to_str())
+        };
         Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(failure)))))
     }
 
@@ -297,6 +314,15 @@ impl ServerCertVerifier for Explaining {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+/// Whether a certificate was refused for the kind of a key or a signature, and for nothing that it says.
+const fn is_unsupported(reason: &CertificateError) -> bool {
+    matches!(
+        reason,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    )
 }
 
 /// `--insecure`: whoever answers is trusted; the signatures of the handshake are still checked.

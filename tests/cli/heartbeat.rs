@@ -141,3 +141,18 @@ fn hours_are_announced_and_an_interrupt_keeps_what_was_simulated() {
     assert!(run["warnings"].as_array().unwrap().iter().any(|warning| warning["id"] == "interrupted"));
     assert!(ended.stderr.contains("trial 1 was not written") && !scene.path("trial.csv").exists());
 }
+
+#[test]
+fn a_usual_detector_that_does_not_fit_is_left_out_and_told() {
+    let scene = Scene::new();
+    let line = "bench heartbeat --interval 1h --trials 1000 --mistake-beats 1000 --seed 1 --json --no-save";
+    let ended = scene.run(line);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let run = valid(RUN, &ended.stdout);
+    let warnings: Vec<&str> =
+        run["warnings"].as_array().unwrap().iter().filter_map(|one| one["text"].as_str()).collect();
+    assert!(warnings.iter().any(|text| text.starts_with("left out: `k8s-lease` cannot work")), "{warnings:?}");
+    assert!(run["spec"]["detectors"].as_array().unwrap().len() > 2 && !ended.stdout.contains("detector=k8s-lease"));
+    let asked = scene.run(&line.replace("--interval", "--detector k8s-lease --interval"));
+    assert_eq!(asked.code, Some(2), "{}", asked.stderr);
+}

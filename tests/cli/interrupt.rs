@@ -76,6 +76,27 @@ fn an_interrupted_run_is_a_valid_document_marked_incomplete() {
 }
 
 #[test]
+fn a_hangup_that_was_to_be_ignored_is_ignored() {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Command, Stdio};
+    let scene = scene();
+    let line = "probe rtt --emulate local-dc --channel echo --rate 20/s --duration 2s --quiet -o out/run.json";
+    let program = scene.command(line);
+    // As `nohup` starts it.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(scene.path(".")).stdout(Stdio::null()).process_group(0);
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGHUP).unwrap();
+    let status = child.wait().unwrap();
+    assert!(matches!(status.code(), Some(0 | 4)), "{status}");
+    let run = valid(RUN, &fs::read_to_string(scene.path("out/run.json")).unwrap());
+    assert_eq!(run["complete"], true);
+}
+
+#[test]
 fn an_interrupt_before_the_first_attempt_leaves_an_empty_incomplete_run() {
     let scene = scene();
     // It accepts and never answers: whether it is an echo is waited for as long as the timeout.

@@ -14,17 +14,26 @@ use crate::support::program::Scene;
 /// machine needs much of it to start the program.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-const CASES: [(&str, &str); 29] = [
+const CASES: [(&str, &str); 34] = [
     ("unable-agent-config", "agent --config nowhere.conf"),
     ("unable-agent-token", "agent --config token.conf"),
     ("unable-api-ca-file", "probe api https://127.0.0.1:1/ --ca-file missing.pem --duration 10m"),
     ("unable-api-ca-file-content", "probe api https://127.0.0.1:1/ --ca-file words.json --duration 10m"),
+    (
+        "unable-api-client-key-curve",
+        "probe api https://127.0.0.1:1/ --client-cert p521.pem --client-key p521.key --duration 10m",
+    ),
     ("unable-api-in-cluster", "probe api --in-cluster --duration 10m"),
     ("unable-api-kubeconfig", "probe api --kubeconfig complete.json --duration 10m"),
     ("unable-api-kubeconfig-missing", "probe api --kubeconfig nowhere --duration 10m"),
     ("unable-api-kubeconfig-yaml", "probe api --kubeconfig broken.yaml --duration 10m"),
     ("unable-api-token", "probe api http://127.0.0.1:1/ --token-file empty.json --duration 10m"),
     ("unable-api-unknown-host", "probe api https://nosuchhost.invalid/ --duration 10m"),
+    ("unable-etcd-client-key-curve", "bench etcd --client-cert p521.pem --client-key p521.key --duration 10m"),
+    (
+        "unable-gateway-key-curve",
+        "gateway --listen 127.0.0.1:0 --data-dir data --token-file live.tokens --tls-cert p521.pem --tls-key p521.key",
+    ),
     (
         "unable-live-target",
         "bench heartbeat --live --interval 2s --nodes 2 --target https://127.0.0.1:1 --token-file live.tokens",
@@ -37,7 +46,9 @@ const CASES: [(&str, &str); 29] = [
     ("unable-report-contradiction", "report contradiction.json"),
     ("unable-report-cut-off", "report cut-off.json"),
     ("unable-report-empty", "report empty.json"),
+    ("unable-report-foreign", "report foreign.json"),
     ("unable-report-folder", "report folder.json"),
+    ("unable-report-histogram", "report histogram.json"),
     ("unable-report-future", "report future.json"),
     ("unable-report-missing", "report missing.json"),
     ("unable-report-no-runs", "report --runs-dir nothing"),
@@ -99,9 +110,27 @@ fn an_unreadable_run_is_listed_and_does_not_hide_the_others() {
     let ended = scene.run(line);
     assert_eq!(ended.code, Some(0));
     exact("list-with-an-unreadable-run", line, &ended);
+    // Those that can be read are shown, and one that cannot be is not passed over in silence.
+    let ended = scene.run("report --last 3 --runs-dir runs");
+    assert_eq!((ended.code, ended.stdout.contains("1,000")), (Some(3), true), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("0002.json") && ended.stderr.contains("0003.json"), "{}", ended.stderr);
+    assert_eq!(scene.run("report --runs-dir runs").code, Some(3), "the newest is one of them");
     let pruned = scene.run("report --prune --keep 0 --runs-dir runs");
     assert_eq!(pruned.stdout, "deleted 3 runs, kept 0\n");
     assert!(scene.path("runs/package.json").exists(), "what is not named as runs are is not deleted");
+}
+
+/// An encoded histogram that claims to hold so much, and holds nothing.
+fn four_gibibytes() -> String {
+    use base64::Engine as _;
+    use std::io::Write as _;
+    let mut plain = [0x1c84_9313_u32, 0xffff_fff0, 0, 3].map(u32::to_be_bytes).concat();
+    plain.extend([1_u64, 3_600_000_000_000, 1.0_f64.to_bits()].map(u64::to_be_bytes).concat());
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&plain).unwrap();
+    let packed = packer.finish().unwrap();
+    let header = [0x1c84_9314, u32::try_from(packed.len()).unwrap()].map(u32::to_be_bytes).concat();
+    base64::prelude::BASE64_STANDARD.encode([header, packed].concat())
 }
 
 /// A folder with one good run and every way to break it.
@@ -119,6 +148,14 @@ fn scene() -> Scene {
     scene.write("cut-off.json", &complete[..complete.len() / 2]);
     scene.write("broken.yaml", "apiVersion: v1\nusers: [{name: a, user: {token: [secret]}}\n");
     scene.write("empty.json", "");
+    scene.write("foreign.json", "{\"a\":1}\n");
+    let first = complete.find("HISTFA").unwrap();
+    let length = complete[first..].find('"').unwrap();
+    scene.write("histogram.json", &complete.replacen(&complete[first..first + length], &four_gibibytes(), 1));
+    for name in ["p521.pem", "p521.key"] {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/certificate").join(name);
+        fs::copy(fixture, scene.path(name)).unwrap();
+    }
     scene.write("live.tokens", "live-1-1 0123456789abcdef\nlive-1-2 1123456789abcdef\n* 2123456789abcdef\n");
     scene.write("future.json", &changed("offloadctl.run/1", "offloadctl.run/2"));
     scene.write("words.json", "not a run\n");

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 94] = [
+const CASES: [(&str, &str); 101] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -19,6 +19,7 @@ const CASES: [(&str, &str); 94] = [
     ("usage-api-secret", "probe api https://user:secret@127.0.0.1:1/"),
     ("usage-api-two-servers", "probe api https://127.0.0.1:1/ --kubeconfig config"),
     ("usage-api-url", "probe api 127.0.0.1:6443"),
+    ("usage-api-query", "probe api http://127.0.0.1:1/a?b --path /c"),
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
     ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),
@@ -67,6 +68,7 @@ const CASES: [(&str, &str); 94] = [
     ("usage-bench-heartbeat-network", "bench heartbeat --network nowhere"),
     ("usage-bench-heartbeat-phi", "bench heartbeat --detector phi-exp:0.4"),
     ("usage-bench-heartbeat-phi-normal", "bench heartbeat --detector phi:0.3/pause=0s"),
+    ("usage-bench-heartbeat-phi-pause", "bench heartbeat --detector phi:0.1"),
     ("usage-bench-heartbeat-silence", "bench heartbeat --detector missed:4000000000"),
     ("usage-concurrency-and-rate", "probe rtt --emulate hybrid --concurrency 2 --rate 10/s"),
     ("usage-connect-emulated", "probe rtt --emulate hybrid --channel connect"),
@@ -95,6 +97,11 @@ const CASES: [(&str, &str); 94] = [
     ("usage-rate-without-unit", "probe rtt --emulate hybrid --rate 10"),
     ("usage-rate-zero", "probe rtt --emulate hybrid --rate 0/s"),
     ("usage-report-files-and-last", "report a.json --last 2"),
+    ("usage-rate-negative", "probe rtt --emulate hybrid --rate -1/s"),
+    ("usage-duration-negative", "probe rtt --emulate hybrid --duration -1s"),
+    ("usage-count-negative", "probe rtt --emulate hybrid --count -1"),
+    ("usage-output-format", "probe rtt --emulate hybrid --output csv"),
+    ("usage-target-bracket", "probe rtt dc=[::1"),
     ("usage-same-name", "probe rtt a=127.0.0.1:1 a=127.0.0.1:2"),
     ("usage-slack-and-concurrency", "probe rtt --emulate hybrid --concurrency 2 --timer-slack 4ms"),
     ("usage-slack-and-timeout", "probe rtt --emulate hybrid --timeout 100ms --timer-slack 60ms"),

@@ -4,6 +4,7 @@
 mod backup;
 mod damage;
 mod embedded;
+mod parser;
 mod sample;
 mod schema;
 mod store;

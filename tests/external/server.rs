@@ -73,6 +73,12 @@ impl Server {
     /// nginx with TLS and HTTP/2, or the older of them only, one process, and pages of two sizes.
     #[track_caller]
     pub fn nginx_tls(identity: &Identity, speaks_two: bool) -> Self {
+        Self::nginx_tls_of(identity, speaks_two, 100)
+    }
+
+    /// The same with so many requests to a connection.
+    #[track_caller]
+    pub fn nginx_tls_of(identity: &Identity, speaks_two: bool, requests: u32) -> Self {
         let program = path_of("nginx", "nginx-light");
         let (folder, port) = (TempDir::new().unwrap(), free_port());
         let place = folder.path().display();
@@ -85,7 +91,7 @@ impl Server {
         let settings = format!(
             "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log info;\n\
              events {{ worker_connections 256; }}\n\
-             http {{ access_log {place}/access.log; keepalive_requests 100; {temporary}\n\
+             http {{ access_log {place}/access.log; keepalive_requests {requests}; {temporary}\n\
              server {{ listen 127.0.0.1:{port} ssl{two}; root {place};\n\
              ssl_certificate {place}/certificate.pem; ssl_certificate_key {place}/key.pem;\n\
              location = / {{ return 200 'fine'; }} location /old {{ return 301 /; }} }} }}\n"

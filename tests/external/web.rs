@@ -68,6 +68,18 @@ fn a_server_that_ends_connections_after_a_hundred_answers_loses_none() {
     }
 }
 
+#[test]
+fn a_server_that_ends_connections_after_five_answers_loses_none_at_a_rate() {
+    let _turn = turn();
+    let site = Site::new();
+    let nginx = Server::nginx_tls_of(&site.authority.identity(&["localhost"]), true, 5);
+    let url = format!("https://localhost:{}/", nginx.port);
+    let run =
+        call(&probe_api(&[&url, "--ca-file", &site.ca(), "-4", "--reuse", "--rate", "50/s", "--count", "200"])).run(0);
+    expect_all_answered(of(&run, "api.request"), 200);
+    assert_eq!(of(&run, "api.request").outage_count, 0);
+}
+
 /// What curl says of one request, in seconds.
 #[derive(Clone)]
 struct Curl {

@@ -85,15 +85,33 @@ fn every_kind_of_death_is_noticed_when_the_formula_says() {
 
 #[test]
 fn a_run_that_is_interrupted_says_so_and_leaves_nothing() {
+    for signal in [Signal::SIGINT, Signal::SIGHUP] {
+        let scene = Scene::new();
+        let started = live(&scene, "--interval 10s --nodes 10 --fault freeze,partition").spawn().unwrap();
+        let is_up = || (children_of(&scene.path("tmp")).len() == 3).then_some(());
+        poll("a gateway and two fleets", Duration::from_secs(30), is_up);
+        kill(Pid::from_raw(started.id().cast_signed()), signal).unwrap();
+        let output = started.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+        let run = valid(RUN, std::str::from_utf8(&output.stdout).unwrap());
+        assert_eq!(run["complete"], false);
+        expect_nothing_left(&scene);
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_by_the_next() {
     let scene = Scene::new();
-    let started = live(&scene, "--interval 10s --nodes 10 --fault freeze,partition").spawn().unwrap();
-    let is_up = || (children_of(&scene.path("tmp")).len() == 3).then_some(());
-    poll("a gateway and two fleets", Duration::from_secs(30), is_up);
-    kill(Pid::from_raw(started.id().cast_signed()), Signal::SIGINT).unwrap();
-    let output = started.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut killed = live(&scene, "--interval 10s --nodes 5 --fault freeze").spawn().unwrap();
+    let is_up = || (children_of(&scene.path("tmp")).len() == 2).then_some(());
+    poll("a gateway and a fleet", Duration::from_secs(30), is_up);
+    kill(Pid::from_raw(killed.id().cast_signed()), Signal::SIGKILL).unwrap();
+    killed.wait().unwrap();
+    assert_eq!(std::fs::read_dir(scene.path("tmp")).unwrap().count(), 1);
+    let output = live(&scene, "--interval 300ms --nodes 5 --fault kill").output().unwrap();
     let run = valid(RUN, std::str::from_utf8(&output.stdout).unwrap());
-    assert_eq!(run["complete"], false);
+    let warnings = run["warnings"].to_string();
+    assert!(warnings.contains("had left it when it was killed"), "{warnings}");
     expect_nothing_left(&scene);
 }
 

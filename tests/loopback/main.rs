@@ -3,6 +3,7 @@
 //! A measured value is never below what was programmed, and above it by no more than the slack that each test states.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod advice;
 mod agent;
 mod api;
 mod api_fault;
@@ -10,6 +11,7 @@ mod api_fault;
 mod certificate;
 mod cost;
 mod count;
+mod curve;
 mod delay;
 mod emulated;
 mod far_end;
@@ -24,6 +26,7 @@ mod odd;
 mod pause;
 mod plan;
 mod proxy;
+mod refused;
 mod server;
 mod stall;
 mod stamps;

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use offloadctl::model::Run;
+use offloadctl::model::{Run, Stamp};
+use offloadctl::sys::clock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::WebPkiClientVerifier;
@@ -19,14 +20,16 @@ use crate::certificate::{Authority, Identity};
 use crate::support::program::Scene;
 
 /// One connection of a client, in the clear or over TLS.
-enum Caller {
+pub enum Caller {
+    /// In the clear.
     Clear(TcpStream),
+    /// Over TLS.
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
 impl Caller {
     /// The head of the next request; nothing at the end.
-    fn head(&mut self) -> Option<String> {
+    pub fn head(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -38,7 +41,8 @@ impl Caller {
         String::from_utf8(head).ok()
     }
 
-    fn say(&mut self, text: &str) {
+    /// Sends this text.
+    pub fn say(&mut self, text: &str) {
         self.send(text.as_bytes());
     }
 
@@ -76,7 +80,7 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 /// A server at this address that does the same with every connection until the test ends.
-fn serve(at: &str, tls: Option<Arc<ServerConfig>>, what: impl Fn(Caller) + Send + Sync + 'static) -> SocketAddr {
+pub fn serve(at: &str, tls: Option<Arc<ServerConfig>>, what: impl Fn(Caller) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind(at).unwrap();
     let address = listener.local_addr().unwrap();
     let what = Arc::new(what);
@@ -202,6 +206,22 @@ fn a_zone_is_for_the_socket_alone() {
     let heads = heads.lock().unwrap();
     let host = format!("\r\nhost: [::1]:{}\r\n", address.port());
     assert!(heads.iter().all(|head| head.to_ascii_lowercase().contains(&host) && !head.contains("lo]")), "{heads:?}");
+    // The same for the other clients: an echo, and a server of HTTP/2 as etcd's clients find it.
+    let echo = std::net::TcpListener::bind("[::1]:0").unwrap();
+    let port = echo.local_addr().unwrap().port();
+    let run = crate::measure::probe(&format!("far=[::1%25lo]:{port} --channel connect --count 3 --rate 50/s"));
+    assert_eq!(crate::measure::series(&run.series, "rtt.tcp_connect").counts.ok_count, 3);
+    let authorities = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&authorities);
+    let two = serve("[::1]:0", None, move |mut caller| {
+        let mut bytes = vec![0; 4096];
+        let length = caller.stream().read(&mut bytes).unwrap_or(0);
+        seen.lock().unwrap().push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+    });
+    let line = format!("bench etcd --endpoints http://[::1%25lo]:{} --count 1 --no-save", two.port());
+    let ended = Scene::new().run(&line);
+    assert!(ended.code == Some(3) && !ended.stderr.contains("has no address"), "{}", ended.stderr);
+    assert!(authorities.lock().unwrap().iter().any(|text| text.starts_with("PRI * HTTP/2.0")), "it was dialled");
     let ended = Scene::new().run("probe api http://[fe80::1%25nowhere]:1/ --count 1 --no-save");
     assert!(ended.code == Some(3) && ended.stderr.contains("no network interface `nowhere`"), "{}", ended.stderr);
 }
@@ -277,10 +297,11 @@ const EARLY: &[u8] = &[0x08, 3, b'1', b'0', b'3'];
 /// The streams of the requests that come, one after another.
 fn requests(caller: &mut Caller) -> impl Iterator<Item = u32> {
     let mut preface = [0; 24];
-    let is_open = caller.stream().read_exact(&mut preface).is_ok();
+    // Of a client that is gone nothing more is read below.
+    let _ = caller.stream().read_exact(&mut preface);
     caller.send(&frame(SETTINGS, 0, 0, &[]));
     std::iter::from_fn(move || {
-        while is_open {
+        loop {
             let mut header = [0; 9];
             caller.stream().read_exact(&mut header).ok()?;
             let mut payload = vec![0; u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize];
@@ -289,7 +310,6 @@ fn requests(caller: &mut Caller) -> impl Iterator<Item = u32> {
                 return Some(u32::from_be_bytes([header[5], header[6], header[7], header[8]]));
             }
         }
-        None
     })
 }
 
@@ -399,14 +419,14 @@ fn certificates_of_a_plugin_are_renewed_before_they_end() {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
     let tls = authority.identity(&["127.0.0.1"]).server_asking(verifier, &["http/1.1"]);
-    let seen: Arc<Mutex<HashMap<Vec<u8>, Instant>>> = Arc::default();
+    let seen: Arc<Mutex<HashMap<Vec<u8>, Stamp>>> = Arc::default();
     let first_seen = Arc::clone(&seen);
     let address = serve("127.0.0.1:0", Some(tls), move |mut caller| {
         while caller.head().is_some() {
             let shown = caller.certificate().unwrap();
-            let age = first_seen.lock().unwrap().entry(shown).or_insert_with(Instant::now).elapsed();
+            let first = first_seen.lock().unwrap().entry(shown).or_insert_with(clock::now).to_owned();
             // An API server refuses one that has ended, also on a connection that was made with it.
-            let is_good = age < Duration::from_millis(4500);
+            let is_good = clock::now().since(first) < Duration::from_millis(4500);
             caller.say(&if is_good { answer("{}") } else { answer("").replace("200 OK", "401 Unauthorized") });
         }
     });
@@ -415,10 +435,41 @@ fn certificates_of_a_plugin_are_renewed_before_they_end() {
     scene.write("config", &kubeconfig(&cluster, &exec));
     let line = "probe api --kubeconfig config --reuse --rate 20/s --duration 9s --json --no-save";
     let output = scene.command(line).env("PATH", "/usr/bin:/bin").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", String::from_utf8_lossy(&output.stderr));
     let run = Run::parse(&String::from_utf8(output.stdout).unwrap()).unwrap();
     all_served(&run, "/api/v1/namespaces", 180);
     let count = seen.lock().unwrap().len();
     assert!((3..=8).contains(&count), "{count} certificates were shown");
     finding(&run, "credentials_renewed");
+}
+
+#[test]
+fn a_port_that_wants_tls_is_told_to_who_asks_in_the_clear() {
+    let identity = Authority::new("tests").identity(&["127.0.0.1"]);
+    // One that answers in the clear, as a Kubernetes does, and one that answers in TLS.
+    let polite = serve("127.0.0.1:0", None, {
+        let tls = identity.server(&["http/1.1"]);
+        move |caller| {
+            let Caller::Clear(socket) = caller else { return };
+            let mut first = [0];
+            if socket.peek(&mut first).is_ok_and(|length| length == 1) && first[0] == 0x16 {
+                let connection = ServerConnection::new(Arc::clone(&tls)).unwrap();
+                let _ = StreamOwned::new(connection, socket).read(&mut [0; 64]);
+                return;
+            }
+            let mut clear = Caller::Clear(socket);
+            if clear.head().is_some() {
+                clear.say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
+    let strict = serve("127.0.0.1:0", Some(identity.server(&["http/1.1"])), |mut caller| drop(caller.head()));
+    for address in [polite, strict] {
+        let run = api(&Scene::new(), &format!("http://{address}/ --count 2"));
+        assert!(finding(&run, "speaks_tls").advice.as_ref().is_some_and(|advice| advice.text.contains("https://")));
+    }
+    // A bad request alone is none of it.
+    let bad = answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    let run = api(&Scene::new(), &format!("http://{bad}/ --count 2"));
+    assert!(run.findings.iter().all(|finding| finding.id != "speaks_tls"), "{:?}", run.findings);
 }

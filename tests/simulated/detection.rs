@@ -21,6 +21,7 @@ fn spec(detectors: &[&str], network: Network) -> HeartbeatSpec {
         mode: "simulated",
         intervals: vec![SECOND * 10],
         detectors: detectors.iter().map(|detector| detector.parse().unwrap()).collect(),
+        left_out: Vec::new(),
         networks: vec![network],
         condition: Condition::default(),
         trials: 20_000,

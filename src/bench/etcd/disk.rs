@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::EtcdError;
+use crate::model::shell::word;
 use crate::model::{Advice, Finding, Histogram, Labels, Measured, Moments, Series, Severity};
 use crate::sys::clock;
 use crate::sys::disk::fdatasync_times;
@@ -37,7 +38,7 @@ pub async fn measure(folders: &[PathBuf], shutdown: &Shutdown) -> Result<Measure
         let failed = |source| EtcdError::Disk { folder: folder.clone(), source };
         let times = times.map_err(|error| failed(error.into()))?.map_err(failed)?;
         let series = series(folder, &times);
-        measured.findings.push(finding(folder, &series));
+        measured.findings.push(finding(folder, &series, folders));
         measured.series.push(series);
     }
     measured.elapsed = clock::now().since(began);
@@ -54,7 +55,7 @@ fn series(folder: &Path, times: &[u64]) -> Series {
     Series::of_spans("disk.fdatasync", labels, histogram, &moments)
 }
 
-fn finding(folder: &Path, series: &Series) -> Finding {
+fn finding(folder: &Path, series: &Series, all: &[PathBuf]) -> Finding {
     let summary = &series.summary;
     let text = |ns: Option<u64>| ns.map_or_else(|| "unknown".to_owned(), |ns| format!("{:.2} ms", ns as f64 / 1e6));
     let is_slow = summary.p99_ns.or(summary.max_ns).is_some_and(|p99| p99 >= P99_LIMIT_NS);
@@ -71,7 +72,11 @@ fn finding(folder: &Path, series: &Series) -> Finding {
         text(summary.max_ns)
     );
     let advice = is_slow.then(|| {
-        let verify = "offloadctl bench etcd --spawn wal-dir=DIR1,DIR2".to_owned();
+        // A comparison needs another disk, which nobody but the user knows.
+        let verify = (all.len() > 1).then(|| {
+            let folders: Vec<String> = all.iter().map(|folder| folder.display().to_string()).collect();
+            format!("offloadctl bench etcd --spawn {}", word(format_args!("wal-dir={}", folders.join(","))))
+        });
         Advice::new("put the write-ahead log on a disk of its own, an SSD, with --wal-dir", verify)
     });
     let severity = if is_slow { Severity::Problem } else { Severity::Info };

@@ -84,6 +84,7 @@ mod tests {
             mode: "simulated",
             intervals: vec![Duration::from_secs(2)],
             detectors: vec![detector.parse().unwrap()],
+            left_out: Vec::new(),
             networks: vec![Network::ideal().under(&condition)],
             condition,
             trials,

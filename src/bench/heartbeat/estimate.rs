@@ -102,6 +102,7 @@ mod tests {
             mode: "simulated",
             intervals: vec![Duration::from_secs(2)],
             detectors: ["missed:3", "phi:8/window=10"].map(|detector| detector.parse().unwrap()).to_vec(),
+            left_out: Vec::new(),
             networks: vec![Network::ideal()],
             condition: Condition::default(),
             trials,

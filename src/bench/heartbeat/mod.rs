@@ -45,7 +45,7 @@ pub use network::{Network, NetworkError};
 pub use spec::{Cell, HeartbeatSpec, SpecError};
 
 use crate::load::Session;
-use crate::model::Measured;
+use crate::model::{Measured, Warning};
 use plan::Plan;
 use trial::{Hooks, Outcome};
 
@@ -92,7 +92,9 @@ impl Simulation {
         let interrupted = outcomes.len() < self.cells.len() || outcomes.iter().any(|(_, outcome)| outcome.is_partial);
         let results: Vec<(&Cell, Outcome)> =
             outcomes.into_iter().map(|(at, outcome)| (&self.cells[at], outcome)).collect();
-        Measured { interrupted, ..assemble::measured(&self.spec, &results) }
+        let mut measured = Measured { interrupted, ..assemble::measured(&self.spec, &results) };
+        measured.warnings.extend(self.spec.left_out.iter().map(|text| Warning::new("left_out", text.clone())));
+        measured
     }
 
     fn take(&self) -> Option<(usize, &Cell)> {

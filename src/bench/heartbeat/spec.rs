@@ -118,6 +118,9 @@ pub struct HeartbeatSpec {
     pub intervals: Vec<Duration>,
     /// Detectors.
     pub detectors: Vec<DetectorSpec>,
+    /// Detectors that nobody asked for by name and that do not fit, with the reason.
+    #[serde(skip)]
+    pub left_out: Vec<String>,
     /// Networks.
     pub networks: Vec<Network>,
     /// What was put on top of them, to say it again; what they are with it stands in them.
@@ -161,6 +164,21 @@ impl HeartbeatSpec {
         }
         self.cells().iter().try_for_each(|cell| self.check_cell(cell))?;
         Ok(self)
+    }
+
+    /// Leaves out the detectors that do not fit one of the intervals, where nobody asked for them by name and others are left.
+    #[must_use]
+    pub fn fitting(mut self) -> Self {
+        let misfit = |detector: &DetectorSpec| {
+            self.intervals.iter().find_map(|interval| check_detector(detector, *interval).err())
+        };
+        let reasons: Vec<Option<SpecError>> = self.detectors.iter().map(misfit).collect();
+        if reasons.iter().any(Option::is_none) {
+            self.left_out = reasons.iter().flatten().map(|error| format!("left out: {error}")).collect();
+            let mut kept = reasons.iter().map(Option::is_none);
+            self.detectors.retain(|_| kept.next().unwrap_or(true));
+        }
+        self
     }
 
     /// Checks that a trial of this number exists and is of one setting.
@@ -218,9 +236,10 @@ fn check_detector(detector: &DetectorSpec, interval: Duration) -> Result<(), Spe
         Rule::Lease { grace, period } if grace <= interval => {
             Err(SpecError::Lease { detector: text, interval, least: interval + period })
         }
-        Rule::Phi { model, .. } if silence < interval.as_nanos() as f64 => {
+        Rule::Phi { model, threshold, .. } => {
             let least = if model == Model::Exponential { LEAST_PHI_EXPONENTIAL } else { LEAST_PHI };
-            Err(SpecError::Threshold { detector: text, least })
+            // A pause on top hides it where heartbeats are regular, and not where they are late.
+            if threshold < least { Err(SpecError::Threshold { detector: text, least }) } else { Ok(()) }
         }
         _ => Ok(()),
     }
@@ -235,6 +254,7 @@ mod tests {
             mode: "simulated",
             intervals: vec![humantime::parse_duration(interval).unwrap()],
             detectors: vec![detector.parse().unwrap()],
+            left_out: Vec::new(),
             networks: vec![Network::ideal()],
             condition: Condition::default(),
             trials: 1000,
@@ -254,14 +274,29 @@ mod tests {
     fn a_detector_that_cannot_work_is_told_with_the_smallest_that_would() {
         assert!(refused("1m", "k8s-lease/grace=40s").ends_with("the smallest that would is grace=1m5s"));
         assert!(refused("1s", "phi:0.3/pause=0s").ends_with("that would work is 0.302"));
+        for detector in ["phi:0.1", "phi-akka:0.3"] {
+            assert!(refused("1s", detector).ends_with("that would work is 0.302"), "{detector}");
+        }
         assert!(refused("1s", "phi-exp:0.4").ends_with("that would work is 0.435"));
         for detector in ["k8s-lease/grace=65s", "phi:0.302/pause=0s", "phi-akka:0.302/pause=0s", "phi-exp:0.435"] {
             assert!(spec("1m", detector).checked().is_ok(), "{detector}");
         }
         // These wait for the interval and some more, so that it is never above their timeout.
-        for detector in ["overdue:0s", "overdue:3s", "missed:1", "chen:0s", "phi:0.3"] {
+        for detector in ["overdue:0s", "overdue:3s", "missed:1", "chen:0s"] {
             assert!(spec("24h", detector).checked().is_ok(), "{detector}");
         }
+    }
+
+    #[test]
+    fn what_nobody_asked_for_and_does_not_fit_is_left_out_with_its_reason() {
+        let detectors = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<DetectorSpec>>();
+        let given = HeartbeatSpec { detectors: detectors(&["missed:3", "k8s-lease", "phi:8"]), ..spec("1h", "phi:8") };
+        let fitting = given.clone().fitting();
+        assert_eq!(fitting.detectors, detectors(&["missed:3", "phi:8"]));
+        assert!(fitting.left_out.len() == 1 && fitting.left_out[0].starts_with("left out: `k8s-lease` cannot work"));
+        assert!(fitting.checked().is_ok());
+        let lease = HeartbeatSpec { detectors: detectors(&["k8s-lease"]), ..given };
+        assert!(lease.fitting().checked().is_err(), "nothing would be left");
     }
 
     #[test]

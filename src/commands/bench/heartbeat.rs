@@ -169,6 +169,7 @@ impl HeartbeatArgs {
             mode: "simulated",
             intervals: unique(self.interval.iter().copied()),
             detectors: self.detectors()?,
+            left_out: Vec::new(),
             networks,
             condition,
             trials: self.trials,
@@ -182,6 +183,8 @@ impl HeartbeatArgs {
             },
             seed: seed(self.seed),
         };
+        // The usual detectors need not all fit; those that were asked for must.
+        let spec = if self.detector.is_empty() { spec.fitting() } else { spec };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl bench heartbeat --help`"))
     }
 

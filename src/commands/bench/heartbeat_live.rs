@@ -125,6 +125,7 @@ fn simulated(spec: &LiveSpec) -> impl Iterator<Item = Series> {
         mode: "simulated",
         intervals: spec.intervals.clone(),
         detectors: vec![spec.detector.clone()],
+        left_out: Vec::new(),
         networks: vec![Network::ideal()],
         condition: Condition::default(),
         trials: TRIALS,

@@ -142,6 +142,18 @@ mod tests {
         assert_eq!(counts(frames.feed(&next)), (true, 0), "the next answer begins anew");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_taken(bytes in proptest::collection::vec(0u8..=255, 0..300), cut in 0usize..300) {
+            let (mut whole, mut parts) = (Frames::of_server(), Frames::of_server());
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            let seen = whole.feed(&bytes);
+            let (one, two) = (parts.feed(first), parts.feed(second));
+            proptest::prop_assert_eq!(seen.goaway, one.goaway | two.goaway);
+            proptest::prop_assert_eq!(seen.interim_count, one.interim_count + two.interim_count);
+        }
+    }
+
     #[test]
     fn frames_may_be_cut_anywhere() {
         let bytes = [vec![b'P'; PREFACE_LENGTH], frame(4, 0), frame(HEADERS, 7), frame(0, 3)].concat();

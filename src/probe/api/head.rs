@@ -112,6 +112,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn where_bytes_are_cut_changes_nothing(bytes in proptest::collection::vec(proptest::sample::select(b"HTP/1.1 023\r\nx".to_vec()), 0..60), cut in 0usize..60) {
+            let bytes = [&b"HTTP/1.1 103 x\r\n\r\n"[..], &bytes].concat();
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            let (mut whole, mut parts, at) = (Heads::default(), Heads::default(), Stamp::from_nanos(1));
+            let found = whole.feed(&bytes, at);
+            let found_in_parts = parts.feed(first, at).or_else(|| parts.feed(second, at));
+            proptest::prop_assert_eq!((found, whole.interim_count()), (found_in_parts, parts.interim_count()));
+        }
+    }
+
     #[test]
     fn heads_that_come_together_begin_together() {
         let mut heads = Heads::default();

@@ -191,7 +191,11 @@ impl Prepared {
             Finding::new("address_passed_over", Severity::Notice, text)
         });
         let credentials = &self.shared.credentials;
-        passed_over.chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()
+        let tls = self.speaks_tls.then(|| {
+            let text = "the server speaks TLS on this port, and it was asked in the clear";
+            Finding::new("speaks_tls", Severity::Problem, text).with_advice(Advice::new("write `https://`", None))
+        });
+        passed_over.chain(tls).chain(notes::credentials(credentials.generation(), credentials.trouble())).collect()
     }
 
     /// The server's account of each kind of request that we made; `None` where it was started again in between.

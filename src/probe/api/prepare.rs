@@ -24,12 +24,16 @@ use super::way::Way;
 use crate::load::{Arrival, Lane};
 use crate::model::{Labels, Outcome, Warning};
 use crate::wire::credentials::{Credentials, Login, TokenError};
+use crate::wire::dial;
 use crate::wire::kube::{self, Identity, KubeError};
 use crate::wire::locate::{BindError, LocateError, Sought, locate};
 use crate::wire::{TlsError, TlsFailure, Trust, TrustPem, Url};
 
 /// How long the first answer may take, whatever the timeout of the attempts.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a port may take to show that it speaks TLS.
+const TLS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Name of the response series.
 pub const SERIES: &str = "api.request";
@@ -117,6 +121,8 @@ pub struct Prepared {
     /// Whether connections are kept.
     pub keeps: bool,
     is_reached: bool,
+    /// Whether a server that was asked in the clear speaks TLS.
+    pub speaks_tls: bool,
     own_headers: Vec<(String, String)>,
     labels: Labels,
 }
@@ -134,6 +140,7 @@ pub async fn prepare(spec: &ApiSpec) -> Result<Prepared, PrepareError> {
     let mut prepared = assemble(spec, identity, trust).await?;
     let discovered = prepared.discover(spec).await?;
     prepared.is_reached = discovered.is_some();
+    prepared.speaks_tls = prepared.hears_tls(discovered.as_ref()).await;
     prepared.label(spec, discovered.as_ref());
     for path in &spec.paths {
         prepared.add(path);
@@ -213,6 +220,7 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
         path_count: spec.paths.len(),
         keeps: spec.reuse,
         is_reached: false,
+        speaks_tls: false,
         own_headers: identity.headers,
         labels: Labels::new(),
     })
@@ -266,6 +274,21 @@ impl Prepared {
             }),
             OpenError::Tls(_) | OpenError::Outcome(_) => self.check_version(spec).map(|()| None),
         }
+    }
+
+    /// Whether TLS is what the port wants: asked where it took a request in the clear for a bad one, or for none.
+    async fn hears_tls(&self, discovered: Option<&Reply>) -> bool {
+        let opener = &self.shared.opener;
+        if opener.tls.is_some() || discovered.is_some_and(|reply| reply.status != 400) {
+            return false;
+        }
+        let Ok(trust) = Trust::from_pem(&TrustPem { insecure: true, ..TrustPem::default() }) else { return false };
+        let handshake = async {
+            let stream = dial::open(opener.address, opener.reach.bind).ok()?.connect(opener.address).await.ok()?;
+            let shaken = trust.dialer(&[]).handshake(&opener.host, stream).await;
+            Some(shaken.map_or_else(|failure| !matches!(failure.kind, "tls_not_spoken" | "tls_closed"), |_| true))
+        };
+        timeout(TLS_PATIENCE, handshake).await.ok().flatten().unwrap_or(false)
     }
 
     fn check_version(&self, spec: &ApiSpec) -> Result<(), PrepareError> {
@@ -353,6 +376,7 @@ fn is_permanent(kind: &str) -> bool {
         "tls_wrong_name",
         "tls_expired",
         "tls_not_yet_valid",
+        "tls_unsupported",
         "tls_untrusted",
         "tls_client_certificate",
         "tls_not_spoken",

@@ -278,7 +278,7 @@ fn interfaces(Adapters { looked_at, further_count, down_count }: &Adapters) -> C
             .limited(format!(
                 "{further_count} further ones that are up were not looked at; those with a card came first"
             ))
-            .remedy("ask the one that you measure over", Some("ethtool -T INTERFACE")),
+            .remedy("ask the one that you measure over, with `ethtool -T` and its name", None),
     }
 }
 

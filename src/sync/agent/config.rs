@@ -358,6 +358,10 @@ mod tests {
         assert_eq!(config.sources[0], SourceSpec::Docker("/d".into()));
         assert_eq!(config.adaptive.unwrap().longest, Duration::from_secs(60));
         assert_eq!(parse(r#"{"server":"wss://h","interval":"1m"}"#).unwrap().server.path(), "/state");
+        for zone in ["%25lo", "%lo"] {
+            let server = parse(&format!(r#"{{"server":"wss://[fe80::1{zone}]:7","interval":"1m"}}"#)).unwrap().server;
+            assert_eq!((&*server.socket_host(), server.authority().as_str()), ("fe80::1%lo", "[fe80::1]:7"));
+        }
         assert_eq!(parse(r#"{"server":"wss://h","interval":"1m","sources":{}}"#).unwrap().sources, []);
     }
 

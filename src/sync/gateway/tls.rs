@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::sync::store::{beside, make_folder, publish};
 use crate::sys::file;
+use crate::wire::{KNOWN_KEYS, unknown_curve, unknown_curve_of};
 
 type Made = rcgen::CertifiedKey<rcgen::KeyPair>;
 
@@ -47,6 +48,14 @@ pub enum TlsError {
     Authority {
         /// Which file.
         path: PathBuf,
+    },
+    /// A key, or all that are to vouch for others, of a kind that the library does not know.
+    #[error("{} has a key on the curve {curve}: {KNOWN_KEYS}", path.display())]
+    Curve {
+        /// Which file.
+        path: PathBuf,
+        /// Which curve.
+        curve: &'static str,
     },
     /// Certificate and key do not fit, or are of a kind that is not spoken.
     #[error("the certificate and its key cannot be used")]
@@ -151,7 +160,12 @@ impl Identity {
 /// Certificates are checked where they are sent; a token does as well.
 fn verifier(path: &Path) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(read_chain(path)?);
+    let chain = read_chain(path)?;
+    // One that is known is enough for those whom it has signed.
+    if let Some(curve) = chain.iter().map(|der| unknown_curve_of(der)).reduce(|all, one| all.and(one)).flatten() {
+        return Err(TlsError::Curve { path: path.to_owned(), curve });
+    }
+    roots.add_parsable_certificates(chain);
     let builder = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated();
     builder.build().map_err(|_| TlsError::Authority { path: path.to_owned() })
 }
@@ -166,7 +180,11 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let failed = |source| TlsError::Pem { path: path.to_owned(), what: "private key", source };
     let bytes = file::read(path, LONGEST_PEM).map_err(|error| failed(pem::Error::Io(error)))?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(failed)
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(failed)?;
+    match unknown_curve(key.secret_der()) {
+        Some(curve) => Err(TlsError::Curve { path: path.to_owned(), curve }),
+        None => Ok(key),
+    }
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
