@@ -8,6 +8,7 @@ mod bars;
 mod comparison;
 mod csv;
 mod everything;
+mod forest;
 mod github;
 mod grid;
 mod html;
@@ -19,6 +20,7 @@ mod plot;
 mod sheet;
 mod terminal;
 mod text;
+mod trend;
 mod unit;
 mod verdict;
 
@@ -28,7 +30,7 @@ pub use grid::plain_table;
 pub use json::{report_document, run_document};
 pub use unit::{bytes as bytes_text, count as count_text, duration as duration_text, ratio as ratio_text};
 
-use crate::model::{Comparisons, GateReport, Layout, Run, words};
+use crate::model::{Comparisons, GateReport, Layout, Run, Trend, words};
 
 /// What is shown: runs in the order given, and what a gate decided on them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +41,8 @@ pub struct Report<'a> {
     pub gate: Option<&'a GateReport>,
     /// Two sides that were compared, where that was asked for; the pages are of the runs of both.
     pub comparisons: Option<&'a Comparisons>,
+    /// A figure over time, where that was asked for.
+    pub trend: Option<&'a Trend>,
     /// Columns of the terminal, for the formats that people read there.
     pub width: u16,
     /// Whether to show everything there is.

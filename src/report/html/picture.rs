@@ -5,13 +5,16 @@
 use super::chart::{Axis, Chart, figure};
 use super::escape;
 use crate::model::figure::{duration, ratio, significant};
-use crate::model::layout::{Histogram, Names, Scatter};
+use crate::model::layout::{Histogram, Intervals, Names, Scatter};
 use crate::model::{Quantile, Series, rank_of};
 use crate::report::bars;
-use crate::report::unit::quantity;
+use crate::report::unit::{ABSENT, quantity};
 
 /// Points of a percentile curve: more than a screen shows.
 const CURVE_POINTS: f64 = 240.0;
+
+/// Rows in one picture.
+const MOST_ROWS: usize = 100;
 
 /// Lines in one picture.
 const MOST_LINES: usize = 6;
@@ -193,6 +196,53 @@ pub fn histogram(histogram: &Histogram) -> String {
     let told = (0..drawn.len()).filter_map(fullest).collect::<Vec<_>>().join("; ");
     let title = format!("{}: share of attempts by latency", histogram.title);
     figure(&title, &format!("Most: {told}"), &format!("0 0 480 {down:.0}"), &body, &keys)
+}
+
+/// Figures with their intervals below each other.
+pub fn intervals(intervals: &Intervals) -> String {
+    const ROW: f64 = 16.0;
+    const LEFT: f64 = 190.0;
+    let Some((low, high)) = intervals.ends() else { return String::new() };
+    let place = |value: f64| LEFT + ((value - low) / (high - low)).clamp(0.0, 1.0) * (470.0 - LEFT);
+    let rows = &intervals.rows[intervals.rows.len().saturating_sub(MOST_ROWS)..];
+    let height = rows.len() as f64 * ROW + 24.0;
+    let mut body = String::new();
+    if let Some((from, to)) = intervals.band {
+        let (from, to) = (place(from), place(to));
+        body.push_str(&format!(
+            "<rect class=\"outage\" x=\"{from:.1}\" y=\"0\" width=\"{:.1}\" height=\"{:.0}\"/>\n",
+            to - from,
+            height - 22.0
+        ));
+    }
+    for (at, (label, value, from, to)) in rows.iter().enumerate() {
+        let down = at as f64 * ROW + 9.0;
+        let figure = value.map_or_else(|| ABSENT.to_owned(), |value| quantity(value, &intervals.unit));
+        body.push_str(&format!("<text x=\"0\" y=\"{:.0}\">{} {}</text>\n", down + 4.0, escape(label), escape(&figure)));
+        if let Some(value) = value {
+            let (from, to) = (place(from.unwrap_or(*value)), place(to.unwrap_or(*value)));
+            body.push_str(&format!(
+                "<line class=\"s c0\" x1=\"{from:.1}\" y1=\"{down:.0}\" x2=\"{to:.1}\" y2=\"{down:.0}\"/>\
+                 <circle class=\"f0\" cx=\"{:.1}\" cy=\"{down:.0}\" r=\"3.5\"/>\n",
+                place(*value)
+            ));
+        }
+    }
+    let foot = height - 6.0;
+    let ends = [(LEFT, "start", low), (470.0, "end", high)];
+    for (across, anchor, value) in ends {
+        let figure = escape(&quantity(value, &intervals.unit));
+        body.push_str(&format!("<text x=\"{across}\" y=\"{foot:.0}\" text-anchor=\"{anchor}\">{figure}</text>\n"));
+    }
+    let left_out = intervals.rows.len() - rows.len();
+    let left_out = if left_out > 0 { format!("; {left_out} earlier ones are not drawn") } else { String::new() };
+    let told = format!(
+        "{} rows from {} to {}{left_out}",
+        rows.len(),
+        quantity(low, &intervals.unit),
+        quantity(high, &intervals.unit)
+    );
+    figure(&intervals.title, &told, &format!("0 0 480 {height:.0}"), &body, &[])
 }
 
 /// One quantity against another.
