@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -368,12 +368,15 @@ async fn read_body(request: &Request<()>, body: &mut Incoming) -> Result<Bytes, 
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Refusal::new(Code::UnsupportedMediaType, format!("`{kind}` is not JSON")));
     }
+    let too_large = || Refusal::new(Code::TooLarge, format!("the body is longer than {LONGEST_BODY} bytes"));
+    // Who says beforehand how much is coming is answered before it comes.
+    if body.size_hint().lower() > LONGEST_BODY as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(body, LONGEST_BODY).collect();
     match tokio::time::timeout(BODY_WITHIN, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Refusal::new(Code::TooLarge, format!("the body is longer than {LONGEST_BODY} bytes")))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Refusal::new(Code::InvalidJson, "the body ended early")),
         Err(_) => {
             Err(Refusal::new(Code::InvalidJson, format!("the body took longer than {} s", BODY_WITHIN.as_secs())))

@@ -75,6 +75,17 @@ fn an_agent_that_was_stopped_does_not_take_its_own_absence_for_a_silence_of_the_
 }
 
 #[test]
+fn an_agent_whose_machine_has_slept_is_heard_at_once() {
+    let mut world = World::settled(vec![]);
+    world.ms += 100;
+    assert_eq!(world.input(Input::Tick), []);
+    assert_eq!(beat(&world.input(Input::Woke)).seq, 2);
+    world.input(Input::Disconnected);
+    let mut waiting = world.input(Input::Woke);
+    assert_eq!(waiting.pop(), Some(Action::Connect));
+}
+
+#[test]
 fn an_answer_that_nobody_understands_hides_no_other() {
     let mut world = World::settled(vec![]);
     world.change("a", Running);
