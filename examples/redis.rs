@@ -135,7 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut run = header.run(measured);
     run.validity = judge(&run, &spec.load).validity;
     let pages = [Page { run: &run, layout: (MEASUREMENT.layout)(&run) }];
-    let report = Report { pages: &pages, gate: None, width: 100, detail: false, colour: false };
+    let report = Report { pages: &pages, width: 100, ..Report::default() };
     offloadctl::console::data(&Format::Table.reporter().render(&report)).map_err(|failure| failure.to_string())?;
     Ok(())
 }

@@ -13,6 +13,7 @@ package_of() {
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
         curl) echo curl ;;
+        faketime) echo faketime ;;
         fping) echo fping ;;
         gcc) echo gcc ;;
         ip | tc) echo iproute2 ;;
@@ -24,6 +25,7 @@ package_of() {
         nsenter) echo util-linux ;;
         openssl) echo openssl ;;
         ping) echo iputils-ping ;;
+        podman) echo podman ;;
         pip3) echo python3-pip ;;
         prometheus-node-exporter) echo prometheus-node-exporter ;;
         python3) echo python3 ;;

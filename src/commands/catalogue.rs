@@ -83,15 +83,37 @@ fn plain(run: &Run) -> Layout<'_> {
     }
 }
 
-/// A gate on something that no run of a command has is told now and not after the measurement.
+/// The values that a label of a run will have, where they are known before it is measured.
+#[derive(Debug, Default)]
+pub struct Known(Option<(&'static str, Vec<String>)>);
+
+impl Known {
+    /// Of this label.
+    pub fn new<T: Into<String>>(label: &'static str, values: impl IntoIterator<Item = T>) -> Self {
+        Self(Some((label, values.into_iter().map(Into::into).collect())))
+    }
+
+    /// A gate on a value that the run will not have is told before it is measured.
+    ///
+    /// # Errors
+    /// A usage error that names the values that it will have.
+    pub fn check(&self, gate: &Gate) -> Result<(), Failure> {
+        let Some((label, values)) = &self.0 else { return Ok(()) };
+        match gate.label(label) {
+            Some(value) if !values.iter().any(|known| known == value) => {
+                let what = format!("`{gate}`: there is no {label} `{value}` in this run");
+                Err(Failure::plain(Exit::Usage, what).hint(format!("there is {}", values.join(", "))))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A gate on something that no run of a command has is told before the measurement and not after it.
 ///
 /// # Errors
 /// A usage error that names what there is.
-pub fn check_gates(measurement: &Measurement, gates: &[Gate]) -> Result<(), Failure> {
-    gates.iter().try_for_each(|gate| check_gate(measurement, gate))
-}
-
-fn check_gate(measurement: &Measurement, gate: &Gate) -> Result<(), Failure> {
+pub fn check_gate(measurement: &Measurement, gate: &Gate) -> Result<(), Failure> {
     let (command, name) = (measurement.command, gate.subject_name());
     let refused = |what: String, hint: String| Err(Failure::plain(Exit::Usage, what).hint(hint));
     match measurement.find(name) {

@@ -1,5 +1,7 @@
 //! `offloadctl completions` and `offloadctl man`: what a package wants to install beside the binary.
 
+use std::path::PathBuf;
+
 use clap::{Args, Command};
 use clap_complete::Shell;
 
@@ -16,6 +18,9 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// Of which command, such as `probe rtt` [default: the whole program]
     command: Vec<String>,
+    /// Write the pages of all commands into this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    output_dir: Option<PathBuf>,
 }
 
 /// Prints the completions of one shell.
@@ -28,11 +33,16 @@ pub fn completions(args: &CompletionsArgs, mut program: Command) -> Result<Exit,
     print(&text)
 }
 
-/// Prints the manual page of a command.
+/// Prints the manual page of a command, or writes all of them.
 ///
 /// # Errors
-/// When there is no such command, or stdout cannot be written.
+/// When there is no such command, or stdout or the folder cannot be written.
 pub fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure> {
+    if let Some(folder) = &args.output_dir {
+        let written = clap_mangen::generate_to(program.disable_help_subcommand(true), folder);
+        written.map_err(|error| Failure::file("cannot write the pages into", folder, &error))?;
+        return Ok(Exit::Fine);
+    }
     program.build();
     let mut page = &program;
     for name in &args.command {

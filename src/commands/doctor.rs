@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::catalogue::check_gates;
+use super::catalogue::Known;
 use super::measuring::Conduct;
 use super::output_args::{OutputArgs, ShowArgs};
 use crate::error::{Exit, Failure};
@@ -34,7 +34,8 @@ pub struct DoctorArgs {
 /// # Errors
 /// When it cannot be examined, or an output cannot be written.
 pub fn run(args: DoctorArgs) -> Result<Exit, Failure> {
-    check_gates(&MEASUREMENT, &args.show.fail_if)?;
+    // Before the folder of runs is made, which a usage error must not leave behind.
+    args.show.config()?.gates(&args.show.fail_if, &MEASUREMENT, &Known::default())?;
     let (spec, runs) = (HostSpec::default(), args.show.store());
     let runs = runs.and_then(|store| store.prepare().map(|()| store)).map_err(|failure| failure.what().to_owned());
     let output = OutputArgs::unkept(args.show, args.quiet);

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::catalogue;
+use super::baseline::{self, Baseline, Judged};
+use super::catalogue::{self, Known};
 use super::checkpoint::Checkpoints;
 use super::event_loop::event_loop;
 use super::load_args::planned_span;
@@ -13,7 +14,7 @@ use crate::error::{Exit, Failure};
 use crate::load::{LoadSpec, Named, Observer, Part, Session, Settled, Steps, judge, lost_targets};
 use crate::model::{GateDecision, GateReport, Measured, Measurement, Run, Stamp};
 use crate::report::{Format, Report};
-use crate::stats;
+use crate::stats::Gate;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 
@@ -33,16 +34,27 @@ pub struct Conduct<'a, S> {
     pub max_loss_ratio: f64,
     /// What to do with the run.
     pub output: &'a OutputArgs,
+    /// The label values that are known before measuring, so that a gate on another is refused.
+    pub known: Known,
 }
 
 impl<'a, S: Serialize> Conduct<'a, S> {
     /// Of a measurement without a load.
-    pub const fn steps(measurement: &'static Measurement, spec: &'a S, output: &'a OutputArgs) -> Self {
-        Self { measurement, spec, seed: None, load: None, times: 1, max_loss_ratio: 1.0, output }
+    pub fn steps(measurement: &'static Measurement, spec: &'a S, output: &'a OutputArgs) -> Self {
+        Self {
+            measurement,
+            spec,
+            seed: None,
+            load: None,
+            times: 1,
+            max_loss_ratio: 1.0,
+            output,
+            known: Known::default(),
+        }
     }
 
     /// Of a measurement that drives this load, of whose attempts so large a share may stay unanswered.
-    pub const fn driven(
+    pub fn driven(
         measurement: &'static Measurement,
         spec: &'a S,
         load: &'a LoadSpec,
@@ -75,8 +87,15 @@ impl<'a, S: Serialize> Conduct<'a, S> {
     ) -> Result<(Measuring<'a>, Measured), Failure> {
         raise_file_limit();
         let command = self.measurement.command;
+        let config = self.output.show.config()?;
+        let gates = config.gates(&self.output.show.fail_if, self.measurement, &self.known)?;
+        if let Some(told) = config.told().filter(|_| !self.output.quiet) {
+            console::say(told);
+        }
+        let baseline = self.output.show.baseline.or(&config.baseline).read()?;
+        baseline::check(&gates, baseline.as_ref())?;
         let header = Header::new(command, self.spec, self.seed, self.output.labels())?;
-        let measuring = Measuring::open(self.output, header, self.load.cloned())?;
+        let measuring = Measuring::open(self.output, (gates, baseline), header, self.load.cloned())?;
         let mut watcher = measuring.observer(command, u32::try_from(self.times).unwrap_or(1));
         let measured = on_event_loop(async |shutdown| {
             let mut session = Session::new(&mut watcher, shutdown);
@@ -95,14 +114,21 @@ pub struct Measuring<'a> {
     args: &'a OutputArgs,
     outputs: Vec<(Format, OutputFile)>,
     store: Option<Store>,
+    gates: Vec<Gate>,
+    baseline: Option<Baseline>,
     header: Header,
     load: Option<LoadSpec>,
 }
 
 impl<'a> Measuring<'a> {
     /// Opens outputs and store.
-    fn open(args: &'a OutputArgs, header: Header, load: Option<LoadSpec>) -> Result<Self, Failure> {
-        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, header, load })
+    fn open(
+        args: &'a OutputArgs,
+        (gates, baseline): (Vec<Gate>, Option<Baseline>),
+        header: Header,
+        load: Option<LoadSpec>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { args, outputs: args.show.open()?, store: args.store()?, gates, baseline, header, load })
     }
 
     /// An observer that shows progress and writes a checkpoint each minute, of a run that drives its load `times` over, one
@@ -124,13 +150,12 @@ impl<'a> Measuring<'a> {
         let run = document(&self.header, self.load.as_ref(), measured);
         let kept = self.store.as_ref().map(|store| store.save(&run.id, &run)).transpose();
         let runs = std::slice::from_ref(&run);
-        let gate = match self.args.show.fail_if.as_slice() {
-            [] => Ok(None),
-            gates => stats::judge(gates, runs, catalogue::find).map(Some),
-        };
-        let shown = gate.as_ref().ok().and_then(Option::as_ref);
+        let judged = Judged::of(runs, &self.gates, self.baseline.as_ref(), self.args.show.store().ok().as_ref());
+        let shown = judged.as_ref().ok();
         let pages = catalogue::pages(runs);
-        let report = Report { pages: &pages, gate: shown, ..self.args.show.report() };
+        let gate = shown.and_then(|judged| judged.gate.as_ref());
+        let comparisons = shown.and_then(Judged::comparisons);
+        let report = Report { pages: &pages, gate, comparisons, ..self.args.show.report() };
         let written: Result<(), Failure> =
             self.outputs.into_iter().try_for_each(|(format, file)| file.write(&render(format, &report)));
         console::data(&render(self.args.show.format(), &Report { colour: console::has_colour(), ..report }))?;
@@ -141,11 +166,11 @@ impl<'a> Measuring<'a> {
         }
         bad.iter().for_each(|reason| console::say(format_args!("bad: {reason}")));
         // What the gates name was looked up before measuring; the run has been printed even so.
-        let gate = gate.map_err(Failure::usage)?;
-        if let Some(gate) = &gate {
+        let judged = judged?;
+        if let Some(gate) = &judged.gate {
             say_gate(gate);
         }
-        Ok(exit_of(&run, &bad, gate.as_ref()))
+        Ok(exit_of(&run, &bad, &judged))
     }
 }
 
@@ -203,11 +228,11 @@ pub const fn exit_of_gate(gate: &GateReport) -> Exit {
     }
 }
 
-fn exit_of(run: &Run, bad: &[String], gate: Option<&GateReport>) -> Exit {
+fn exit_of(run: &Run, bad: &[String], judged: &Judged) -> Exit {
     if !run.complete {
         return Exit::Interrupted;
     }
-    match gate.map_or(Exit::Fine, exit_of_gate) {
+    match judged.exit() {
         Exit::Fine | Exit::Inconclusive if !bad.is_empty() => Exit::Bad,
         Exit::Fine if !run.validity.valid => Exit::Inconclusive,
         exit => exit,

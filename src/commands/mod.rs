@@ -6,13 +6,19 @@ mod absent;
 mod address_args;
 mod agent;
 #[cfg(feature = "toolkit")]
+mod baseline;
+#[cfg(feature = "toolkit")]
 mod bench;
 #[cfg(feature = "toolkit")]
 mod catalogue;
 #[cfg(feature = "toolkit")]
 mod checkpoint;
 #[cfg(feature = "toolkit")]
+mod compare;
+#[cfg(feature = "toolkit")]
 mod completions;
+#[cfg(feature = "toolkit")]
+mod config;
 #[cfg(feature = "toolkit")]
 mod doctor;
 #[cfg(feature = "toolkit")]

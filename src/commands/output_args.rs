@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::baseline::BaselineArgs;
+use super::config::Config;
 use crate::console;
 use crate::context::{OutputFile, Store};
 use crate::error::Failure;
@@ -30,9 +32,14 @@ pub struct ShowArgs {
     /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Gate>,
+    /// Targets and gates of a project [default: offload.toml, where there is one]
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
     /// Where runs are kept [default: the XDG state folder]
     #[arg(long, value_name = "DIR", env = "OFFLOADCTL_RUNS_DIR")]
     runs_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub baseline: BaselineArgs,
 }
 
 /// What every command that measures takes besides.
@@ -62,7 +69,15 @@ impl ShowArgs {
     /// How to show it; the runs are the caller's.
     #[must_use]
     pub fn report(&self) -> Report<'static> {
-        Report { pages: &[], gate: None, width: console::width(), detail: self.detail, colour: false }
+        Report { width: console::width(), detail: self.detail, ..Report::default() }
+    }
+
+    /// What `offload.toml` says, or the file that was named.
+    ///
+    /// # Errors
+    /// Where it cannot be read or holds a mistake.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Config::read(self.config.as_deref())
     }
 
     /// Opens every output before anything is done.
@@ -116,7 +131,7 @@ fn format_of(path: &Path) -> Result<Format, Failure> {
     Format::from_suffix(path).map_err(|error| Failure::usage(error).hinted(hint))
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
+pub fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it is not `KEY=VALUE`".to_owned()),

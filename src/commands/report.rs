@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::baseline::{self, Judged};
 use super::catalogue;
-use super::measuring::{exit_of_gate, say_gate};
+use super::measuring::say_gate;
 use super::output_args::ShowArgs;
 use super::value::parse_whole;
 use crate::console;
-use crate::context::read_run;
+use crate::context::{OutputFile, read_run};
 use crate::error::{Exit, Failure};
 use crate::model::Run;
 use crate::report::{Format, Report, plain_table};
@@ -22,8 +23,10 @@ const NAMED: usize = 3;
 const EXAMPLES: &str = "Examples:
   offloadctl report                                   the newest run
   offloadctl report --list                            all stored runs
-  offloadctl report --last 5                          the five newest; runs of one spec are merged
-  offloadctl report a.json b.json --format markdown
+  offloadctl report --last 5                          the five newest
+  offloadctl report a.json b.json --merge --format markdown
+  offloadctl report --baseline before.json after.json did it get worse?
+  offloadctl report --baseline-label branch=main      the newest run against ten of the main branch
   offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
 
 A gate names what is bad: SERIES{label=value}.STATISTIC OP LIMIT. It is judged on the 95 %
@@ -39,6 +42,9 @@ pub struct ReportArgs {
     /// The newest N stored runs
     #[arg(long, value_name = "N", value_parser = parse_whole::<u32>, conflicts_with_all = ["list", "prune"])]
     last: Option<u32>,
+    /// Merge valid runs of one spec into one, so that a rare quantile has the sample it needs
+    #[arg(long)]
+    merge: bool,
     /// List the stored runs
     #[arg(long, conflicts_with_all = ["prune", "fail_if", "output"])]
     list: bool,
@@ -63,31 +69,50 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     if args.prune {
         return prune(&args);
     }
+    let config = args.show.config()?;
+    if let Some(told) = config.told() {
+        console::say(told);
+    }
     let outputs = args.show.open()?;
-    let (runs, unreadable) = args.runs()?;
-    let mut runs = stats::merge_runs(runs);
+    let gates = |runs: &[Run]| config.gates_of(&args.show.fail_if, runs);
+    let baseline = args.show.baseline.or(&config.baseline).read()?;
+    let (mut runs, unreadable) = args.runs()?;
+    baseline::check(&gates(&runs), baseline.as_ref())?;
+    if args.merge && baseline.is_none() {
+        runs = stats::merge_runs(runs);
+    }
     for merged in runs.iter_mut().filter(|run| !run.merged_from.is_empty()) {
         merged.answer = catalogue::answer(merged);
     }
-    let gate = match args.show.fail_if.as_slice() {
-        [] => None,
-        gates => Some(stats::judge(gates, &runs, catalogue::find).map_err(Failure::usage)?),
-    };
-    let pages = catalogue::pages(&runs);
-    let report = Report { pages: &pages, gate: gate.as_ref(), ..args.show.report() };
+    let judged = Judged::of(&runs, &gates(&runs), baseline.as_ref(), args.show.store().ok().as_ref())?;
+    let exit = show(&args.show, outputs, &runs, &judged)?;
+    // What there is has been shown; a run that is missing among it must not pass for one that is good.
+    unreadable.map_or(Ok(exit), Err)
+}
+
+/// Writes and prints runs with what gates and baseline say of them.
+///
+/// # Errors
+/// When an output cannot be written.
+pub fn show(
+    args: &ShowArgs,
+    outputs: Vec<(Format, OutputFile)>,
+    runs: &[Run],
+    judged: &Judged,
+) -> Result<Exit, Failure> {
+    let baseline = judged.compared.as_ref().map_or(&[][..], |compared| &compared.baseline);
+    let pages = [catalogue::pages(baseline), catalogue::pages(runs)].concat();
+    let report =
+        Report { pages: &pages, gate: judged.gate.as_ref(), comparisons: judged.comparisons(), ..args.report() };
     for (format, file) in outputs {
         file.write(&format.reporter().render(&report))?;
     }
     let report = Report { colour: console::has_colour(), ..report };
-    console::data(&args.show.format().reporter().render(&report))?;
-    if let Some(gate) = &gate {
+    console::data(&args.format().reporter().render(&report))?;
+    if let Some(gate) = &judged.gate {
         say_gate(gate);
     }
-    // What there is has been shown; a run that is missing among it must not pass for one that is good.
-    match unreadable {
-        Some(failure) => Err(failure),
-        None => Ok(gate.as_ref().map_or(Exit::Fine, exit_of_gate)),
-    }
+    Ok(judged.exit())
 }
 
 impl ReportArgs {

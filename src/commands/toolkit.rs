@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Subcommand};
 
-use super::{Cli, bench, completions, doctor, echo, gateway, probe, report, topology};
+use super::{Cli, bench, compare, completions, doctor, echo, gateway, probe, report, topology};
 use crate::error::{Exit, Failure};
 
 /// What the help of the whole program ends with.
@@ -24,8 +24,10 @@ pub enum Toolkit {
     /// Load a system and find what holds it back
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Show, merge and gate stored runs
+    /// Show, merge, compare and gate stored runs
     Report(report::ReportArgs),
+    /// Measure two sides in turns, and say whether they differ
+    Compare(compare::CompareArgs),
     /// Be the far end of `probe rtt`
     Echo(echo::EchoArgs),
     /// Take reports and heartbeats of agents, keep the view of all nodes, wake schedulers
@@ -50,6 +52,7 @@ pub fn run(command: Toolkit) -> Result<Exit, Failure> {
         Toolkit::Probe(command) => probe::run(command),
         Toolkit::Bench(command) => bench::run(command),
         Toolkit::Report(args) => report::run(args),
+        Toolkit::Compare(args) => compare::run(&args),
         Toolkit::Echo(args) => echo::run(&args),
         Toolkit::Gateway(args) => gateway::run(&args),
         Toolkit::Topology(command) => topology::run(command),

@@ -5,12 +5,18 @@
 //! heartbeat j and `S_j` its planned send on the sender's schedule; suspicion at `EA + alpha`. Neither clock needs to know
 //! the other: the mean absorbs their offset. Where the paper has `S_j = j * eta`, ours adds up the promised intervals, of
 //! which a lost heartbeat's is taken to be like the one before it. Default: a window of 100; alpha has none.
+//!
+//! An agent that was stopped goes on with another schedule, and a network that was away delivers in a bunch what it held: after
+//! an outage the estimate begins anew, and a heartbeat that comes before its plan then shows that the beginning was late.
 
 use std::time::Duration;
 
 use super::Beat;
 use super::window::Window;
 use crate::model::Stamp;
+
+/// So many heartbeats after an outage may show that its end came late.
+const SETTLING: u32 = 10;
 
 /// An arrival estimator with a margin.
 #[derive(Clone, Debug)]
@@ -22,27 +28,44 @@ pub struct Chen {
     sent: Duration,
     /// Arrivals against planned sends.
     delays: Window,
+    window: usize,
+    /// Heartbeats after an outage that may still move the beginning.
+    settling: u32,
 }
 
 impl Chen {
     /// An estimator that has seen `first`.
     pub fn new(first: Beat, margin: Duration, window: usize) -> Self {
-        let mut delays = Window::new(window);
-        delays.push(0);
-        Self { margin, last: first, origin: first.at, sent: Duration::ZERO, delays }
+        let (sent, delays) = (Duration::ZERO, Window::new(window));
+        let mut chen = Self { margin, last: first, origin: first.at, sent, delays, window, settling: 0 };
+        chen.begin(first);
+        chen
     }
 
-    /// Takes a heartbeat.
+    /// Takes a heartbeat that is newer than the last.
     pub fn heartbeat(&mut self, beat: Beat) {
-        if beat.sequence <= self.last.sequence {
-            return;
-        }
         let steps = u32::try_from(beat.sequence - self.last.sequence).unwrap_or(u32::MAX);
         self.sent = self.sent.saturating_add(self.last.promised.saturating_mul(steps));
         let arrived = i128::from(beat.at.nanos_since(self.origin));
         let delay = arrived - i128::try_from(self.sent.as_nanos()).unwrap_or(i128::MAX);
+        if self.settling > 0 && delay < 0 {
+            return self.begin(beat);
+        }
+        self.settling = self.settling.saturating_sub(1);
         self.delays.push(i64::try_from(delay).unwrap_or(i64::MAX));
         self.last = beat;
+    }
+
+    /// An outage has ended with this heartbeat: the schedule begins anew.
+    pub fn resume(&mut self, beat: Beat) {
+        self.begin(beat);
+        self.settling = SETTLING;
+    }
+
+    fn begin(&mut self, beat: Beat) {
+        (self.last, self.origin, self.sent) = (beat, beat.at, Duration::ZERO);
+        self.delays = Window::new(self.window);
+        self.delays.push(0);
     }
 
     /// The moment of suspicion: nothing newer has come when the next heartbeat is overdue.

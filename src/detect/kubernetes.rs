@@ -19,21 +19,17 @@ pub struct Lease {
     period: Duration,
     phase: Stamp,
     renewed: Stamp,
-    sequence: u64,
 }
 
 impl Lease {
     /// A lease that was renewed at `from`, seen by a controller that looks at `phase` and each `period`.
     pub const fn new(from: Stamp, grace: Duration, period: Duration, phase: Stamp) -> Self {
-        Self { grace, period, phase, renewed: from, sequence: 0 }
+        Self { grace, period, phase, renewed: from }
     }
 
-    /// Takes a renewal.
+    /// Takes a renewal that is newer than the last.
     pub const fn heartbeat(&mut self, beat: Beat) {
-        if beat.sequence > self.sequence {
-            self.renewed = beat.at;
-            self.sequence = beat.sequence;
-        }
+        self.renewed = beat.at;
     }
 
     /// The look at which the node is marked.

@@ -43,6 +43,8 @@ pub struct Beat {
 #[derive(Clone, Debug)]
 pub struct Detector {
     kind: Kind,
+    /// The number of the last heartbeat.
+    sequence: u64,
     check: Option<Box<Check>>,
 }
 
@@ -77,15 +79,36 @@ impl Detector {
             Rule::Lease { grace, period } => Kind::Lease(Box::new(Lease::new(from, grace, period, phase))),
         };
         let check = (!spec.check.is_zero()).then(|| Box::new(Check { period: spec.check, phase }));
-        Self { kind, check }
+        Self { kind, sequence: first.sequence, check }
     }
 
-    /// Takes a heartbeat. One that is not newer than the last is a repetition and changes nothing.
+    /// Takes a heartbeat. One that is not newer than the last is a repetition and changes nothing. One that ends a silence
+    /// which was suspected is no interval to learn from.
     pub fn heartbeat(&mut self, beat: Beat) {
+        if beat.sequence <= self.sequence {
+            return;
+        }
+        // On a tie the arrival wins: it is processed before the deadline of the same moment.
+        let ends_outage = beat.at > self.deadline();
+        self.sequence = beat.sequence;
         match &mut self.kind {
             Kind::Silence(silence) => silence.heartbeat(beat),
+            Kind::Phi(phi) if ends_outage => phi.resume(beat),
             Kind::Phi(phi) => phi.heartbeat(beat),
+            Kind::Chen(chen) if ends_outage => chen.resume(beat),
             Kind::Chen(chen) => chen.heartbeat(beat),
+            Kind::Lease(lease) => lease.heartbeat(beat),
+        }
+    }
+
+    /// The monitor itself was away until `now`: it begins to watch again, as if a heartbeat that promised so much had just
+    /// arrived, and keeps what it has learnt of the node.
+    pub fn excuse(&mut self, now: Stamp, promised: Duration) {
+        let beat = Beat { at: now, sequence: self.sequence, promised };
+        match &mut self.kind {
+            Kind::Silence(silence) => silence.heartbeat(beat),
+            Kind::Phi(phi) => phi.resume(beat),
+            Kind::Chen(chen) => chen.resume(beat),
             Kind::Lease(lease) => lease.heartbeat(beat),
         }
     }

@@ -14,7 +14,8 @@
 //! window of 1000 for the third. Akka starts from two made-up intervals, a quarter below and above the first estimate;
 //! so do we, but we forget them once ten real ones have been seen. And where those systems average intervals, we average
 //! how late each heartbeat is against its promise, which is the same for a constant interval and right for a changing
-//! one. After lost heartbeats their silence is a sample too, as it is there.
+//! one. After lost heartbeats their silence is a sample too, as it is there; a silence that was suspected is none, nor is what
+//! comes in a bunch after it (Akka as well leaves out the first interval after a failure).
 
 use std::f64::consts::{LN_10, SQRT_2};
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct Phi {
     /// Standard deviations, or for the exponential model means, at which the threshold is reached.
     reach: f64,
     settings: Settings,
+    /// A suspected silence has ended, and no heartbeat has come at its own time since.
+    is_settling: bool,
     /// How late heartbeats were, or for the exponential model the silences themselves, in thousandths of the promise.
     samples: Window,
 }
@@ -67,21 +70,28 @@ pub struct Phi {
 impl Phi {
     /// A detector that has seen `first`.
     pub fn new(first: Beat, model: Model, threshold: f64, settings: Settings) -> Self {
-        Self { last: first, model, reach: reach(model, threshold), settings, samples: Window::new(settings.window) }
+        let samples = Window::new(settings.window);
+        Self { last: first, model, reach: reach(model, threshold), settings, is_settling: false, samples }
     }
 
-    /// Takes a heartbeat.
+    /// Takes a heartbeat that is newer than the last.
     pub fn heartbeat(&mut self, beat: Beat) {
-        if beat.sequence <= self.last.sequence {
-            return;
-        }
         let silence = signed(beat.at.nanos_since(self.last.at));
         let promised = signed_span(self.last.promised);
-        self.samples.push(match self.model {
-            Model::Exponential => per_mille(silence, promised),
-            Model::Normal | Model::Akka => silence - promised,
-        });
         self.last = beat;
+        // What waited somewhere during an outage comes at once: it says nothing about intervals either.
+        self.is_settling &= silence < promised / 2;
+        if !self.is_settling {
+            self.samples.push(match self.model {
+                Model::Exponential => per_mille(silence, promised),
+                Model::Normal | Model::Akka => silence - promised,
+            });
+        }
+    }
+
+    /// An outage has ended with this heartbeat: its silence is no interval.
+    pub const fn resume(&mut self, beat: Beat) {
+        (self.last, self.is_settling) = (beat, true);
     }
 
     /// The moment of suspicion.

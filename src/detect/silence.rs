@@ -17,7 +17,6 @@ use crate::model::span::nanos;
 /// When the silence is too long, and by which rule; small, because a simulation has a million of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Silence {
-    sequence: u64,
     deadline: Stamp,
     margin_ns: u64,
     count: u32,
@@ -27,8 +26,8 @@ impl Silence {
     /// So many promised intervals and a margin.
     pub fn missed(first: Beat, count: u32, margin: Duration) -> Self {
         let margin_ns = nanos(margin);
-        let mut silence = Self { sequence: first.sequence, deadline: first.at, margin_ns, count };
-        silence.restart(first);
+        let mut silence = Self { deadline: first.at, margin_ns, count };
+        silence.heartbeat(first);
         silence
     }
 
@@ -37,22 +36,15 @@ impl Silence {
         Self::missed(first, 1, timeout)
     }
 
-    /// Takes a heartbeat.
-    pub fn heartbeat(&mut self, beat: Beat) {
-        if beat.sequence > self.sequence {
-            self.restart(beat);
-        }
-    }
-
     /// The moment of suspicion.
     pub const fn deadline(&self) -> Stamp {
         self.deadline
     }
 
-    fn restart(&mut self, beat: Beat) {
+    /// Takes a heartbeat that is newer than the last.
+    pub fn heartbeat(&mut self, beat: Beat) {
         let promised_ns = nanos(beat.promised);
         let allowed_ns = promised_ns.saturating_mul(u64::from(self.count)).saturating_add(self.margin_ns);
-        self.sequence = beat.sequence;
         self.deadline = Stamp::from_nanos(beat.at.as_nanos().saturating_add(allowed_ns));
     }
 }

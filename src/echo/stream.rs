@@ -14,6 +14,7 @@ use super::server::{EchoLimits, EchoStatistics};
 use super::stamper::{Answered, Stamper};
 use crate::model::{Stamp, WallStamp};
 use crate::sys::host::same_kernel;
+use crate::sys::interrupted::again;
 use crate::sys::stamping::Stampers;
 use crate::sys::{clock, stamping};
 
@@ -87,7 +88,7 @@ impl Stamps {
                 let (read, stamps) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
                 Ok((read, stamps.kernel))
             }
-            None => stream.read(buffer).map(|read| (read, None)),
+            None => again(|| stream.read(buffer)).map(|read| (read, None)),
         }
     }
 
@@ -125,7 +126,7 @@ impl Stamps {
 /// Writes all of it by the deadline: a peer that takes a byte now and then gains nothing.
 fn write_all(mut stream: &TcpStream, mut bytes: &[u8], deadline: Stamp) -> io::Result<()> {
     while !bytes.is_empty() {
-        let written = stream.write(bytes)?;
+        let written = again(|| stream.write(bytes))?;
         bytes = &bytes[written..];
         if written == 0 || (!bytes.is_empty() && clock::now() > deadline) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -145,7 +146,7 @@ fn first_frame(mut stream: &TcpStream, buffer: &mut [u8], patience: Duration) ->
             return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer[filled..])? {
+        match again(|| stream.read(&mut buffer[filled..]))? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             read => filled += read,
         }

@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 /// The three answers of a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateDecision {
     /// The whole interval satisfies the limit.
     Pass,
-    /// The whole interval violates the limit.
-    Fail,
     /// The interval straddles the limit, or there is nothing valid to judge.
     Inconclusive,
+    /// The whole interval violates the limit.
+    Fail,
 }
 
 /// One expression judged on one series or scalar.
@@ -44,4 +44,13 @@ pub struct GateReport {
     pub decision: GateDecision,
     /// Each expression on each series it matched.
     pub results: Vec<GateResult>,
+}
+
+impl GateReport {
+    /// Of these results: the worst of them decides.
+    #[must_use]
+    pub fn of(results: Vec<GateResult>) -> Self {
+        let decision = results.iter().map(|result| result.decision).max().unwrap_or(GateDecision::Pass);
+        Self { decision, results }
+    }
 }

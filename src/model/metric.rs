@@ -63,13 +63,15 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// What it is, in a sentence without a full stop.
     pub about: &'static str,
+    /// Whether more of it is better, as of a throughput.
+    pub is_more_better: bool,
 }
 
 impl Metric {
     /// A distribution.
     #[must_use]
     pub const fn series(name: &'static str, role: Role, labels: &'static [&'static str], about: &'static str) -> Self {
-        Self { name, unit: "ns", role, labels, about }
+        Self { name, unit: "ns", role, labels, about, is_more_better: false }
     }
 
     /// A single number.
@@ -80,7 +82,13 @@ impl Metric {
         labels: &'static [&'static str],
         about: &'static str,
     ) -> Self {
-        Self { name, unit, role: Role::Scalar, labels, about }
+        Self { name, unit, role: Role::Scalar, labels, about, is_more_better: false }
+    }
+
+    /// A rate of which more is better.
+    #[must_use]
+    pub const fn throughput(name: &'static str, labels: &'static [&'static str], about: &'static str) -> Self {
+        Self { is_more_better: true, ..Self::scalar(name, "per_s", labels, about) }
     }
 }
 

@@ -4,6 +4,8 @@
 //! anything. No I/O, no async, no clap; nothing in here uses another folder of ours.
 
 mod cause;
+#[cfg(feature = "toolkit")]
+mod comparison;
 mod environment;
 pub mod figure;
 mod finding;
@@ -27,6 +29,8 @@ mod variation;
 mod word;
 
 pub use cause::with_causes;
+#[cfg(feature = "toolkit")]
+pub use comparison::{Comparison, Comparisons, Verdict};
 pub use environment::{Environment, SelfCost};
 pub use finding::{Advice, Finding, Severity, Warning};
 pub use gate::{GateDecision, GateReport, GateResult};

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::{Report, Reporter};
-use crate::model::{GateReport, Run};
+use super::{Report, Reporter, comparison};
+use crate::model::{Comparison, GateReport, Run, Verdict};
 
 /// The schema of the report document.
 const REPORT_SCHEMA: &str = "offloadctl.report/1";
@@ -23,9 +23,22 @@ impl Reporter for Json {
 struct Document<'a> {
     schema: &'static str,
     runs: Vec<&'a Run>,
-    /// Filled once runs can be compared; the key is part of the contract.
-    comparisons: [(); 0],
+    comparisons: &'a [Comparison],
+    /// What the comparisons are of, and what must be known about them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sides: Option<Sides<'a>>,
     gate: Option<&'a GateReport>,
+}
+
+#[derive(Serialize)]
+struct Sides<'a> {
+    baseline: &'a [String],
+    current: &'a [String],
+    tolerance_ratio: f64,
+    verdict: Verdict,
+    answer: String,
+    remarks: &'a [String],
+    unmatched: &'a [String],
 }
 
 /// One run: what a measuring command prints, and what is kept of it.
@@ -40,7 +53,16 @@ pub fn report_document(report: &Report) -> String {
     pretty(&Document {
         schema: REPORT_SCHEMA,
         runs: report.pages.iter().map(|page| page.run).collect(),
-        comparisons: [],
+        comparisons: report.comparisons.map_or(&[], |comparisons| &comparisons.all),
+        sides: report.comparisons.map(|comparisons| Sides {
+            baseline: &comparisons.baseline_runs,
+            current: &comparisons.current_runs,
+            tolerance_ratio: comparisons.tolerance_ratio,
+            verdict: comparisons.verdict(),
+            answer: comparison::answer(comparisons),
+            remarks: &comparisons.remarks,
+            unmatched: &comparisons.unmatched,
+        }),
         gate: report.gate,
     })
 }

@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::clean;
-use super::{Report, Reporter, bars, plot, unit, verdict};
+use super::{Report, Reporter, bars, comparison, plot, unit, verdict};
 use crate::model::layout::{Block, Note, Table};
 
 /// GitHub markdown.
@@ -16,12 +16,20 @@ const ROWS: usize = 12;
 
 impl Reporter for Markdown {
     fn render(&self, report: &Report) -> String {
-        let runs = report.pages.iter().map(|page| sheet(&Sheet::of(page, report.detail)));
+        let compared = report.comparisons.map(|comparisons| sheet(&comparison::sheet(comparisons, report.detail)));
+        let runs = report.pages.iter().map(|page| {
+            let text = sheet(&Sheet::of(page, report.detail));
+            // The verdict is what a merge request is about; the runs are for whoever looks closer.
+            match report.comparisons {
+                Some(_) => format!("<details>\n<summary>{}</summary>\n\n{text}\n</details>\n", escape(&page.run.id)),
+                None => text,
+            }
+        });
         let gate = report.gate.map(|gate| {
             let items = verdict::results(gate).into_iter().map(|(word, text)| Note::new(word, text));
             format!("**{}**\n\n{}", escape(&verdict::headline(gate)), list(&items.collect::<Vec<_>>()))
         });
-        runs.chain(gate).collect::<Vec<_>>().join("\n")
+        compared.into_iter().chain(gate).chain(runs).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -7,6 +7,7 @@
 //! `junit` (gate results for a pipeline) and `openmetrics` (base units, for a scraper).
 
 mod bars;
+mod comparison;
 mod csv;
 mod everything;
 mod grid;
@@ -26,21 +27,31 @@ pub use grid::plain_table;
 pub use json::{report_document, run_document};
 pub use unit::{bytes as bytes_text, count as count_text, duration as duration_text, ratio as ratio_text};
 
-use crate::model::{GateReport, Layout, Run};
+use crate::model::{Comparisons, GateReport, Layout, Run};
 
 /// What is shown: runs in the order given, and what a gate decided on them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Report<'a> {
     /// The runs.
     pub pages: &'a [Page<'a>],
     /// The gate's decision, where one was asked for.
     pub gate: Option<&'a GateReport>,
+    /// Two sides that were compared, where that was asked for; the pages are of the runs of both.
+    pub comparisons: Option<&'a Comparisons>,
     /// Columns of the terminal, for the formats that people read there.
     pub width: u16,
     /// Whether to show everything there is.
     pub detail: bool,
     /// Whether the reader's terminal has colours.
     pub colour: bool,
+}
+
+impl<'a> Report<'a> {
+    /// The runs that are shown: beside a comparison only where everything is.
+    fn shown_pages(&self) -> impl Iterator<Item = &'a Page<'a>> {
+        let is_shown = self.detail || self.comparisons.is_none();
+        self.pages.iter().filter(move |_| is_shown)
+    }
 }
 
 /// A run, and what it looks like.

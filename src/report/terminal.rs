@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::{clean, hang, length, wrap};
-use super::{Report, Reporter, bars, grid, plot, verdict};
+use super::{Report, Reporter, bars, comparison, grid, plot, verdict};
 use crate::model::layout::{Block, Note};
 
 /// Text for a terminal.
@@ -26,12 +26,13 @@ const LOUD: [&str; 4] = ["problem", "lost", "outage", "FAIL"];
 impl Reporter for Terminal {
     fn render(&self, report: &Report) -> String {
         let page = Page { width: usize::from(report.width).max(LEAST_WIDTH), report };
-        let runs = report.pages.iter().map(|one| page.sheet(&Sheet::of(one, report.detail)));
+        let compared = report.comparisons.map(|comparisons| page.sheet(&comparison::sheet(comparisons, report.detail)));
+        let runs = report.shown_pages().map(|one| page.sheet(&Sheet::of(one, report.detail)));
         let gate = report.gate.map(|gate| {
             let results = verdict::results(gate).into_iter().map(|(word, text)| Note::new(word, text));
             format!("{}\n{}", verdict::headline(gate), page.notes(&results.collect::<Vec<_>>()))
         });
-        runs.chain(gate).collect::<Vec<_>>().join("\n")
+        compared.into_iter().chain(runs).chain(gate).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Event {
     Vanished(String),
     /// The source cannot see at present, and goes on trying.
     Trouble(String),
+    /// The source sees something that it does not understand, and goes on with the rest.
+    Odd(String),
 }
 
 /// The next event; `None` when there will be none any more.

@@ -52,6 +52,16 @@ pub enum GateError {
         /// The statistic.
         found: String,
     },
+    /// A change against the baseline that is none.
+    #[error(
+        "`{expression}`: `{found}` is no change against the baseline; write `baseline`, `baseline + 10%` or `baseline - 10%`"
+    )]
+    Change {
+        /// As typed.
+        expression: String,
+        /// The limit.
+        found: String,
+    },
     /// A duration without its unit.
     #[error("`{expression}`: a duration needs its unit; write `{found}ms` or `{found}s`")]
     Unit {

@@ -23,7 +23,7 @@ pub type Catalogue = fn(&str) -> Option<&'static Measurement>;
 /// When a gate matches nothing in any of the runs, and none of their commands measures such a thing.
 pub fn judge(gates: &[Gate], runs: &[Run], catalogue: Catalogue) -> Result<GateReport, GateError> {
     let mut results = Vec::new();
-    for gate in gates {
+    for gate in gates.iter().filter(|gate| !gate.is_relative) {
         let mut judged = judge_one(gate, runs);
         if judged.is_empty() {
             judged.extend(runs.iter().filter_map(|run| absent(gate, run, catalogue(&run.command)?)));
@@ -33,8 +33,7 @@ pub fn judge(gates: &[Gate], runs: &[Run], catalogue: Catalogue) -> Result<GateR
         }
         results.extend(judged);
     }
-    let decision = results.iter().map(|result| result.decision).max_by_key(|decision| severity(*decision));
-    Ok(GateReport { decision: decision.unwrap_or(GateDecision::Pass), results })
+    Ok(GateReport::of(results))
 }
 
 /// What a run that could have had it says by not having it.
@@ -48,14 +47,6 @@ fn absent(gate: &Gate, run: &Run, measurement: &Measurement) -> Option<GateResul
         _ => Err("the run has none: nothing of it was answered, or it could not be measured".to_owned()),
     };
     Some(result(gate, run, estimate, [gate.name(), metric.unit.to_owned()]))
-}
-
-const fn severity(decision: GateDecision) -> u8 {
-    match decision {
-        GateDecision::Pass => 0,
-        GateDecision::Inconclusive => 1,
-        GateDecision::Fail => 2,
-    }
 }
 
 fn judge_one(gate: &Gate, runs: &[Run]) -> Vec<GateResult> {
@@ -92,8 +83,7 @@ fn judge_series(gate: &Gate, statistic: Statistic, run: &Run, series: &Series) -
         0 => Err("no attempt was made".to_owned()),
         _ => estimate(statistic, series, gate.operator.is_upward()),
     };
-    let is_ratio = matches!(statistic, Statistic::LossRatio | Statistic::ErrorRatio);
-    let unit = if is_ratio { "ratio" } else { "ns" };
+    let unit = if statistic.is_ratio() { "ratio" } else { "ns" };
     result(gate, run, estimate, [series.full_name(), unit.to_owned()])
 }
 

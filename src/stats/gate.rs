@@ -16,6 +16,8 @@ pub struct Gate {
     pub(super) labels: Labels,
     pub(super) operator: Operator,
     pub(super) limit: f64,
+    /// Whether the limit is a change against the baseline and no value of its own.
+    pub(super) is_relative: bool,
 }
 
 /// What is judged.
@@ -40,6 +42,31 @@ pub(super) enum Statistic {
     JitterRfc3550,
     PdvP999,
     Stddev,
+}
+
+impl Statistic {
+    /// Whether it is a share of attempts, and not a duration.
+    pub(super) const fn is_ratio(self) -> bool {
+        matches!(self, Self::LossRatio | Self::ErrorRatio)
+    }
+
+    /// As gates write it.
+    pub(super) fn word(self) -> String {
+        let word = match self {
+            // At least two digits: the median is p50.
+            Self::Quantile(p) => return format!("p{:0<2}", p.to_string().trim_start_matches("0.")),
+            Self::Mean => "mean",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::LossRatio => "loss_ratio",
+            Self::ErrorRatio => "error_ratio",
+            Self::IpdvMean => "ipdv_mean",
+            Self::JitterRfc3550 => "jitter_rfc3550",
+            Self::PdvP999 => "pdv_p999",
+            Self::Stddev => "stddev",
+        };
+        word.to_owned()
+    }
 }
 
 /// The comparison that is a violation when it is true.
@@ -78,9 +105,27 @@ impl Gate {
         matches!(self.subject, Subject::Series(..))
     }
 
+    /// Whether it asks for nothing but what these labels are.
+    #[must_use]
+    pub fn is_of(&self, labels: &Labels) -> bool {
+        labels.matches(&self.labels)
+    }
+
+    /// Whether its limit is a change against the baseline.
+    #[must_use]
+    pub const fn is_relative(&self) -> bool {
+        self.is_relative
+    }
+
     /// The labels that it asks for.
     pub fn label_names(&self) -> impl Iterator<Item = &str> {
         self.labels.iter().map(|(name, _)| name)
+    }
+
+    /// The value that it asks of a label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.value(name)
     }
 
     /// The name that is looked for, with its labels.
@@ -105,8 +150,11 @@ impl FromStr for Gate {
         let (subject, operator, limit) = comparison(text)?;
         let (name, labels, rest) = braces(text, subject)?;
         let subject = subject_of(text, name, rest, &labels)?;
-        let limit = limit_of(text, &subject, operator, limit)?;
-        Ok(Self { expression: text.to_owned(), subject, labels, operator, limit })
+        let (limit, is_relative) = match limit.strip_prefix("baseline") {
+            Some(change) => (change_of(text, change.trim(), limit)?, true),
+            None => (limit_of(text, &subject, operator, limit)?, false),
+        };
+        Ok(Self { expression: text.to_owned(), subject, labels, operator, limit, is_relative })
     }
 }
 
@@ -182,6 +230,19 @@ fn statistic(text: &str) -> Option<Statistic> {
 fn quantile(digits: &str) -> Option<Statistic> {
     let is_number = (2..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| format!("0.{digits}").parse().ok().map(Statistic::Quantile)).flatten()
+}
+
+/// What stands after `baseline`: nothing, `+ 10%` or `- 10%`, as a ratio.
+fn change_of(expression: &str, change: &str, limit: &str) -> Result<f64, GateError> {
+    let share = |text: &str| text.trim().strip_suffix('%')?.trim().parse::<f64>().ok().map(|share| share / 100.0);
+    let found = match change.split_at_checked(1) {
+        None => Some(0.0),
+        Some(("+", rest)) => share(rest),
+        Some(("-", rest)) => share(rest).filter(|share| *share < 1.0).map(|share| -share),
+        Some(_) => None,
+    };
+    let wrong = || GateError::Change { expression: expression.to_owned(), found: limit.to_owned() };
+    found.filter(|share| share.is_finite() && (change.is_empty() || share.abs() > 0.0)).ok_or_else(wrong)
 }
 
 /// The limit in the unit of what is judged: nanoseconds, a ratio, or the scalar's own.

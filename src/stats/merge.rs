@@ -7,7 +7,7 @@ use crate::model::{Run, Scalar, SelfCost, Series};
 /// What every merged run's id begins with.
 const PREFIX: &str = "merged-";
 
-/// Merges the valid runs of equal command and spec hash, each group in the place of its first run.
+/// Merges the valid runs of equal command, spec hash and labels, each group in the place of its first run.
 ///
 /// Invalid runs and runs without a partner stay as they are, and so does a run that is given twice.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn merge_runs(runs: Vec<Run>) -> Vec<Run> {
 }
 
 fn are_mergeable(a: &Run, b: &Run) -> bool {
-    let is_alike = a.command == b.command && a.spec_hash == b.spec_hash;
+    let is_alike = a.command == b.command && a.spec_hash == b.spec_hash && a.labels == b.labels;
     let is_new = origins(b).iter().all(|id| !origins(a).contains(id));
     a.validity.valid && b.validity.valid && is_alike && is_new
 }
@@ -39,7 +39,6 @@ fn absorb(into: &mut Run, run: Run) {
     into.elapsed_ns = into.elapsed_ns.saturating_add(run.elapsed_ns);
     into.complete &= run.complete;
     into.seed = None;
-    into.labels.retain(|label, value| run.labels.get(label) == Some(value));
     into.self_cost = SelfCost::default();
     into.series = merge_series(std::mem::take(&mut into.series), run.series);
     into.scalars = merge_scalars(std::mem::take(&mut into.scalars), run.scalars);
@@ -120,7 +119,8 @@ mod tests {
         let mut invalid = run("b", &[1], 0);
         invalid.validity.valid = false;
         let other = Run { spec_hash: "other".into(), ..run("c", &[1], 0) };
-        let runs = vec![run("a", &[1], 0), invalid, other];
+        let labelled = Run { labels: [("build".to_owned(), "after".to_owned())].into(), ..run("d", &[1], 0) };
+        let runs = vec![run("a", &[1], 0), invalid, other, labelled];
         assert_eq!(merge_runs(runs.clone()), runs);
         assert_eq!(merge_runs(vec![]), vec![]);
         let twice = vec![run("a", &[1], 0), run("a", &[1], 0)];
@@ -137,13 +137,12 @@ mod tests {
         left.labels = [("site".to_owned(), "x".to_owned()), ("who".to_owned(), "me".to_owned())].into();
         left.warnings = vec![Warning::new("slip", "it slipped")];
         let mut right = Run { id: "b".into(), complete: false, ..left.clone() };
-        right.labels.insert("who".into(), "you".into());
         right.series.push(sample::series("rtt.tcp", "dc", &[5], 0));
         right.series[1].summary.ipdv_mean_ns = Some(1);
         let merged = merge_runs(vec![left, right]).remove(0);
         let series = &merged.series[0];
         assert_eq!((series.outage_count, series.outages.len(), series.failure_kinds["reset"]), (2, 0, 4));
-        assert_eq!((merged.complete, merged.warnings.len(), merged.labels.len()), (false, 1, 1));
+        assert_eq!((merged.complete, merged.warnings.len(), merged.labels.len()), (false, 1, 2));
         assert_eq!(merged.series[1].name, "rtt.tcp");
         assert!(merged.series.iter().all(|series| series.summary.ipdv_mean_ns.is_none()));
     }

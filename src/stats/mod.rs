@@ -2,6 +2,7 @@
 //!
 //! Separate because a verdict must be the same whoever asks: a command, a stored run or a test. No I/O and no clock.
 
+mod compare;
 mod error;
 mod estimate;
 mod evaluate;
@@ -11,6 +12,7 @@ mod merge;
 #[cfg(test)]
 mod sample;
 
+pub use compare::{Policy, compare, judge_relative};
 pub use error::GateError;
 pub use evaluate::judge;
 pub use gate::Gate;

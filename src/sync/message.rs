@@ -113,6 +113,9 @@ pub struct ErrorText {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The key whose value is wrong, where it is worth trying again with another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The epoch that is known of the node, where the one that was sent is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_epoch: Option<u64>,

@@ -16,7 +16,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 pub struct Consumption {
     /// Time of processors since its beginning.
     pub cpu: Duration,
-    /// Memory that it holds now.
+    /// Memory that it holds now, without the pages of files that are kept only until somebody else needs the room: as
+    /// `docker stats` counts.
     pub memory_bytes: u64,
 }
 
@@ -34,24 +35,47 @@ fn consumption_under(root: &Path, id: &str) -> Option<Consumption> {
     unified(root, id).or_else(|| split(root, id))
 }
 
-/// Version 2: one tree, by either driver of Docker.
+/// The groups that engines put a container into: Docker and Podman, each by either of its drivers. Podman's own begins a level
+/// deeper.
+fn groups_of(id: &str) -> [String; 6] {
+    [
+        format!("docker/{id}"),
+        format!("system.slice/docker-{id}.scope"),
+        format!("libpod_parent/libpod-{id}"),
+        format!("machine.slice/libpod-{id}.scope"),
+        format!("libpod_parent/libpod-{id}/container"),
+        format!("machine.slice/libpod-{id}.scope/container"),
+    ]
+}
+
+/// Version 2: one tree.
 fn unified(root: &Path, id: &str) -> Option<Consumption> {
-    let folders = [root.join("docker").join(id), root.join(format!("system.slice/docker-{id}.scope"))];
+    let folders = groups_of(id).map(|group| root.join(group));
     let folder = folders.into_iter().find(|folder| folder.join("memory.current").exists())?;
-    let statistics = fs::read_to_string(folder.join("cpu.stat")).ok()?;
-    let micros = statistics.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()?;
-    Some(Consumption { cpu: Duration::from_micros(micros), memory_bytes: number(folder.join("memory.current"))? })
+    let micros = of_statistics(&folder.join("cpu.stat"), "usage_usec")?;
+    let held: u64 = number(folder.join("memory.current"))?;
+    let cached = of_statistics(&folder.join("memory.stat"), "inactive_file").unwrap_or(0);
+    Some(Consumption { cpu: Duration::from_micros(micros), memory_bytes: held.saturating_sub(cached) })
 }
 
 /// Version 1: a tree for each controller.
 fn split(root: &Path, id: &str) -> Option<Consumption> {
+    let groups = groups_of(id);
     let file = |controller: &str, name: &str| {
-        let groups = [format!("docker/{id}"), format!("system.slice/docker-{id}.scope")];
-        groups.into_iter().find_map(|group| number(root.join(controller).join(group).join(name)))
+        groups.iter().find_map(|group| number(root.join(controller).join(group).join(name)))
     };
     let nanos = file("cpuacct", "cpuacct.usage").or_else(|| file("cpu,cpuacct", "cpuacct.usage"))?;
-    let memory_bytes = file("memory", "memory.usage_in_bytes")?;
+    let held: u64 = file("memory", "memory.usage_in_bytes")?;
+    let statistics = |group: &String| root.join("memory").join(group).join("memory.stat");
+    let cached = groups.iter().find_map(|group| of_statistics(&statistics(group), "total_inactive_file"));
+    let memory_bytes = held.saturating_sub(cached.unwrap_or(0));
     Some(Consumption { cpu: Duration::from_nanos(nanos), memory_bytes })
+}
+
+/// The number behind a name in a file of lines `NAME NUMBER`.
+fn of_statistics(path: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Processors that the control group of this process is limited to, by itself or by one that it is in; `None` without a
@@ -104,6 +128,8 @@ fn number<T: FromStr>(path: PathBuf) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     fn put(root: &Path, file: &str, text: &str) {
@@ -115,7 +141,7 @@ mod tests {
     #[test]
     fn both_versions_and_both_drivers_are_read() {
         let expected = Some(Consumption { cpu: Duration::from_millis(1_500), memory_bytes: 4096 });
-        for folder in ["docker/ab12", "system.slice/docker-ab12.scope"] {
+        for folder in &groups_of("ab12") {
             let root = tempfile::tempdir().unwrap();
             put(root.path(), &format!("{folder}/cpu.stat"), "usage_usec 1500000\nuser_usec 1\n");
             put(root.path(), &format!("{folder}/memory.current"), "4096\n");
@@ -125,6 +151,23 @@ mod tests {
             put(root.path(), &format!("memory/{folder}/memory.usage_in_bytes"), "4096\n");
             assert_eq!(consumption_under(root.path(), "ab12"), expected, "{folder}");
         }
+    }
+
+    #[test]
+    fn the_pages_of_files_that_nobody_uses_are_not_counted() {
+        let memory = |root: &TempDir| consumption_under(root.path(), "ab12").map(|used| used.memory_bytes);
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "docker/ab12/cpu.stat", "usage_usec 1\n");
+        put(root.path(), "docker/ab12/memory.current", "310000000\n");
+        put(root.path(), "docker/ab12/memory.stat", "anon 400000\ninactive_file 309600000\nactive_file 7\n");
+        assert_eq!(memory(&root), Some(400_000));
+        put(root.path(), "docker/ab12/memory.stat", "inactive_file 999999999\n");
+        assert_eq!(memory(&root), Some(0), "the two files are not of one moment");
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "cpuacct/docker/ab12/cpuacct.usage", "1\n");
+        put(root.path(), "memory/docker/ab12/memory.usage_in_bytes", "310000000\n");
+        put(root.path(), "memory/docker/ab12/memory.stat", "inactive_file 5\ntotal_inactive_file 309600000\n");
+        assert_eq!(memory(&root), Some(400_000));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The only place that asks what time it is.
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use super::wall::Reading;
@@ -22,6 +24,14 @@ pub fn nanos(time: nix::sys::time::TimeSpec) -> i128 {
 pub fn now() -> Stamp {
     // Invariant: Linux always has CLOCK_MONOTONIC, and it is positive.
     Stamp::from_nanos(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| nanos(time) as u64))
+}
+
+/// How long this machine has slept since it was started: `CLOCK_BOOTTIME` goes on then, and `CLOCK_MONOTONIC` does not.
+#[must_use]
+pub fn asleep() -> Duration {
+    // Invariant: Linux always has CLOCK_BOOTTIME.
+    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| nanos(time) as u64);
+    Duration::from_nanos(since_boot.saturating_sub(now().as_nanos()))
 }
 
 /// The time of day, for display and for pairing hosts.

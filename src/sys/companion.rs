@@ -225,7 +225,7 @@ fn end(child: i32) -> bool {
     unsafe {
         let ended = libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG);
         if ended == 0 && libc::kill(child, libc::SIGKILL) == 0 {
-            libc::waitpid(child, std::ptr::null_mut(), 0);
+            while libc::waitpid(child, std::ptr::null_mut(), 0) < 0 && *libc::__errno_location() == libc::EINTR {}
             return true;
         }
         ended == child

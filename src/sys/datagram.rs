@@ -12,6 +12,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrSt
 use tokio::io::unix::AsyncFd;
 
 use super::descriptor::{Descriptor, watch};
+use super::interrupted::again;
 use super::stamping::{self, Control, Reception, Stampers};
 use crate::model::WallStamp;
 
@@ -57,20 +58,22 @@ pub fn want_origin(socket: &UdpSocket) -> io::Result<()> {
 /// # Errors
 /// What became of an earlier answer, or that the socket is no longer usable.
 pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, Origin)> {
-    let mut control = Control::new();
-    let mut parts = [IoSliceMut::new(buffer)];
-    let control = Some(&mut control.0[..]);
-    let received = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, control, MsgFlags::empty())?;
-    let (mut local, mut received_at) = (None, None);
-    for message in received.cmsgs()? {
-        match message {
-            ControlMessageOwned::Ipv4PacketInfo(info) => local = Some(Local::V4(info)),
-            ControlMessageOwned::Ipv6PacketInfo(info) => local = Some(Local::V6(info)),
-            other => received_at = received_at.or(stamping::stamps_in(&other).and_then(|stamps| stamps.kernel)),
+    again(|| {
+        let mut control = Control::new();
+        let mut parts = [IoSliceMut::new(buffer)];
+        let control = Some(&mut control.0[..]);
+        let received = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, control, MsgFlags::empty())?;
+        let (mut local, mut received_at) = (None, None);
+        for message in received.cmsgs()? {
+            match message {
+                ControlMessageOwned::Ipv4PacketInfo(info) => local = Some(Local::V4(info)),
+                ControlMessageOwned::Ipv6PacketInfo(info) => local = Some(Local::V6(info)),
+                other => received_at = received_at.or(stamping::stamps_in(&other).and_then(|stamps| stamps.kernel)),
+            }
         }
-    }
-    let peer = received.address.ok_or(io::ErrorKind::InvalidData)?;
-    Ok((received.bytes, Origin { peer, local, received_at }))
+        let peer = received.address.ok_or(io::ErrorKind::InvalidData)?;
+        Ok::<_, io::Error>((received.bytes, Origin { peer, local, received_at }))
+    })
 }
 
 /// Sends an answer to where a datagram came from, from the address that it was sent to.
@@ -98,8 +101,8 @@ pub fn answer(socket: &UdpSocket, bytes: &[u8], origin: &Origin) -> io::Result<(
         None => None,
     };
     let parts = [IoSlice::new(bytes)];
-    sendmsg(socket.as_raw_fd(), &parts, control.as_slice(), MsgFlags::empty(), Some(&origin.peer))?;
-    Ok(())
+    let send = || sendmsg(socket.as_raw_fd(), &parts, control.as_slice(), MsgFlags::empty(), Some(&origin.peer));
+    again(send).map(|_| ())
 }
 
 /// A datagram socket of one peer on the current runtime, whose messages the kernel can stamp.

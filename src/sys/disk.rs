@@ -11,6 +11,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::fdatasync;
 
 use super::clock;
+use super::interrupted::again;
 
 /// Bytes of one write, and of all together: what the official test of a disk for etcd writes
 /// (`fio --rw=write --ioengine=sync --fdatasync=1 --size=22m --bs=2300`).
@@ -47,7 +48,7 @@ pub fn fdatasync_times(folder: &Path, is_over: impl Fn() -> bool) -> io::Result<
 /// Reserves the space beforehand, as etcd and fio do: a file that grows pays for its own length with every write.
 fn reserve(file: &File) {
     // A file system that cannot is measured as it is.
-    let _ = fallocate(file, FallocateFlags::empty(), 0, TOTAL_BYTES as i64);
+    let _ = again(|| fallocate(file, FallocateFlags::empty(), 0, TOTAL_BYTES as i64));
 }
 
 #[cfg(test)]

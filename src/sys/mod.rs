@@ -4,6 +4,8 @@
 
 pub mod ability;
 pub mod cgroup;
+#[cfg(feature = "toolkit")]
+pub mod child;
 pub mod clock;
 pub mod companion;
 pub mod datagram;
@@ -14,10 +16,12 @@ pub mod file;
 pub mod host;
 pub mod icmp;
 pub mod interface;
+pub mod interrupted;
 pub mod namespace;
 pub mod notify;
 pub mod owner;
 pub mod plugin;
+pub mod presence;
 pub mod privilege;
 pub mod procfs;
 pub mod resolve;

@@ -6,6 +6,8 @@ use std::fs;
 
 use nix::sys::statvfs::statvfs;
 
+use super::interrupted::again;
+
 /// Counts the time of the processors from one look to the next.
 #[derive(Clone, Debug, Default)]
 pub struct CpuMeter {
@@ -39,7 +41,7 @@ pub fn memory_ratio() -> Option<f64> {
 /// Share of the root file system that is used, of what programs may use, as `df` counts it.
 #[must_use]
 pub fn disk_ratio() -> Option<f64> {
-    let root = statvfs("/").ok()?;
+    let root = again(|| statvfs("/")).ok()?;
     let used = root.blocks().checked_sub(root.blocks_free())?;
     let usable = used + root.blocks_available();
     (usable > 0).then(|| used as f64 / usable as f64)

@@ -11,6 +11,8 @@ use std::time::Duration;
 use nix::net::if_::if_indextoname;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::interrupted::again;
+
 /// The kernel answers within the call that asks; a sandbox that swallows questions must not hold anybody up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -39,7 +41,7 @@ pub fn interface_toward(address: SocketAddr, bind: Option<IpAddr>) -> io::Result
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.write_all(&question(address.ip(), bind))?;
     let mut answer = [0; ROOM];
-    let length = socket.read(&mut answer)?;
+    let length = again(|| socket.read(&mut answer))?;
     leaving_by(&answer[..length])
 }
 

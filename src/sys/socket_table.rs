@@ -13,6 +13,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
+use super::interrupted::again;
+
 /// Room for one message of the kernel: it sends no longer ones.
 const BUFFER: usize = 64 << 10;
 
@@ -112,7 +114,7 @@ struct Connection {
 fn connections(family: u8) -> io::Result<Vec<Connection>> {
     let kernel = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
     setsockopt(&kernel, sockopt::ReceiveTimeout, &TimeVal::seconds(2))?;
-    send(kernel.as_raw_fd(), &request(family), MsgFlags::empty())?;
+    again(|| send(kernel.as_raw_fd(), &request(family), MsgFlags::empty()))?;
     read_all(&kernel, family)
 }
 
@@ -131,7 +133,7 @@ fn request(family: u8) -> Vec<u8> {
 fn read_all(kernel: &OwnedFd, family: u8) -> io::Result<Vec<Connection>> {
     let (mut all, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     loop {
-        let length = recv(kernel.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let length = again(|| recv(kernel.as_raw_fd(), &mut buffer, MsgFlags::empty()))?;
         if length == 0 || read_some(&buffer[..length], family, &mut all)? {
             return Ok(all);
         }

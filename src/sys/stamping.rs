@@ -13,6 +13,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg,
 use nix::sys::time::TimeSpec;
 
 use super::clock;
+use super::interrupted::again;
 use crate::model::{CardStamp, WallStamp};
 
 /// Room for the stamps and the report of one message, of either family. Aligned as the kernel lays them out.
@@ -134,11 +135,13 @@ fn of_kernel() -> TimestampingFlag {
 /// # Errors
 /// As `recv`.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Reception)> {
-    let mut control = Control::new();
-    let mut parts = [IoSliceMut::new(buffer)];
-    let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), MsgFlags::empty())?;
-    let stamps = received.cmsgs()?.find_map(|message| stamps_in(&message));
-    Ok((received.bytes, stamps.unwrap_or_default()))
+    again(|| {
+        let mut control = Control::new();
+        let mut parts = [IoSliceMut::new(buffer)];
+        let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), MsgFlags::empty())?;
+        let stamps = received.cmsgs()?.find_map(|message| stamps_in(&message));
+        Ok::<_, nix::Error>((received.bytes, stamps.unwrap_or_default()))
+    })
 }
 
 /// The stamps in this message, if it is one of stamps.
@@ -166,6 +169,7 @@ pub fn sent(socket: BorrowedFd<'_>) -> io::Result<Option<SentStamp>> {
         let received = match recvmsg::<()>(socket.as_raw_fd(), &mut [], Some(&mut control.0), flags) {
             Ok(received) => received,
             Err(nix::Error::EAGAIN) => return Ok(None),
+            Err(nix::Error::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
         // Anything else in this queue is the report of an error, which the socket tells in its own way.

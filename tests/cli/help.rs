@@ -3,12 +3,13 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 18] = [
+const CASES: [(&str, &str); 19] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
+    ("help-compare", "compare --help"),
     ("help-completions", "completions --help"),
     ("help-doctor", "doctor --help"),
     ("help-echo", "echo --help"),
@@ -68,4 +69,24 @@ fn each_shell_has_completions_and_each_command_a_page() {
         assert!(ended.stdout.contains(expected), "{line} does not hold {expected:?}");
         assert!(!ended.stdout.contains("\u{1b}["), "{line} is coloured");
     }
+}
+
+#[test]
+fn every_page_that_a_page_refers_to_is_written() {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path("pages")).unwrap();
+    let ended = scene.run("man --output-dir pages");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let pages = std::fs::read_dir(scene.path("pages")).unwrap().map(|entry| entry.unwrap().path());
+    let mut references = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap().replace(r"\-", "-");
+        for word in text.split_whitespace().filter(|word| word.starts_with("offloadctl-") && word.ends_with("(1)")) {
+            let name = word.replace("(1)", ".1");
+            assert!(scene.path("pages").join(&name).exists(), "{} refers to {name}", page.display());
+            references += 1;
+        }
+    }
+    assert!(references > 10, "{references} references");
+    assert_eq!(scene.run("man --output-dir missing").code, Some(3));
 }

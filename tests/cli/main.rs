@@ -1,6 +1,8 @@
 //! The program as a user meets it: help, errors, exit codes, formats, signals and closed pipes.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod compare;
+mod config;
 mod doctor;
 mod document;
 mod heartbeat;
@@ -11,6 +13,7 @@ mod snapshot;
 mod stored;
 #[path = "../support/mod.rs"]
 mod support;
+mod transcript;
 mod unable;
 mod usage;
 mod verdict;

@@ -53,7 +53,7 @@ fn runs_of_one_spec_are_merged() {
     let run = |name: &str| valid(RUN, &fs::read_to_string(scene.path(name)).unwrap());
     let (a, b) = (run("a.json"), run("b.json"));
     assert_eq!(a["spec_hash"], b["spec_hash"], "the seed is not part of the hash");
-    let document = valid(REPORT, &scene.run("report a.json b.json --json").stdout);
+    let document = valid(REPORT, &scene.run("report a.json b.json --merge --json").stdout);
     let runs = document["runs"].as_array().unwrap();
     assert_eq!((runs.len(), &runs[0]["merged_from"]), (1, &Value::Array(vec![a["id"].clone(), b["id"].clone()])));
     let response = |run: &Value| {
@@ -64,7 +64,9 @@ fn runs_of_one_spec_are_merged() {
     assert_eq!((&merged["attempt_count"], &merged["summary"]["ipdv_mean_ns"]), (&60.into(), &Value::Null));
     let least = [&a, &b].map(|series| series["summary"]["min_ns"].as_u64().unwrap()).into_iter().min().unwrap();
     assert_eq!(merged["summary"]["min_ns"], least);
-    let table = scene.run("report a.json b.json");
+    let apart = valid(REPORT, &scene.run("report a.json b.json --json").stdout);
+    assert_eq!(apart["runs"].as_array().unwrap().len(), 2, "nothing is merged that nobody asked for");
+    let table = scene.run("report a.json b.json --merge");
     assert_eq!((table.code, table.stdout.contains("local-dc")), (Some(0), true), "{}", table.stdout);
 }
 
@@ -73,7 +75,7 @@ fn runs_of_two_specs_stand_beside_each_other() {
     let scene = Scene::new();
     measure(&scene, 1, "-o a.json");
     measure(&scene, 1, "--timeout 2s -o b.json");
-    let document = valid(REPORT, &scene.run("report a.json b.json --json").stdout);
+    let document = valid(REPORT, &scene.run("report a.json b.json --merge --json").stdout);
     assert_eq!(document["runs"].as_array().unwrap().len(), 2);
 }
 
@@ -95,7 +97,7 @@ fn the_store_is_listed_limited_and_pruned() {
 
     let newest = valid(REPORT, &scene.run("report --json").stdout);
     assert_eq!(newest["runs"][0]["id"], ids[2].as_str());
-    let two = valid(REPORT, &scene.run("report --last 2 --json").stdout);
+    let two = valid(REPORT, &scene.run("report --last 2 --merge --json").stdout);
     assert_eq!(two["runs"][0]["merged_from"], serde_json::json!(ids[1..]));
 
     let pruned = scene.run("report --prune --keep 1");

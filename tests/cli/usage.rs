@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 100] = [
+const CASES: [(&str, &str); 101] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -23,6 +23,7 @@ const CASES: [(&str, &str); 100] = [
     ("usage-bad-gate", "probe rtt --emulate hybrid --fail-if rtt.echo.p95"),
     ("usage-bad-gate-limit", "probe rtt --emulate hybrid --fail-if rtt.echo.p95>10"),
     ("usage-bad-gate-name", "probe rtt --emulate hybrid --fail-if rtt.connect.p95>10ms"),
+    ("usage-bad-gate-target", "probe rtt --emulate hybrid --fail-if rtt.echo{target=hybird}.p95>10ms"),
     ("usage-bad-gate-statistic", "probe rtt --emulate hybrid --fail-if rtt.echo.p42x>10ms"),
     ("usage-bad-label", "probe rtt --emulate hybrid --label site"),
     ("usage-bench-etcd-batch", "bench etcd --batch 200 --key-space 100"),

@@ -1,6 +1,7 @@
 //! The agent with a real Docker Engine: what happens to containers is known to the gateway.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::gateway::Gateway;
 use crate::host::{may_administer, path_of, turn};
-use crate::support::program::poll;
+use crate::support::program::{Started, poll};
 
 /// Longest wait for anything here: an engine takes seconds to stop a container.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -89,14 +90,60 @@ impl Drop for Engine {
     }
 }
 
+/// An agent of node `one` that watches the engine behind this socket.
+pub fn watch(gateway: &Gateway, socket: &Path) -> Started {
+    let port = gateway.address.rsplit_once(':').unwrap().1;
+    let config = format!(
+        r#"{{"server":"wss://localhost:{port}","interval":"1s","metrics":["cpu","memory"],"node_id":"one",
+"token_file":"tokens","ca_file":"data/certificate.pem","sources":{{"docker":{{"socket":"{}"}}}}}}"#,
+        socket.display()
+    );
+    gateway.scene.write("agent.conf", &config);
+    gateway.scene.start("agent --config agent.conf")
+}
+
+/// Waits until the agent is heard.
+pub fn until_connected(gateway: &Gateway) {
+    poll("the agent", PATIENCE, || (gateway.read("/v1/view")["node_count"]["alive"] == 1).then_some(()));
+}
+
 /// Waits until the gateway shows a container with this status and this in its payload.
 #[track_caller]
-fn until(gateway: &Gateway, id: &str, status: &str, holds: impl Fn(&Value) -> bool) {
+pub fn until(gateway: &Gateway, id: &str, status: &str, holds: impl Fn(&Value) -> bool) {
     poll(&format!("container {id} {status}"), PATIENCE, || {
         let tasks = gateway.read("/v1/tasks");
         let task = tasks["items"].as_array()?.iter().find(|task| task["task_id"] == *id)?.clone();
         (task["status"] == *status && holds(&task["payload"])).then_some(())
     });
+}
+
+#[test]
+fn a_container_that_its_engine_starts_again_is_running_until_its_last_end() {
+    if !may_administer("docker") {
+        return;
+    }
+    let _turn = turn();
+    let engine = Engine::start();
+    let gateway = Gateway::start("");
+    let agent = watch(&gateway, &engine.folder.path().join("docker.sock"));
+    until_connected(&gateway);
+    let again = engine.docker(
+        &[
+            &["run", "-d", "--network", "none", "--restart", "on-failure:2", "--name", "again", "local/busybox:1"][..],
+            &["sh", "-c", "sleep 0.5; exit 4"],
+        ]
+        .concat(),
+    );
+    until(&gateway, &again, "failed", |facts| facts["exit_code"] == 4);
+    assert_eq!(engine.docker(&["inspect", "--format", "{{.RestartCount}}", "again"]), "2");
+    let revision = gateway.read("/v1/view")["revision"].as_u64().unwrap();
+    let told = gateway.watch(0, revision);
+    let mut told: Vec<&str> = told.iter().filter_map(|(_, change)| change["status"].as_str()).collect();
+    // What it uses is told as well.
+    told.dedup();
+    assert_eq!(told, ["pending", "running", "failed"]);
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.end().code, Some(0));
 }
 
 #[test]
@@ -108,17 +155,10 @@ fn what_happens_to_containers_is_known_to_the_gateway_also_after_a_restart_of_th
     let mut engine = Engine::start();
     let before = engine.run("before", &["true"]);
     let gateway = Gateway::start("");
-    let port = gateway.address.rsplit_once(':').unwrap().1;
-    gateway.scene.write(
-        "agent.conf",
-        &format!(
-            r#"{{"server":"wss://localhost:{port}","interval":"1s","metrics":["cpu","memory"],"node_id":"one",
-"token_file":"tokens","ca_file":"data/certificate.pem","sources":{{"docker":{{"socket":"{}/docker.sock"}}}}}}"#,
-            engine.folder.path().display()
-        ),
-    );
-    let agent = gateway.scene.start("agent --config agent.conf");
+    let agent = watch(&gateway, &engine.folder.path().join("docker.sock"));
     until(&gateway, &before, "completed", |facts| facts["name"] == "before" && facts["exit_code"] == 0);
+    let finished = engine.docker(&["inspect", "--format", "{{.State.FinishedAt}}", "before"]);
+    assert_eq!(gateway.read(&format!("/v1/tasks/{before}"))["timestamp"], finished);
     let made = engine.docker(&["create", "--name", "made", "--network", "none", "local/busybox:1", "true"]);
     until(&gateway, &made, "pending", |_| true);
     let busy = engine.run("busy", &["sh", "-c", "while true; do :; done"]);
@@ -127,6 +167,8 @@ fn what_happens_to_containers_is_known_to_the_gateway_also_after_a_restart_of_th
     });
     let bad = engine.run("bad", &["false"]);
     until(&gateway, &bad, "failed", |facts| facts["exit_code"] == 1);
+    engine.docker(&["rename", "bad", "worse"]);
+    until(&gateway, &bad, "failed", |facts| facts["name"] == "worse" && facts["exit_code"] == 1);
     engine.docker(&["rm", "made"]);
     until(&gateway, &made, "unknown", |_| true);
     engine.stop();

@@ -35,7 +35,7 @@ fn started(gateway: &Gateway) -> Started {
     gateway.scene.start("agent --config agent.conf")
 }
 
-fn agent(gateway: &Gateway, interval: &str) -> Started {
+pub fn agent(gateway: &Gateway, interval: &str) -> Started {
     configure(gateway, "wss", interval, "");
     started(gateway)
 }
@@ -46,7 +46,7 @@ fn ended(agent: Started, signal: Signal) -> Ended {
 }
 
 /// Waits until the gateway shows a task in this status.
-fn until_task(gateway: &Gateway, id: &str, status: &str) -> Value {
+pub fn until_task(gateway: &Gateway, id: &str, status: &str) -> Value {
     poll(&format!("`{id}` {status}"), PATIENCE, || {
         let tasks = gateway.read("/v1/tasks");
         let task = tasks["items"].as_array()?.iter().find(|task| task["task_id"] == *id)?.clone();
@@ -55,7 +55,7 @@ fn until_task(gateway: &Gateway, id: &str, status: &str) -> Value {
 }
 
 /// Waits until the gateway shows a node in this state.
-fn until_node(gateway: &Gateway, id: &str, state: &str) -> Value {
+pub fn until_node(gateway: &Gateway, id: &str, state: &str) -> Value {
     poll(&format!("node `{id}` {state}"), PATIENCE, || {
         let nodes = gateway.read("/v1/nodes");
         let node = nodes["items"].as_array()?.iter().find(|node| node["node_id"] == *id)?.clone();

@@ -43,9 +43,14 @@ pub struct Answer {
 impl Gateway {
     /// A gateway with an empty store and these further arguments.
     pub fn start(arguments: &str) -> Self {
+        Self::start_in(Self::scene(), arguments)
+    }
+
+    /// A folder with the tokens of the tests.
+    pub fn scene() -> Scene {
         let scene = Scene::new();
         scene.write("tokens", TOKENS);
-        Self::start_in(scene, arguments)
+        scene
     }
 
     /// A gateway in a folder that is there.
@@ -55,8 +60,13 @@ impl Gateway {
 
     /// A gateway at this address in a folder that is there.
     pub fn start_at(scene: Scene, address: &str, arguments: &str) -> Self {
+        Self::start_with(scene, (address, arguments), &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(scene: Scene, (address, arguments): (&str, &str), environment: &[(&str, &str)]) -> Self {
         let line = format!("gateway --listen {address} --data-dir data --token-file tokens {arguments}");
-        let running = scene.start(&line);
+        let running = scene.start_with(&line, environment);
         let address = poll("the address of the gateway", Duration::from_secs(20), || {
             let said = running.said();
             Some(said.lines().next()?.split_once("https://")?.1.split_once(',')?.0.to_owned())

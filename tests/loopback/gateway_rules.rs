@@ -1,5 +1,6 @@
 //! The gateway does what it says, over real connections and across its own death.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -7,7 +8,7 @@ use offloadctl::sys::clock;
 use serde_json::json;
 
 use crate::certificate::Authority;
-use crate::gateway::{Gateway, ONE, READER, TWO};
+use crate::gateway::{Gateway, ONE, READER, TWO, read_all};
 use crate::support::program::poll;
 
 #[test]
@@ -183,4 +184,40 @@ fn batches_answer_each_report_and_lists_go_on_page_by_page() {
     assert_eq!((&first["items"][0]["task_id"], &first["next_after"]), (&json!("a"), &json!("a")));
     let second = gateway.read("/v1/tasks?limit=1&after=a");
     assert_eq!((&second["items"][0]["task_id"], second.get("next_after")), (&json!("c"), None));
+}
+
+#[test]
+fn an_empty_event_id_is_as_none() {
+    let gateway = Gateway::start("");
+    for id in ["", " ", "\t"] {
+        let mut connection = gateway.connect(None);
+        let head =
+            format!("GET /v1/watch HTTP/1.1\r\nhost: gateway\r\nauthorization: {READER}\r\nlast-event-id:{id}\r\n\r\n");
+        connection.write_all(head.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        connection.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200", "{id:?}");
+    }
+    let headers = [("authorization", READER), ("last-event-id", "x")];
+    let wrong = gateway.ask_with(gateway.connect(None), &headers, ("GET", "/v1/watch", b""));
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+}
+
+#[test]
+fn an_agent_whose_frame_is_too_long_reads_so_before_the_connection_ends() {
+    let gateway = Gateway::start("");
+    let mut connection = gateway.connect(None);
+    let head = format!(
+        "GET /state HTTP/1.1\r\nhost: gateway\r\nauthorization: {ONE}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).unwrap();
+    // A text of 4 MiB, masked with zeros (RFC 6455 5.2).
+    let length = 4_u64 << 20;
+    connection.write_all(&[&[0x81, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat()).unwrap();
+    connection.write_all(&vec![b' '; length as usize]).unwrap();
+    connection.conn.send_close_notify();
+    connection.flush().unwrap();
+    let told = String::from_utf8_lossy(&read_all(&mut connection)).into_owned();
+    assert!(told.starts_with("HTTP/1.1 101") && told.contains("\"too_large\""), "{told}");
 }

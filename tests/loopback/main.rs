@@ -23,6 +23,7 @@ mod lateness;
 mod live;
 mod measure;
 mod odd;
+mod pause;
 mod plan;
 mod proxy;
 mod refused;

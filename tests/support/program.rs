@@ -68,9 +68,15 @@ impl Scene {
 
     /// Starts the program with these arguments.
     pub fn start(&self, line: &str) -> Started {
+        self.start_with(line, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(&self, line: &str, environment: &[(&str, &str)]) -> Started {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().expect("a temporary file"));
         let share = |file: &File| file.try_clone().expect("a second handle of a temporary file");
         let mut command = self.command(line);
+        command.envs(environment.iter().copied());
         let child = command.stdout(share(&stdout)).stderr(share(&stderr)).spawn().expect("the program starts");
         Started { child, stdout, stderr, line: line.to_owned() }
     }

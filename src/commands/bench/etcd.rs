@@ -8,7 +8,6 @@ use clap::Args;
 use crate::bench::etcd::{
     EtcdSpec, LARGEST_KEY, LARGEST_VALUE, MEASUREMENT, Settings, SpawnSpec, Workload, cell_count, measure,
 };
-use crate::commands::catalogue::check_gates;
 use crate::commands::load_args::SpanArgs;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
@@ -162,7 +161,6 @@ pub fn run(args: &EtcdArgs) -> Result<Exit, Failure> {
 
 impl EtcdArgs {
     fn spec(&self) -> Result<EtcdSpec, Failure> {
-        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         let clients: Vec<usize> = match (self.rate, self.clients.as_slice()) {
             (Some(_), _) => Vec::new(),
             (None, []) => vec![1],

@@ -7,9 +7,8 @@ use clap::Args;
 
 use super::heartbeat_live::{Asked, LiveArgs};
 use crate::bench::heartbeat::{
-    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, MEASUREMENT, Network, OF_SIMULATION, dump, estimate, measure,
+    Condition, Dump, Estimate, Goal, HeartbeatSpec, Lost, Network, OF_SIMULATION, dump, estimate, measure,
 };
-use crate::commands::catalogue::check_gates;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_share, parse_whole, seed, unique};
@@ -117,7 +116,7 @@ pub fn run(args: &HeartbeatArgs) -> Result<Exit, Failure> {
     if let Some(estimate) = estimate(&spec, threads).filter(|estimate| !quiet && estimate.span >= WORTH_SAYING) {
         console::say(told(&estimate));
     }
-    let conduct = Conduct { seed: Some(spec.seed), ..Conduct::steps(&MEASUREMENT, &spec, &args.output) };
+    let conduct = Conduct { seed: Some(spec.seed), ..Conduct::steps(&OF_SIMULATION, &spec, &args.output) };
     let (measuring, measured) = conduct.measure(async |session| Ok(measure(&spec, threads, session).await))?;
     if let Some(dumping) = dumping {
         dumping.write(&spec, &measured, quiet)?;
@@ -163,7 +162,6 @@ impl Dumping {
 
 impl HeartbeatArgs {
     fn spec(&self) -> Result<HeartbeatSpec, Failure> {
-        check_gates(&OF_SIMULATION, &self.output.show.fail_if)?;
         let condition = self.condition()?;
         let networks = unique(&self.network).into_iter().map(|name| Ok(network_of(name)?.under(&condition)));
         let networks = networks.collect::<Result<_, Failure>>()?;

@@ -8,8 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
-use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, MEASUREMENT, Network, OF_LIVE, simulate};
-use crate::commands::catalogue::check_gates;
+use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, OF_LIVE, simulate};
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{one_of, seed, unique};
@@ -83,9 +82,9 @@ impl LiveArgs {
     /// # Errors
     /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
     pub fn run(&self, asked: &Asked, output: &OutputArgs) -> Result<Exit, Failure> {
-        let spec = self.spec(asked, output)?;
+        let spec = self.spec(asked)?;
         let beside = simulated(&spec);
-        let conduct = Conduct { seed: Some(spec.seed), ..Conduct::steps(&MEASUREMENT, &spec, output) };
+        let conduct = Conduct { seed: Some(spec.seed), ..Conduct::steps(&OF_LIVE, &spec, output) };
         conduct.run(async |session| {
             let mut measured =
                 measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint()))?;
@@ -94,8 +93,7 @@ impl LiveArgs {
         })
     }
 
-    fn spec(&self, asked: &Asked, output: &OutputArgs) -> Result<LiveSpec, Failure> {
-        check_gates(&OF_LIVE, &output.show.fail_if)?;
+    fn spec(&self, asked: &Asked) -> Result<LiveSpec, Failure> {
         let wrong = |error: LiveSpecError| Failure::usage(&error).hint(error.hint());
         let detector = match asked.detectors {
             [] => LiveSpec::detector(&[DETECTOR.parse().map_err(Failure::usage)?]),

@@ -16,13 +16,7 @@ use crate::model::{
 use crate::report::{Format, Report, report_document, run_document};
 
 fn shown(format: Format, run: &Run, width: u16) -> String {
-    format.reporter().render(&Report {
-        pages: &pages(std::slice::from_ref(run)),
-        gate: None,
-        width,
-        detail: false,
-        colour: false,
-    })
+    format.reporter().render(&Report { pages: &pages(std::slice::from_ref(run)), width, ..Report::default() })
 }
 
 fn table(run: &Run) -> String {
@@ -56,7 +50,7 @@ fn every_report_as_markdown() {
 fn every_detail_has_every_series_and_scalar() {
     for run in all() {
         let report =
-            Report { pages: &pages(std::slice::from_ref(&run)), gate: None, width: 160, detail: true, colour: false };
+            Report { pages: &pages(std::slice::from_ref(&run)), width: 160, detail: true, ..Report::default() };
         let text = Format::Table.reporter().render(&report);
         for name in run.series.iter().map(Series::full_name).chain(run.scalars.iter().map(|s| s.name.clone())) {
             assert!(text.contains(&name), "{name} in {text}");
@@ -74,7 +68,7 @@ fn three_topologies_as_csv() {
 #[test]
 fn where_a_round_trip_goes() {
     let runs = [stamped()];
-    let report = Report { pages: &pages(&runs), gate: None, width: 120, detail: true, colour: false };
+    let report = Report { pages: &pages(&runs), width: 120, detail: true, ..Report::default() };
     let text = Format::Table.reporter().render(&report);
     let (_, split) = text.split_once("where the round trip goes").unwrap();
     insta::assert_snapshot!(split.split_once("all series").unwrap().0);
@@ -207,7 +201,7 @@ fn gate() -> GateReport {
 #[test]
 fn a_gate_stands_at_the_end() {
     let (runs, gate) = ([run(vec![])], gate());
-    let report = Report { pages: &pages(&runs), gate: Some(&gate), width: 80, detail: false, colour: false };
+    let report = Report { pages: &pages(&runs), gate: Some(&gate), width: 80, ..Report::default() };
     let texts = [Format::Table, Format::Markdown].map(|format| format.reporter().render(&report));
     insta::assert_snapshot!(texts.join("----\n"));
 }
@@ -221,8 +215,7 @@ fn json_documents_are_whole() {
             pages: &pages(&runs),
             gate,
             width: 80,
-            detail: false,
-            colour: false,
+            ..Report::default()
         }))
         .unwrap()
     };

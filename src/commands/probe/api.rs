@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
-use crate::commands::catalogue::check_gates;
+use crate::commands::catalogue::Known;
 use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
@@ -27,7 +27,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ApiArgs {
-    /// The server: http:// or https://; a path in it is the one that is asked for, or with --path the one below which all lie
+    /// The server: http:// or https://, or a name of offload.toml; a path in it is the one that is asked for, or with
+    /// --path the one below which all lie
     // As text, because clap repeats what it cannot parse, and there may be a password in it.
     #[arg(value_name = "URL")]
     url: Option<String>,
@@ -95,6 +96,7 @@ struct TrustArgs {
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
     let conduct = Conduct::driven(&MEASUREMENT, &spec, &spec.load, spec.max_loss_ratio, &args.output);
+    let conduct = Conduct { known: Known::new("path", spec.paths.clone()), ..conduct };
     conduct
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
@@ -109,7 +111,10 @@ impl ApiArgs {
     fn server(&self) -> Result<Server, Failure> {
         let file = self.kubeconfig.clone().or_else(|| self.context.as_ref().and_then(|_| usual_kubeconfig()));
         match (&self.url, file) {
-            (Some(url), _) => url.parse().map(Server::Url).map_err(Failure::usage),
+            (Some(url), _) => {
+                let config = self.output.show.config()?;
+                config.target(url).unwrap_or(url).parse().map(Server::Url).map_err(Failure::usage)
+            }
             (None, Some(file)) => Ok(Server::Kubeconfig { file, context: self.context.clone() }),
             (None, None) if self.in_cluster => Ok(Server::InCluster),
             (None, None) => {
@@ -138,7 +143,6 @@ impl ApiArgs {
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }
 }

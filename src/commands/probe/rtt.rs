@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::commands::address_args::AddressArgs;
-use crate::commands::catalogue::check_gates;
+use crate::commands::catalogue::Known;
+use crate::commands::config::Config;
 use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
@@ -29,7 +30,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RttArgs {
-    /// A target and the name of its series; without NAME= it is named as typed, without :PORT there is only ICMP
+    /// A target and the name of its series, or a name of offload.toml; without NAME= it is named as typed, without :PORT
+    /// there is only ICMP
     #[arg(value_name = "NAME=HOST:PORT")]
     targets: Vec<Target>,
     /// Emulated links in this process instead of a network: local-dc, cross-region, hybrid, or of --topology
@@ -62,6 +64,8 @@ pub struct RttArgs {
 pub fn run(args: &RttArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
     let conduct = Conduct::driven(&MEASUREMENT, &spec, &spec.load, spec.max_loss_ratio, &args.output);
+    let targets = spec.targets.iter().map(|target| target.name.as_str()).chain(["loopback"]);
+    let conduct = Conduct { known: Known::new("target", targets), ..conduct };
     conduct
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
@@ -73,20 +77,23 @@ impl RttArgs {
             None => TopologyFile::default(),
         };
         let spec = RttSpec {
-            targets: self.all_targets(&file)?,
+            targets: self.all_targets(&file, &self.output.show.config()?)?,
             channels: (!self.channel.is_empty()).then(|| self.channel.iter().copied().collect()),
             reach: self.address.reach(),
             clock_bound: self.clock_bound,
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
         };
-        check_gates(&MEASUREMENT, &self.output.show.fail_if)?;
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe rtt --help`"))
     }
 
-    /// Typed targets, then emulated ones; those of the file where nothing was typed.
-    fn all_targets(&self, file: &TopologyFile) -> Result<Vec<Target>, Failure> {
-        let mut targets = unique(self.targets.iter().cloned());
+    /// Typed targets, then emulated ones; those of the topology file, or else of `offload.toml`, where nothing was typed.
+    fn all_targets(&self, file: &TopologyFile, config: &Config) -> Result<Vec<Target>, Failure> {
+        let typed = self.targets.iter().map(|target| match config.target(&target.name) {
+            Some(address) if target.is_bare() => from_address(&target.name, address),
+            _ => Ok(target.clone()),
+        });
+        let mut targets = unique(typed.collect::<Result<Vec<_>, _>>()?);
         for name in unique(&self.emulate) {
             let link = file.profile(name).ok_or_else(|| unknown_profile(name, self.topology.as_deref()))?;
             targets.push(Target { name: name.clone(), place: Place::Emulated { profile: name.clone(), link } });
@@ -94,13 +101,22 @@ impl RttArgs {
         if !targets.is_empty() {
             return Ok(targets);
         }
+        if self.topology.is_none() {
+            // What has a scheme is of the probes that speak HTTP.
+            let plain = config.targets.iter().filter(|(_, address)| !address.contains("://"));
+            return plain.map(|(name, address)| from_address(name, address)).collect();
+        }
         file.targets.iter().map(|(name, target)| from_file(name, target)).collect()
     }
 }
 
+fn from_address(name: &str, address: &str) -> Result<Target, Failure> {
+    format!("{name}={address}").parse().map_err(Failure::usage)
+}
+
 fn from_file(name: &str, target: &TopologyTarget) -> Result<Target, Failure> {
     match target {
-        TopologyTarget::Address(address) => format!("{name}={address}").parse().map_err(Failure::usage),
+        TopologyTarget::Address(address) => from_address(name, address),
         TopologyTarget::Emulated(profile, link) => {
             let place = Place::Emulated { profile: profile.clone(), link: link.clone() };
             Ok(Target { name: name.to_owned(), place })

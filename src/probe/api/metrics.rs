@@ -35,7 +35,7 @@ const METRICS: [Metric; 14] = [
         LANE,
         "from the first of these phases to the last byte; a little more than their sum",
     ),
-    Metric::scalar("api.throughput", "per_s", LANE, "answered requests a second of a path, over its own span"),
+    Metric::throughput("api.throughput", LANE, "answered requests a second of a path, over its own span"),
     Metric::scalar("api.status", "count", CODE, "recorded answers by path and status code"),
     Metric::scalar(
         "api.share",

@@ -86,6 +86,14 @@ pub struct Target {
     pub place: Place,
 }
 
+impl Target {
+    /// Whether it is but one word: a host without a port, or a name that stands for an address elsewhere.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        matches!(&self.place, Place::Address { host, port: None } if *host == self.name)
+    }
+}
+
 /// The whole of a `probe rtt`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RttSpec {

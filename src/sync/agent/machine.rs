@@ -33,6 +33,15 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// Most heartbeats without a digest after several whole states in a row did not make both sides agree.
 const MOST_SKIPPED: u32 = 64;
 
+/// How soon something is tried again that was refused for its time: a clock is set at once, and nobody says when.
+const CLOCK_RETRY: Duration = Duration::from_secs(2);
+
+/// A clock that jumps by more was set; NTP slews smaller differences away.
+const CLOCK_STEP_NS: u128 = 1_000_000_000;
+
+/// Who does what was due so much too late was stopped or asleep.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// The state of an agent.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -51,6 +60,8 @@ pub struct Machine {
     last_frame: u64,
     digests: Digests,
     warned: Lost,
+    /// How far the time of day was ahead of the monotonic clock, in nanoseconds.
+    ahead: i128,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +125,7 @@ impl Machine {
             last_frame: 0,
             digests: Digests::default(),
             warned: Lost::default(),
+            ahead: ahead(now),
             settings,
         }
     }
@@ -140,6 +152,10 @@ impl Machine {
     /// Takes an input and says what is to be done.
     pub fn handle(&mut self, now: Moment, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
+        if self.next_deadline().is_some_and(|due| now.at.since(due) >= AWAY) {
+            self.excuse(now);
+        }
+        self.watch_clock(now);
         match input {
             Input::Connected => self.connected(now),
             Input::Disconnected => self.disconnected(now, &mut actions),
@@ -257,7 +273,7 @@ impl Machine {
         // An answer to what was given up and sent once more says nothing new.
         let Some(flight) = session.flight.take_if(|flight| flight.id == answers.id) else { return };
         session.hold_until = None;
-        let Some(verdict) = self.ledger.settle(flight.sent, answers.answers) else {
+        let Some(mut verdict) = self.ledger.settle(flight.sent, answers.answers) else {
             return self.drop_link(now, actions);
         };
         match verdict.later_epoch {
@@ -269,8 +285,13 @@ impl Machine {
             }
             None => self.accepted(),
         }
+        self.ledger.redate(&mut verdict, now.wall);
         if verdict.is_busy {
             self.pause(now);
+        } else if let Some(message) = verdict.misdated {
+            actions.push(Action::Warn(Warning::WrongClock(message)));
+            self.pause(now);
+            self.hold_at_most(now.at + CLOCK_RETRY);
         } else if verdict.later_epoch.is_none() {
             self.pauses.reset();
         }
@@ -391,6 +412,24 @@ impl Machine {
         }
     }
 
+    fn hold_at_most(&mut self, limit: Stamp) {
+        if let Link::Up(Session { hold_until: Some(until), .. }) | Link::Waiting { until } = &mut self.link {
+            *until = limit.min(*until);
+        }
+    }
+
+    /// Whether the time of day was set. What waited for a right clock is tried at once, and what was told by a clock that was
+    /// ahead is told anew.
+    fn watch_clock(&mut self, now: Moment) {
+        let before = std::mem::replace(&mut self.ahead, ahead(now));
+        if self.ahead.abs_diff(before) < CLOCK_STEP_NS {
+            return;
+        }
+        let is_news = self.ahead < before && self.ledger.redate_future(now.wall);
+        self.changed(now, is_news);
+        self.hold_at_most(now.at);
+    }
+
     /// Gives a connection up.
     fn drop_link(&mut self, now: Moment, actions: &mut Vec<Action>) {
         actions.push(Action::Close);
@@ -412,6 +451,16 @@ impl Machine {
         actions.push(Action::End(end));
     }
 
+    /// We were away until now: what was answered meanwhile waits to be read, and nobody was silent.
+    fn excuse(&mut self, now: Moment) {
+        if let Link::Up(session) = &mut self.link
+            && let Some(flight) = &mut session.flight
+        {
+            flight.at = now.at;
+        }
+        self.beats.excuse(now.at);
+    }
+
     /// Whether there is anything to send.
     fn has_word(&self, session: &Session) -> bool {
         let is_known = self.told.len() >= self.settings.sources;
@@ -424,4 +473,9 @@ impl Machine {
         let since = [flight, self.beats.unanswered_since()].into_iter().flatten().min()?;
         Some(since + self.settings.answer_within)
     }
+}
+
+/// How far the time of day is ahead of the monotonic clock.
+fn ahead(now: Moment) -> i128 {
+    now.wall.unix_nanos() - i128::from(now.at.as_nanos())
 }

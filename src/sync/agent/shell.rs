@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -26,6 +27,9 @@ use crate::sys::shutdown::Shutdown;
 
 /// Events that may wait; a source that is faster waits.
 const MOST_WAITING: usize = 64;
+
+/// How often the time of day is looked at while there is no connection.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(2);
 
 /// Longest payload that a gateway takes.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
@@ -158,9 +162,11 @@ impl Shell {
     /// Waits for the next thing that happens, other than an event of a source. May be dropped and called again.
     async fn wait(&mut self) {
         let deadline = self.machine.next_deadline();
+        // Who waits to connect may wait for a clock to be set: a certificate is not valid yet in 1970.
+        let longest = if matches!(self.link, Link::None) { LOOK_AT_CLOCK } else { Duration::MAX };
         let sleep = async {
             match deadline {
-                Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+                Some(at) => tokio::time::sleep(at.since(clock::now()).min(longest)).await,
                 None => pending().await,
             }
         };
@@ -231,6 +237,8 @@ impl Shell {
             }
             Event::Changed(some) => Input::Observed(source, seen(some)),
             Event::Vanished(task_id) => Input::Vanished(task_id),
+            // A source tells each oddity once.
+            Event::Odd(text) => return (self.voice)(Tone::Fault, text),
             Event::Trouble(text) => {
                 if self.trouble.as_ref() != Some(&text) {
                     (self.voice)(Tone::Fault, text.clone());
@@ -271,6 +279,9 @@ impl Shell {
 fn told(warning: &Warning) -> (Tone, String) {
     let text = match warning {
         Warning::Refused(error) => format!("the gateway refuses: {}; trying again", error.message),
+        Warning::WrongClock(message) => {
+            format!("the gateway refuses what is told by a wrong clock, ours or its own: {message}; trying again")
+        }
         Warning::TaskRefused { task_id, message } => format!("the gateway does not take `{task_id}`: {message}"),
         Warning::EpochAhead(epoch) => {
             let text = format!(

@@ -23,6 +23,7 @@ use super::machine::{Counts, View};
 use super::position::{self, Position};
 use super::rate::Kind;
 use super::refusal::{Code, Refusal};
+use super::remainder::Remainders;
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
 use super::watch::Changes;
@@ -74,21 +75,23 @@ pub struct Context {
     pub certified: Option<Caller>,
     /// Where an agent's WebSocket is put for the connection to go on with.
     pub upgrade: Upgrade,
+    /// What clients still send after their answers.
+    pub remainders: Remainders,
 }
 
 impl Context {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
-        match self.route(request).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                self.service.counters.refused(refusal.code);
-                refused(&refusal)
-            }
-        }
+        let (head, mut body) = request.into_parts();
+        let answered = self.route(Request::from_parts(head, ()), &mut body).await;
+        self.remainders.read(&self.service.remainders, body);
+        answered.unwrap_or_else(|refusal| {
+            self.service.counters.refused(refusal.code);
+            refused(&refusal)
+        })
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    async fn route(&self, request: Request<()>, body: &mut Incoming) -> Result<Response<Answer>, Refusal> {
         let Some(route) = Route::of(request.uri().path()) else {
             return Err(Refusal::new(Code::NotFound, format!("there is no path `{}`", request.uri().path())));
         };
@@ -109,7 +112,8 @@ impl Context {
                 let caller = self.caller(&request)?;
                 match route {
                     Route::Status | Route::StatusBatch | Route::Heartbeat | Route::FullState | Route::Leave => {
-                        self.write(route, &caller, request).await
+                        let body = read_body(&request, body).await?;
+                        self.write(route, &caller, &body).await
                     }
                     Route::State => upgrade::accept(&self.upgrade, &caller, request),
                     route => self.read(route, &caller, request.uri().query().unwrap_or_default(), &request).await,
@@ -118,7 +122,7 @@ impl Context {
         }
     }
 
-    fn caller(&self, request: &Request<Incoming>) -> Result<Caller, Refusal> {
+    fn caller(&self, request: &Request<()>) -> Result<Caller, Refusal> {
         let unreadable = || Refusal::new(Code::Unauthorized, "the Authorization header is not text");
         let header = request.headers().get(header::AUTHORIZATION);
         let header = header.map(|value| value.to_str().map_err(|_| unreadable())).transpose()?;
@@ -126,7 +130,7 @@ impl Context {
     }
 
     /// Counts and no names, so that nobody has to know a token; whoever shows one has a share of their own.
-    fn metrics(&self, request: &Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    fn metrics(&self, request: &Request<()>) -> Result<Response<Answer>, Refusal> {
         let is_somebody = request.headers().contains_key(header::AUTHORIZATION) || self.certified.is_some();
         let caller = is_somebody.then(|| self.caller(request)).transpose()?;
         self.service.allow(caller.as_ref().map_or(ANYBODY, Caller::share), Kind::Read, 1)?;
@@ -140,33 +144,27 @@ impl Context {
         Ok(json_answer(StatusCode::OK, &json!({ "status": "ready" })))
     }
 
-    async fn write(
-        &self,
-        route: Route,
-        caller: &Caller,
-        request: Request<Incoming>,
-    ) -> Result<Response<Answer>, Refusal> {
-        let body = read_body(request).await?;
+    async fn write(&self, route: Route, caller: &Caller, body: &[u8]) -> Result<Response<Answer>, Refusal> {
         match route {
             Route::Status => {
-                let report: StatusReport = parse(&body)?;
+                let report: StatusReport = parse(body)?;
                 let receipt = self.report(caller, report).await?;
                 Ok(json_answer(StatusCode::OK, &receipt))
             }
             Route::StatusBatch => {
-                let batch: Batch = parse(&body)?;
+                let batch: Batch = parse(body)?;
                 let (id, answers) = (batch.id, self.batch(caller, batch).await?);
                 Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
             }
             Route::FullState => {
-                let state: FullState = parse(&body)?;
+                let state: FullState = parse(body)?;
                 caller.speaks_for(&state.node_id)?;
                 let (id, answers, place) = self.service.state(state)?;
                 self.service.settled(place).await?;
                 Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
             }
             Route::Leave => {
-                let leave: Leave = parse(&body)?;
+                let leave: Leave = parse(body)?;
                 caller.speaks_for(&leave.node_id)?;
                 self.service.allow(&leave.node_id, Kind::Report, 1)?;
                 let (left, place) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
@@ -176,7 +174,7 @@ impl Context {
             }
             _ => {
                 let received = now();
-                let heartbeat: Heartbeat = parse(&body)?;
+                let heartbeat: Heartbeat = parse(body)?;
                 caller.speaks_for(&heartbeat.node_id)?;
                 self.service.allow(&heartbeat.node_id, Kind::Heartbeat, 1)?;
                 let pulse = self.service.heartbeat(received, &heartbeat)?;
@@ -211,7 +209,7 @@ impl Context {
         route: Route,
         caller: &Caller,
         query: &str,
-        request: &Request<Incoming>,
+        request: &Request<()>,
     ) -> Result<Response<Answer>, Refusal> {
         let query = Query::of(query)?;
         let service = &self.service;
@@ -347,9 +345,11 @@ impl Query {
 }
 
 /// Where a subscriber that lost its connection goes on, by the rules of Server-Sent Events.
-fn last_event_id(request: &Request<Incoming>) -> Result<Option<Position>, Refusal> {
-    let Some(header) = request.headers().get("last-event-id") else { return Ok(None) };
-    let position = header.to_str().ok().and_then(|text| text.parse().ok());
+fn last_event_id(request: &Request<()>) -> Result<Option<Position>, Refusal> {
+    // A client that has not seen an event yet may send an empty one: as if there were none.
+    let header = request.headers().get("last-event-id").filter(|header| !header.as_bytes().trim_ascii().is_empty());
+    let Some(header) = header else { return Ok(None) };
+    let position = header.to_str().ok().and_then(|text| text.trim().parse().ok());
     let wrong = || Refusal::new(Code::InvalidReport, "`Last-Event-ID` is not a revision, or LINEAGE-REVISION");
     position.map(Some).ok_or_else(wrong)
 }
@@ -361,12 +361,13 @@ fn view(lineage: &str, revision: u64, counts: &Counts) -> serde_json::Value {
     json!({ "lineage": lineage, "revision": revision, "position": position, "task_count": tasks, "node_count": nodes })
 }
 
-async fn read_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+/// Reads a body as far as it may be long; what follows is left.
+async fn read_body(request: &Request<()>, body: &mut Incoming) -> Result<Bytes, Refusal> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Refusal::new(Code::UnsupportedMediaType, format!("`{kind}` is not JSON")));
     }
-    let body = Limited::new(request.into_body(), LONGEST_BODY).collect();
+    let body = Limited::new(body, LONGEST_BODY).collect();
     match tokio::time::timeout(BODY_WITHIN, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {

@@ -25,6 +25,7 @@ use super::access::certified;
 use super::body::Held;
 use super::http::Context;
 use super::idle::Activity;
+use super::remainder::Remainders;
 use super::service::Service;
 use super::socket::Socket;
 use super::upgrade::{Agreed, Upgrade};
@@ -107,7 +108,7 @@ async fn requests(stream: TlsStream<TcpStream>, upgrade: Upgrade, service: Arc<S
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     let certified = certificate.and_then(|certificate| certified(certificate));
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
-    let context = Context { service, certified, upgrade };
+    let context = Context { service, certified, upgrade, remainders: Remainders::default() };
     let activity = Activity::default();
     let begins = activity.clone();
     let answer = service_fn(move |request| {

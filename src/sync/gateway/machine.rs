@@ -261,6 +261,11 @@ impl Machine {
         Ok(())
     }
 
+    /// We were away until now: whoever is watched is watched as if just heard, as after a restart.
+    pub fn excuse(&mut self, now: Moment) {
+        self.nodes.values_mut().for_each(|node| node.excuse(now.at));
+    }
+
     /// Does what is due: suspicions, and the end of what is no longer kept.
     pub fn poll(&mut self, now: Moment) {
         // The rest is due at once again; the store gets it in portions.

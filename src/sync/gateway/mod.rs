@@ -13,6 +13,7 @@ pub mod machine;
 mod position;
 mod rate;
 pub mod refusal;
+mod remainder;
 pub mod service;
 mod socket;
 pub mod tls;

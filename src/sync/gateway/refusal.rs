@@ -136,6 +136,8 @@ pub struct Refusal {
     pub code: Code,
     /// One sentence.
     pub message: String,
+    /// The key whose value is wrong, where it is worth trying again with another.
+    pub key: Option<&'static str>,
     /// The epoch that is known of the node, where the one that was sent is older.
     pub known_epoch: Option<u64>,
 }
@@ -144,7 +146,7 @@ impl Refusal {
     /// A refusal.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), known_epoch: None }
+        Self { code, message: message.into(), key: None, known_epoch: None }
     }
 
     /// What is sent.
@@ -154,6 +156,7 @@ impl Refusal {
             code: self.code.word().to_owned(),
             message: self.message.clone(),
             hint: self.code.hint().map(str::to_owned),
+            key: self.key.map(str::to_owned),
             known_epoch: self.known_epoch,
         }
     }

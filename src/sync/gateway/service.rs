@@ -15,11 +15,13 @@ use super::counters::Counters;
 use super::machine::{Machine, Moment, Settings};
 use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
+use super::remainder::Room;
 use crate::model::Stamp;
 use crate::sync::message::{Answer, FullState, Heartbeat, Pulse, StatusReport};
 use crate::sync::store::committer::Committer;
 use crate::sync::store::{MetadataStore, StoreError};
 use crate::sys::clock;
+use crate::sys::presence::Presence;
 
 /// Changes that may wait for the store: some seconds of its work. Beyond it, agents are told to come back.
 const MOST_WAITING: usize = 65_536;
@@ -35,6 +37,12 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 
 /// Longest time without a poll: what is forgotten is not urgent.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Who stood still for so long has missed what agents said: nobody is judged by that time.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// A shorter delay of our own is waited for once more, so that what waits in the sockets is heard before anybody is judged.
+const LATE: Duration = Duration::from_millis(20);
 
 /// How a store is opened, at the start and after it failed.
 pub type OpenStore = Box<dyn Fn() -> Result<Box<dyn MetadataStore>, StoreError> + Send + Sync>;
@@ -89,6 +97,8 @@ pub struct Service {
     replan: Notify,
     /// What is counted.
     pub counters: Counters,
+    /// Room for what clients still send after their answers.
+    pub remainders: Room,
     /// Names the row of revisions.
     pub lineage: String,
 }
@@ -129,6 +139,7 @@ impl Service {
             planned: AtomicU64::new(u64::MAX),
             replan: Notify::new(),
             counters: Counters::default(),
+            remainders: Room::default(),
             lineage,
         });
         service.attach(store)?;
@@ -277,6 +288,7 @@ impl Service {
 
     /// Polls the machine whenever it is due, and opens the store again when it failed; never ends.
     pub async fn keep_time(&self) {
+        let mut presence = Presence::begin();
         loop {
             if self.durable.borrow().has_failed {
                 tokio::time::sleep(REOPEN_AFTER).await;
@@ -285,15 +297,30 @@ impl Service {
             }
             let next = self.machine().next_deadline();
             let wait = next.map_or(LONGEST_SLEEP, |next| next.since(clock::now())).min(LONGEST_SLEEP);
-            self.planned.store((clock::now() + wait).as_nanos(), Ordering::Release);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.replan.notified() => continue,
+            let due = clock::now() + wait;
+            self.planned.store(due.as_nanos(), Ordering::Release);
+            let is_due = tokio::select! {
+                () = tokio::time::sleep(wait) => true,
+                () = self.replan.notified() => false,
+            };
+            self.account_for(presence.missed(due)).await;
+            if !is_due {
+                continue;
             }
             if self.decide(|machine, now| machine.poll(now)).is_err() {
                 // What cannot be written now is found again by a later poll; the store needs the time until then.
                 tokio::time::sleep(AFTER_REFUSAL).await;
             }
+        }
+    }
+
+    /// We were away for so long.
+    async fn account_for(&self, missed: Duration) {
+        if missed >= AWAY {
+            self.machine().excuse(now());
+            (self.voice)(format!("stood still for {} s: every node is watched anew from now on", missed.as_secs()));
+        } else if missed >= LATE {
+            tokio::time::sleep(missed).await;
         }
     }
 

@@ -16,6 +16,7 @@ use super::access::Caller;
 use super::http::{LONGEST_BODY, parse};
 use super::rate::Kind;
 use super::refusal::{Code, Refusal};
+use super::remainder::drop_bytes;
 use super::service::{Durable, Place, Service, now};
 use crate::sync::message::{self, Answers, FromAgent, FromGateway};
 
@@ -65,14 +66,27 @@ impl<'a> Socket<'a> {
         let connected = self.service.decide(|machine, _| machine.connect(&self.node_id));
         match connected.and_then(|(connected, _)| connected) {
             Ok(()) => {
-                let _ = self.frames(&mut stream).await;
+                let ended = self.frames(&mut stream).await;
                 self.service.disconnect(&self.node_id);
+                if let Err(Error::Capacity(_)) = ended {
+                    return self.too_large(&mut stream).await;
+                }
             }
             Err(refusal) => {
                 let _ = send(&mut stream, &self.refuse(&refusal)).await;
             }
         }
         let _ = stream.close(None).await;
+        // An agent that is still sending would hear of a reset, and not why it was refused.
+        self.service.remainders.spend(async { while let Some(Ok(_)) = stream.next().await {} }).await;
+    }
+
+    /// A frame is longer than any that is taken: nothing after its head can be read as frames.
+    async fn too_large<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut WebSocketStream<S>) {
+        let refusal = Refusal::new(Code::TooLarge, format!("the frame is longer than {LONGEST_BODY} bytes"));
+        let _ = send(stream, &self.refuse(&refusal)).await;
+        let _ = stream.close(None).await;
+        self.service.remainders.spend(drop_bytes(stream.get_mut())).await;
     }
 
     async fn frames<S: AsyncRead + AsyncWrite + Unpin>(

@@ -4,7 +4,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
@@ -37,7 +36,7 @@ impl Upgrade {
 ///
 /// # Errors
 /// When it is no WebSocket that is asked for, or no agent that asks.
-pub fn accept(slot: &Upgrade, caller: &Caller, mut request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+pub fn accept(slot: &Upgrade, caller: &Caller, mut request: Request<()>) -> Result<Response<Answer>, Refusal> {
     let Caller::Node(node_id) = caller else {
         return Err(Refusal::new(Code::Forbidden, "a reader's token speaks for no node"));
     };

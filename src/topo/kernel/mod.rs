@@ -19,6 +19,7 @@ use super::BUILT_IN;
 use crate::model::LinkProfile;
 use crate::sys::clock;
 use crate::sys::exec::find_program;
+use crate::sys::interrupted::again;
 use crate::sys::namespace::Namespace;
 use plan::{NEAR_V6, Place, PlanError, Step, TABLE, plan};
 
@@ -157,7 +158,7 @@ fn settle(near: &Namespace, far: &Namespace) -> io::Result<()> {
         loop {
             // No way to send yet is as good as not heard yet.
             let _ = from.send_to(&[], (address, port));
-            match to.recv(&mut [0]) {
+            match again(|| to.recv(&mut [0])) {
                 Ok(_) => break,
                 Err(_) if clock::now() > deadline => {
                     let what = format!("nothing came through by IPv6 within {} s", SETTLING.as_secs());

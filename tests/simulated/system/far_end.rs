@@ -234,7 +234,7 @@ impl FarEnd {
             machine.restore(snapshot, now);
             let text = |message: &str| (message.to_owned(), "store_unavailable".to_owned());
             let (message, code) = text("the store failed before this was durable");
-            let error = ErrorText { code, message, hint: None, known_epoch: None };
+            let error = ErrorText { code, message, hint: None, key: None, known_epoch: None };
             self.answers.extend(lost.into_iter().map(|connection| (connection, FromGateway::Error(error.clone()))));
         }
     }

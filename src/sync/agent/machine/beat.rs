@@ -100,6 +100,13 @@ impl Beats {
         self.unanswered_since
     }
 
+    /// We were away until now: what is not answered was not waited for.
+    pub fn excuse(&mut self, now: Stamp) {
+        if let Some(since) = &mut self.unanswered_since {
+            *since = now;
+        }
+    }
+
     /// Some task has changed.
     pub const fn note_change(&mut self) {
         self.has_changed = true;

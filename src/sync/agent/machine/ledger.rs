@@ -76,6 +76,9 @@ pub struct Verdict {
     pub is_busy: bool,
     /// It knows a record of this epoch, which is later than ours or not less.
     pub later_epoch: Option<u64>,
+    /// It does not take these because of their times, and what it said of one.
+    pub misdated: Option<String>,
+    misdated_tasks: Vec<(String, u64)>,
     /// It will never take this one, and why.
     pub refused: Option<(String, String)>,
 }
@@ -271,6 +274,25 @@ impl Ledger {
         Some(verdict)
     }
 
+    /// What was refused for its time has this one, and is sent once more. The time is no content, so the version stays.
+    pub fn redate(&mut self, verdict: &mut Verdict, now: WallTime) {
+        for (id, version) in verdict.misdated_tasks.drain(..) {
+            if let Some(task) = self.tasks.get_mut(&id).filter(|task| task.version == version) {
+                task.timestamp = now;
+                self.unsent.insert((version, id));
+            }
+        }
+    }
+
+    /// The clock was set back: what lies in its future was told by a wrong one, and is told anew. True if there is any.
+    pub fn redate_future(&mut self, now: WallTime) -> bool {
+        let future = self.tasks.iter().filter(|(_, task)| task.timestamp > now);
+        let future: Vec<(String, Task)> = future.map(|(id, task)| (id.clone(), task.clone())).collect();
+        let is_news = !future.is_empty();
+        future.into_iter().for_each(|(id, task)| self.put(id, Task { timestamp: now, ..task }));
+        is_news
+    }
+
     /// A report was looked at.
     fn take_receipt(&mut self, id: &str, (version, status): (u64, Status), receipt: &Receipt, verdict: &mut Verdict) {
         if receipt.outcome != Outcome::Stale {
@@ -320,6 +342,10 @@ impl Ledger {
                 if is_newest {
                     self.unsent.insert((version, id.to_owned()));
                 }
+            }
+            _ if error.key.as_deref() == Some("timestamp") => {
+                verdict.misdated_tasks.push((id.to_owned(), version));
+                verdict.misdated = Some(error.message);
             }
             code => {
                 if code == "owned_elsewhere" {

@@ -84,6 +84,8 @@ pub enum Warning {
         /// Why.
         message: String,
     },
+    /// It does not take reports of such a time: our clock is wrong, or its own.
+    WrongClock(String),
     /// It knows an agent of this node that began later than our clock says it is: ours goes on behind that one.
     EpochAhead(u64),
     /// It knows one that nobody can begin after.

@@ -1,5 +1,6 @@
 //! The rules of the agent, one by one.
 
+mod clock;
 mod world;
 
 use super::*;
@@ -56,6 +57,21 @@ fn the_latest_state_wins_and_one_frame_is_on_its_way_at_a_time() {
     assert_eq!(said(batch(&second)), [("a", Running, 3)]);
     world.accept(&second);
     assert!(world.machine.is_settled());
+}
+
+#[test]
+fn an_agent_that_was_stopped_does_not_take_its_own_absence_for_a_silence_of_the_gateway() {
+    let mut world = World::settled(vec![]);
+    world.change("a", Running);
+    let sent = world.after(5);
+    assert_eq!(said(batch(&sent)).len(), 1);
+    // Stopped for a minute. What was answered meanwhile is read one after the other.
+    let actions = world.after(60_000);
+    assert!(matches!(actions[..], [Action::Send(FromAgent::Heartbeat(_))]), "{actions:?}");
+    assert_eq!(world.accept(&sent), []);
+    // Who does not answer from here on is silent as ever.
+    let actions: Vec<Action> = (0..22).flat_map(|_| world.after(500)).collect();
+    assert!(actions.iter().any(|action| matches!(action, Action::Warn(Warning::Silent(_)))), "{actions:?}");
 }
 
 #[test]

@@ -85,6 +85,15 @@ impl Node {
         self.detector = Some(Detector::new(spec, now, interval, now));
     }
 
+    /// Whoever watches it was away until now.
+    pub fn excuse(&mut self, now: Stamp) {
+        let written = self.record.as_ref().map_or(0, |record| record.interval_ms);
+        let promised = self.last.map_or(Duration::from_millis(written), |last| last.promised);
+        if let Some(detector) = &mut self.detector {
+            detector.excuse(now, promised);
+        }
+    }
+
     /// Takes a heartbeat of this epoch; false if it is not newer than the last.
     pub fn hear(&mut self, spec: &DetectorSpec, now: Stamp, heartbeat: &Heartbeat) -> bool {
         if self.last.is_some_and(|last| heartbeat.seq <= last.sequence) {

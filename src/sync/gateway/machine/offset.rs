@@ -13,6 +13,9 @@ use crate::sync::message::Exchange;
 /// Exchanges remembered: the length of NTP's clock filter.
 const REMEMBERED: usize = 8;
 
+/// What clocks may drift apart over the exchanges that are remembered, and more: a smaller step is not seen as one.
+const STEP_NS: u64 = 100_000_000;
+
 /// An offset with its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Offset {
@@ -35,6 +38,11 @@ impl ClockFilter {
         let offset = (signed(exchange.t2, exchange.t1) + signed(exchange.t3, exchange.t4)) / 2;
         let delay = signed(exchange.t4, exchange.t1) - signed(exchange.t3, exchange.t2);
         let (Ok(offset), Ok(delay)) = (i64::try_from(offset), u64::try_from(delay)) else { return };
+        // Two exchanges whose bounds exclude each other are of two times of a clock: it was set in between.
+        let apart = |(other_delay, other): &(u64, i64)| offset.abs_diff(*other) > (delay + other_delay) / 2 + STEP_NS;
+        if self.seen.iter().any(apart) {
+            self.seen.clear();
+        }
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
         }
@@ -62,6 +70,16 @@ mod tests {
         assert_eq!((first.offset_ns, first.error_ns), (960, 50));
         filter.push(Exchange { t1: 200, t2: 1_205, t3: 1_206, t4: 211 });
         assert_eq!(filter.offset(), Some(Offset { offset_ns: 1_000, error_ns: 5 }));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_counts_at_once() {
+        let mut filter = ClockFilter::default();
+        filter.push(Exchange { t1: 0, t2: 1_010, t3: 1_020, t4: 30 });
+        // A day later by the clock of the gateway, and a slower exchange at that.
+        let day = 86_400_000_000_000;
+        filter.push(Exchange { t1: 100, t2: day + 1_200, t3: day + 1_200, t4: 300 });
+        assert_eq!(filter.offset(), Some(Offset { offset_ns: day as i64 + 1_000, error_ns: 100 }));
     }
 
     #[test]

@@ -32,6 +32,24 @@ fn beat(node: &str, epoch: u64, seq: u64) -> Heartbeat {
     Heartbeat { node_id: node.to_owned(), epoch, seq, next_interval_ms: 1_000, t1, last, digest, usage }
 }
 
+#[test]
+fn nobody_is_judged_by_a_time_in_which_the_gateway_itself_was_away() {
+    let mut machine = machine();
+    for node in ["one", "two"] {
+        machine.heartbeat(at(0), &beat(node, 1, 1)).unwrap();
+    }
+    machine.excuse(at(60_000));
+    machine.poll(at(60_000));
+    let state = |machine: &Machine, node: &str| machine.node(at(0), node).unwrap().state;
+    assert_eq!(state(&machine, "one"), NodeState::Alive);
+    // What one sent meanwhile is heard now; of the other nothing waits, and it is judged as ever.
+    machine.heartbeat(at(60_001), &beat("one", 1, 60)).unwrap();
+    machine.poll(at(63_199));
+    assert_eq!(state(&machine, "two"), NodeState::Alive);
+    machine.poll(at(63_200));
+    assert_eq!((state(&machine, "one"), state(&machine, "two")), (NodeState::Alive, NodeState::Unreachable));
+}
+
 fn report(node: &str, task: &str, status: Status, version: u64) -> StatusReport {
     StatusReport {
         task_id: task.to_owned(),
@@ -335,6 +353,28 @@ fn a_restart_does_not_begin_the_time_anew_that_something_is_kept() {
     after.poll(at(2 * 86_400_000 - 1));
     assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
     after.poll(at(2 * 86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
+}
+
+#[test]
+fn a_clock_that_is_ahead_at_a_start_makes_nobody_forget_what_it_would_keep_once_it_is_set() {
+    let mut before = machine();
+    before.report(at(0), report("n", "t", Status::Completed, 1)).unwrap();
+    before.leave(at(0), &Leave { node_id: "n".to_owned(), epoch: 1 }).unwrap();
+    let ahead = |ms: u64| Moment { at: at(ms).at, wall: at(ms + 2 * 86_400_000).wall };
+    let mut after = Machine::new(settings(), snapshot(&before), ahead(0));
+    after.poll(ahead(59_999));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    // Set meanwhile.
+    after.poll(at(60_000));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(86_399_999));
+    assert!(after.task("t").is_some() && after.node(at(0), "n").is_some());
+    after.poll(at(86_400_000));
+    assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
+    // One that stays ahead is believed in the end.
+    let mut after = Machine::new(settings(), snapshot(&before), ahead(0));
+    after.poll(ahead(60_000));
     assert!(after.task("t").is_none() && after.node(at(0), "n").is_none());
 }
 

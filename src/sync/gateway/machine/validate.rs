@@ -9,9 +9,11 @@ use crate::sync::message::{FullState, HIGHEST_NUMBER, Heartbeat, LONGEST_ID, Lea
 /// Longest payload in bytes: a status with some figures, not a log.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
 
-/// How far ahead of ours the clock of a node may be, and the first moment that is believed: 2000-01-01.
+/// How far ahead of ours the clock of a node may be.
 const FURTHEST_AHEAD_S: i64 = 86_400;
-const EARLIEST_S: i64 = 946_684_800;
+
+/// The first moment that is believed: 2000-01-01.
+pub const EARLIEST_S: i64 = 946_684_800;
 
 /// Promised intervals: an hour is far beyond every monitor, ten milliseconds below every need.
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
@@ -100,14 +102,17 @@ fn number(key: &str, number: u64) -> Result<(), Refusal> {
 fn timestamp(timestamp: WallTime, now: WallTime) -> Result<(), Refusal> {
     let seconds = timestamp.unix_seconds();
     if seconds < EARLIEST_S {
-        return Err(invalid(format!("`timestamp` {timestamp} is before the year 2000: is the clock of the node set?")));
+        return misdated(format!("`timestamp` {timestamp} is before the year 2000: is the clock of the node set?"));
     }
     if seconds > now.unix_seconds() + FURTHEST_AHEAD_S {
-        return Err(invalid(format!(
-            "`timestamp` {timestamp} is more than a day ahead of the gateway, where it is {now}"
-        )));
+        return misdated(format!("`timestamp` {timestamp} is more than a day ahead of the gateway, where it is {now}"));
     }
     Ok(())
+}
+
+/// One of two clocks is wrong, and will be right one day: the same report with another timestamp may be taken then.
+fn misdated(message: String) -> Result<(), Refusal> {
+    Err(Refusal { key: Some("timestamp"), ..invalid(message) })
 }
 
 fn invalid(message: String) -> Refusal {

@@ -39,7 +39,7 @@ pub fn seen(id: &str, status: Status) -> Seen {
 }
 
 pub fn refusal(code: &str, known_epoch: Option<u64>) -> ErrorText {
-    ErrorText { code: code.to_owned(), message: "no".to_owned(), hint: None, known_epoch }
+    ErrorText { code: code.to_owned(), message: "no".to_owned(), hint: None, key: None, known_epoch }
 }
 
 pub fn stored(version: u64) -> Answer {
