@@ -69,7 +69,7 @@ pub fn call(words: &[String]) -> Ended {
 }
 
 impl Ended {
-    /// The run document, after checking the exit code; in the place of 0 it may be 4, of a run that a busy machine has spoilt.
+    /// The run document, after checking the exit code; in the place of 0 it is 4 of a run that a busy machine has spoilt.
     #[track_caller]
     pub fn run(&self, code: i32) -> Run {
         let run = Run::parse(&self.stdout).unwrap_or_else(|error| panic!("{error}\nstderr:\n{}", self.stderr));
