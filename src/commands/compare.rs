@@ -3,13 +3,11 @@
 //! Separate from `report --baseline`, which compares what was measured before: here both sides see the same hour of the same
 //! host, because their runs alternate.
 
-use std::process::{Command, Output};
+use clap::Args;
 
-use clap::{Args, Parser as _};
-
-use super::Cli;
 use super::baseline::{self, Judged};
-use super::catalogue::{self, Known};
+use super::catalogue::Known;
+use super::measured::Asked;
 use super::measuring::on_event_loop;
 use super::output_args::ShowArgs;
 use super::report::show;
@@ -18,8 +16,7 @@ use crate::console::Progress;
 use crate::context::Store;
 use crate::error::{Exit, Failure};
 use crate::load::Session;
-use crate::model::{Measurement, Run};
-use crate::sys::child::output_of;
+use crate::model::Run;
 use crate::sys::shutdown::Shutdown;
 
 const EXAMPLES: &str = "Examples:
@@ -64,7 +61,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     if args.show.baseline.is_named() {
         return Err(Failure::plain(Exit::Usage, "the baseline of a comparison is what --against measures"));
     }
-    let sides = [words_of(&args.against)?, words_of(&args.current)?];
+    let sides = [Asked::parse(&args.against)?, Asked::parse(&args.current)?];
     let measurement = sides[1].measurement;
     let config = args.show.config()?;
     let gates = config.gates(&args.show.fail_if, measurement, &Known::default())?;
@@ -85,45 +82,10 @@ pub fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     Ok(if is_whole { exit } else { Exit::Interrupted })
 }
 
-/// A command that measures, in words.
-struct Side {
-    spoken: String,
-    words: Vec<String>,
-    measurement: &'static Measurement,
-}
-
-/// Splits a command as a shell would; no shell runs it.
-fn words_of(command: &str) -> Result<Side, Failure> {
-    let refused = |why: &str| Failure::plain(Exit::Usage, format!("`{command}`: {why}"));
-    let words = shlex::split(command).ok_or_else(|| refused("a quote in it does not end"))?;
-    let is_of = |measurement: &&Measurement| {
-        measurement.command.split(' ').eq(words.iter().take(measurement.command.split(' ').count()))
-    };
-    let Some(measurement) = catalogue::ALL.into_iter().find(is_of) else {
-        let known: Vec<&str> = catalogue::ALL.iter().map(|measurement| measurement.command).collect();
-        return Err(
-            refused("it measures nothing").hint(format!("write what follows `offloadctl`: {}", known.join(", ")))
-        );
-    };
-    let with = |more: &[&str]| words.iter().cloned().chain(more.iter().map(|word| (*word).to_owned())).collect();
-    // What is not kept anyway has no option that says so.
-    let candidates: [Vec<String>; 2] = [with(&["--json", "--quiet", "--no-save"]), with(&["--json", "--quiet"])];
-    let parse =
-        |words: &[String]| Cli::try_parse_from(std::iter::once("offloadctl").chain(words.iter().map(String::as_str)));
-    let spoken = command.to_owned();
-    if let Some(words) = candidates.into_iter().find(|words| parse(words).is_ok()) {
-        return Ok(Side { spoken, words, measurement });
-    }
-    match parse(&words) {
-        Err(error) if error.use_stderr() => Err(refused(error.to_string().trim_start_matches("error: ").trim_end())),
-        _ => Err(refused("it prints in a format of its own; leave --json, --format and --help out")),
-    }
-}
-
 /// The runs of both sides, and whether none is missing: A B, B A, A B, so that what drifts meets both alike.
 async fn measure(
     args: &CompareArgs,
-    sides: &[Side; 2],
+    sides: &[Asked; 2],
     stop: &Shutdown,
     session: &mut Session<'_>,
     store: Option<&Store>,
@@ -132,7 +94,7 @@ async fn measure(
     let mut measured = [Vec::new(), Vec::new()];
     for round in 0..args.runs {
         for at in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let run = measure_once(&sides[at], stop).await?;
+            let run = sides[at].measure(stop).await?;
             let is_whole = run.complete && !stop.is_requested();
             if let Some(store) = store {
                 store.save(&run.id, &run)?;
@@ -145,25 +107,4 @@ async fn measure(
         }
     }
     Ok((measured, true))
-}
-
-async fn measure_once(side: &Side, stop: &Shutdown) -> Result<Run, Failure> {
-    let spoken = &side.spoken;
-    let unable = |what: String| Failure::plain(Exit::Unable, format!("`{spoken}`: {what}"));
-    let program =
-        std::env::current_exe().map_err(|error| unable(format!("this program is not to be found: {error}")))?;
-    let mut command = Command::new(program);
-    command.args(&side.words);
-    let Output { status, stdout, stderr } =
-        output_of(command, stop).await.map_err(|error| unable(format!("it could not be run: {error}")))?;
-    let said = String::from_utf8_lossy(&stderr);
-    let code = status.code().unwrap_or(-1);
-    match Run::parse(&String::from_utf8_lossy(&stdout)) {
-        Ok(run) => Ok(run),
-        Err(_) if code == i32::from(Exit::Usage.code()) => {
-            Err(Failure::plain(Exit::Usage, format!("`{spoken}`: {}", said.trim().trim_start_matches("error: "))))
-        }
-        Err(_) if !said.trim().is_empty() => Err(unable(said.trim().trim_start_matches("error: ").to_owned())),
-        Err(error) => Err(unable(format!("exit code {code}: {error}"))),
-    }
 }

@@ -33,6 +33,10 @@ mod kernel_link;
 #[cfg(feature = "toolkit")]
 mod load_args;
 #[cfg(feature = "toolkit")]
+mod matrix;
+#[cfg(feature = "toolkit")]
+mod measured;
+#[cfg(feature = "toolkit")]
 mod measuring;
 #[cfg(feature = "toolkit")]
 mod output_args;

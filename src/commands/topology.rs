@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::emulate;
+use super::{emulate, matrix};
 use crate::console;
 use crate::error::{Exit, Failure};
 use crate::model::LinkProfile;
@@ -20,6 +20,8 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub enum TopologyCommand {
     /// Show the link profiles
     List(ListArgs),
+    /// Measure topologies by intervals or rates, and find the cheapest that is good enough
+    Run(Box<matrix::MatrixArgs>),
     /// Be one emulated link between other programs, or run a command over one that the kernel emulates
     Emulate(emulate::EmulateArgs),
 }
@@ -41,6 +43,7 @@ pub struct ListArgs {
 pub fn run(command: TopologyCommand) -> Result<Exit, Failure> {
     match command {
         TopologyCommand::List(args) => list(&args),
+        TopologyCommand::Run(args) => matrix::run(&args),
         TopologyCommand::Emulate(args) => emulate::run(&args),
     }
 }

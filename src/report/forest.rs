@@ -17,16 +17,16 @@ const MOST_AXIS: usize = 60;
 pub fn draw(intervals: &Intervals, width: usize) -> String {
     let rows = &intervals.rows[intervals.rows.len().saturating_sub(MOST_ROWS)..];
     let Some((low, high)) = intervals.ends() else { return String::new() };
-    let labels: Vec<String> = rows.iter().map(|(label, ..)| clean(label)).collect();
+    let labels: Vec<String> = rows.iter().map(|(label, _)| clean(label)).collect();
     let figure =
         |value: &Option<f64>| value.map_or_else(|| ABSENT.to_owned(), |value| quantity(value, &intervals.unit));
-    let figures: Vec<String> = rows.iter().map(|(_, value, ..)| figure(value)).collect();
+    let figures: Vec<String> = rows.iter().map(|(_, [value, ..])| figure(value)).collect();
     let widest = |texts: &[String]| texts.iter().map(|text| length(text)).max().unwrap_or(0);
     let (label_width, figure_width) = (widest(&labels), widest(&figures));
     let axis = width.saturating_sub(label_width + figure_width + 4).clamp(LEAST_AXIS, MOST_AXIS);
     let place = |value: f64| (((value - low) / (high - low)).clamp(0.0, 1.0) * (axis - 1) as f64).round() as usize;
     let mut text = hang("", &clean(&intervals.title), width);
-    for ((_, value, from, to), (label, figure)) in rows.iter().zip(labels.iter().zip(&figures)) {
+    for ((_, [value, from, to]), (label, figure)) in rows.iter().zip(labels.iter().zip(&figures)) {
         let mut line = vec![' '; axis];
         for edge in intervals.band.iter().flat_map(|(a, b)| [*a, *b]).filter(|edge| (low..=high).contains(edge)) {
             line[place(edge)] = '│';

@@ -2,6 +2,8 @@
 //!
 //! Separate from the model because the model says what a run is and this file which document a command prints.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Report, Reporter, comparison};
@@ -31,6 +33,9 @@ struct Document<'a> {
     /// A figure over time.
     #[serde(skip_serializing_if = "Option::is_none")]
     trend: Option<&'a Trend>,
+    /// What a command says that made several runs, by its key.
+    #[serde(flatten)]
+    front: BTreeMap<&'static str, &'a serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +73,7 @@ pub fn report_document(report: &Report) -> String {
         }),
         gate: report.gate,
         trend: report.trend,
+        front: report.front.iter().map(|front| (front.key, front.data)).collect(),
     })
 }
 

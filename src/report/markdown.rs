@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::clean;
-use super::{Report, Reporter, bars, comparison, forest, plot, trend, unit, verdict};
+use super::{Report, Reporter, bars, comparison, forest, heat, plot, trend, unit, verdict};
 use crate::model::layout::{Block, Note, Table};
 
 /// GitHub markdown.
@@ -17,20 +17,21 @@ const ROWS: usize = 12;
 impl Reporter for Markdown {
     fn render(&self, report: &Report) -> String {
         let compared = report.comparisons.map(|comparisons| sheet(&comparison::sheet(comparisons, report.detail)));
+        let front = report.front.map(|front| sheet(&Sheet::from(front.layout)));
         let trend = report.trend.map(|trend| sheet(&trend::sheet(trend)));
         let runs = report.pages.iter().map(|page| {
             let text = sheet(&Sheet::of(page, report.detail));
             // The verdict is what a merge request is about; the runs are for whoever looks closer.
-            match report.comparisons {
-                Some(_) => format!("<details>\n<summary>{}</summary>\n\n{text}\n</details>\n", escape(&page.run.id)),
-                None => text,
+            match report.comparisons.is_some() || report.front.is_some() {
+                true => format!("<details>\n<summary>{}</summary>\n\n{text}\n</details>\n", escape(&page.run.id)),
+                false => text,
             }
         });
         let gate = report.gate.map(|gate| {
             let items = verdict::results(gate).into_iter().map(|(word, text)| Note::new(word, text));
             format!("**{}**\n\n{}", escape(&verdict::headline(gate)), list(&items.collect::<Vec<_>>()))
         });
-        trend.into_iter().chain(compared).chain(gate).chain(runs).collect::<Vec<_>>().join("\n")
+        front.into_iter().chain(trend).chain(compared).chain(gate).chain(runs).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -48,6 +49,7 @@ fn block(block: &Block) -> String {
         Block::Table(one) => table(one),
         Block::Histogram(histogram) => code(bars::draw(histogram, WIDTH, ROWS)),
         Block::Scatter(scatter) => code(plot::draw(scatter, WIDTH)),
+        Block::HeatMap(map) => code(heat::draw(map, WIDTH)),
         Block::Intervals(intervals) => code(forest::draw(intervals, WIDTH)),
         Block::Text(text) => format!("{}\n\n", escape(text)),
     }

@@ -11,6 +11,7 @@ mod everything;
 mod forest;
 mod github;
 mod grid;
+mod heat;
 mod html;
 mod json;
 mod junit;
@@ -41,6 +42,8 @@ pub struct Report<'a> {
     pub gate: Option<&'a GateReport>,
     /// Two sides that were compared, where that was asked for; the pages are of the runs of both.
     pub comparisons: Option<&'a Comparisons>,
+    /// What stands before the runs: of a command whose subject is more than one run.
+    pub front: Option<Front<'a>>,
     /// A figure over time, where that was asked for.
     pub trend: Option<&'a Trend>,
     /// Columns of the terminal, for the formats that people read there.
@@ -54,9 +57,20 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// The runs that are shown: beside a comparison only where everything is.
     fn shown_pages(&self) -> impl Iterator<Item = &'a Page<'a>> {
-        let is_shown = self.detail || self.comparisons.is_none();
+        let is_shown = self.detail || (self.comparisons.is_none() && self.front.is_none());
         self.pages.iter().filter(move |_| is_shown)
     }
+}
+
+/// What a command says that made several runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Front<'a> {
+    /// Its key in the report document.
+    pub key: &'static str,
+    /// Its data there.
+    pub data: &'a serde_json::Value,
+    /// What people see.
+    pub layout: &'a Layout<'a>,
 }
 
 /// A run, and what it looks like.

@@ -7,7 +7,7 @@ use super::everything;
 use super::unit;
 use crate::model::figure::{count, duration};
 use crate::model::layout::{Block, Note};
-use crate::model::{Role, Run, Warning};
+use crate::model::{Layout, Role, Run, Warning};
 
 /// Notes that everybody reads.
 const MOST_NOTES: usize = 6;
@@ -56,6 +56,20 @@ impl<'a> Sheet<'a> {
             check: layout.answer.check.clone(),
             blocks,
             notes,
+        }
+    }
+}
+
+impl<'a> From<&Layout<'a>> for Sheet<'a> {
+    /// Of no single run.
+    fn from(layout: &Layout<'a>) -> Self {
+        Self {
+            alarms: layout.banner.iter().cloned().collect(),
+            title: layout.subject.join(" · "),
+            answer: layout.answer.text.clone(),
+            check: layout.answer.check.clone(),
+            blocks: layout.blocks.clone(),
+            notes: layout.notes.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::model::{Trend, TrendPoint};
 
 /// The trend as a page of its own.
 pub fn sheet<'a>(trend: &Trend) -> Sheet<'a> {
-    let rows = trend.points.iter().map(|point| (label(trend, point), point.value, point.low, point.high));
+    let rows = trend.points.iter().map(|point| (label(trend, point), [point.value, point.low, point.high]));
     let picture = Intervals {
         title: format!("{} of each run, with its 95 % interval", trend.subject),
         unit: trend.unit.clone(),

@@ -13,6 +13,7 @@ mod kernel;
 mod link;
 mod profile;
 mod proxy;
+mod tunnel;
 
 pub use applied::Applied;
 pub use delay::{FitError, RoundTrips, log_normal_of};
@@ -22,3 +23,4 @@ pub use kernel::{FAR_V4, FAR_V6, KernelLink, KernelLinkError, independent_jitter
 pub use link::Link;
 pub use profile::{BUILT_IN, BuiltIn, built_in, reference};
 pub use proxy::{Crossing, Lateness, ProxyError, ProxyLimits, ProxySockets, ProxySpec, Tally, Tell, carry};
+pub use tunnel::{through_proxy, try_proxy};

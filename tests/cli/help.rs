@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 19] = [
+const CASES: [(&str, &str); 20] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
@@ -22,6 +22,7 @@ const CASES: [(&str, &str); 19] = [
     ("help-topology", "topology --help"),
     ("help-topology-emulate", "topology emulate --help"),
     ("help-topology-list", "topology list --help"),
+    ("help-topology-run", "topology run --help"),
     ("version", "--version"),
 ];
 

@@ -8,6 +8,7 @@ mod document;
 mod heartbeat;
 mod help;
 mod interrupt;
+mod matrix;
 mod pipe;
 mod pipeline;
 mod snapshot;

@@ -77,6 +77,8 @@ pub enum Block<'a> {
     Table(Table),
     /// How the values of some series are spread, side by side.
     Histogram(Histogram<'a>),
+    /// Figures of two settings, one across and one down.
+    HeatMap(HeatMap),
     /// Figures with their intervals below each other on one axis.
     Intervals(Intervals),
     /// Points on two logarithmic axes.
@@ -139,6 +141,31 @@ pub struct Histogram<'a> {
     pub columns: Vec<(String, Cow<'a, Series>)>,
 }
 
+/// Figures of two settings, one across and one down.
+#[derive(Clone, Debug, Default)]
+pub struct HeatMap {
+    /// What they are of.
+    pub title: String,
+    /// Unit of all.
+    pub unit: String,
+    /// What goes across.
+    pub columns: Vec<String>,
+    /// What goes down, with a figure for each column where there is one.
+    pub rows: Vec<(String, Vec<Option<f64>>)>,
+    /// Row and column of the one to take.
+    pub marked: Option<(usize, usize)>,
+}
+
+impl HeatMap {
+    /// Where a figure lies between the least and the greatest: 0 to 1 by ratios.
+    #[must_use]
+    pub fn part(&self, value: f64) -> f64 {
+        let all = || self.rows.iter().flat_map(|(_, row)| row).flatten().copied().filter(|value| *value > 0.0);
+        let (least, greatest) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+        if greatest > least { ((value / least).ln() / (greatest / least).ln()).clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
 /// Figures with their intervals below each other on one axis.
 #[derive(Clone, Debug, Default)]
 pub struct Intervals {
@@ -146,17 +173,17 @@ pub struct Intervals {
     pub title: String,
     /// Unit of all.
     pub unit: String,
-    /// A range that is drawn across all of them.
+    /// A range that is drawn across all of them; of a row come the figure and both ends of its interval as far as they are known.
     pub band: Option<(f64, f64)>,
-    /// Name, figure, and both ends of its interval as far as they are known.
-    pub rows: Vec<(String, Option<f64>, Option<f64>, Option<f64>)>,
+    /// Each with its name.
+    pub rows: Vec<(String, [Option<f64>; 3])>,
 }
 
 impl Intervals {
     /// The least and the greatest figure or end; none where they are one.
     #[must_use]
     pub fn ends(&self) -> Option<(f64, f64)> {
-        let figures = self.rows.iter().flat_map(|(_, value, low, high)| [*value, *low, *high]).flatten();
+        let figures = self.rows.iter().flat_map(|(_, figures)| *figures).flatten();
         let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
         for figure in
             figures.chain(self.band.iter().flat_map(|(low, high)| [*low, *high])).filter(|figure| figure.is_finite())

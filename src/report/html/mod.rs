@@ -39,15 +39,17 @@ impl Reporter for Html {
                 .map(|(word, text)| format!("<dt class=\"{word}\">{word}</dt><dd>{}</dd>", escape(&text)));
             format!("<h2>{}</h2>\n<dl>{}</dl>\n", escape(&verdict::headline(gate)), rows.collect::<String>())
         });
+        let front = report.front.map(|front| sheet(&Sheet::from(front.layout), ""));
         let trend = report.trend.map(|trend| sheet(&trend::sheet(trend), ""));
-        let folds = report.comparisons.is_some();
+        let folds = report.comparisons.is_some() || report.front.is_some();
         let pages = report.pages.iter().take(MOST_RUNS).map(|page| match folds {
             true => format!("<details><summary>{}</summary>\n{}</details>\n", escape(&page.run.id), run(page, report)),
             false => run(page, report),
         });
         let more = report.pages.len().saturating_sub(MOST_RUNS);
         let more = (more > 0).then(|| format!("<p>{more} more runs are not shown.</p>\n"));
-        let body: String = trend.into_iter().chain(compared).chain(gate).chain(pages).chain(more).collect();
+        let body: String =
+            front.into_iter().chain(trend).chain(compared).chain(gate).chain(pages).chain(more).collect();
         let title = report.pages.first().map_or("offloadctl", |page| page.run.command.as_str());
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -123,7 +125,7 @@ fn sheet(sheet: &Sheet, pictures: &str) -> String {
 fn block(block: &Block) -> String {
     match block {
         Block::Table(one) => table(one),
-        Block::Histogram(_) | Block::Intervals(_) | Block::Scatter(_) => String::new(),
+        Block::HeatMap(_) | Block::Histogram(_) | Block::Intervals(_) | Block::Scatter(_) => String::new(),
         Block::Text(text) => format!("<p>{}</p>\n", escape(text)),
     }
 }
@@ -131,6 +133,7 @@ fn block(block: &Block) -> String {
 fn drawing(block: &Block) -> String {
     match block {
         Block::Histogram(histogram) => picture::histogram(histogram),
+        Block::HeatMap(map) => picture::heat_map(map),
         Block::Intervals(intervals) => picture::intervals(intervals),
         Block::Scatter(scatter) => picture::scatter(scatter),
         Block::Table(_) | Block::Text(_) => String::new(),

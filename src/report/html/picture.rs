@@ -5,7 +5,7 @@
 use super::chart::{Axis, Chart, figure};
 use super::escape;
 use crate::model::figure::{duration, ratio, significant};
-use crate::model::layout::{Histogram, Intervals, Names, Scatter};
+use crate::model::layout::{HeatMap, Histogram, Intervals, Names, Scatter};
 use crate::model::{Quantile, Series, rank_of};
 use crate::report::bars;
 use crate::report::unit::{ABSENT, quantity};
@@ -198,6 +198,46 @@ pub fn histogram(histogram: &Histogram) -> String {
     figure(&title, &format!("Most: {told}"), &format!("0 0 480 {down:.0}"), &body, &keys)
 }
 
+/// Figures of two settings: the darker, the more.
+pub fn heat_map(map: &HeatMap) -> String {
+    const ROW: f64 = 34.0;
+    const LEFT: f64 = 110.0;
+    if map.columns.is_empty() || map.rows.is_empty() {
+        return String::new();
+    }
+    let width = (470.0 - LEFT) / map.columns.len() as f64;
+    let mut body = String::new();
+    for (at, column) in map.columns.iter().enumerate() {
+        let across = LEFT + width * (at as f64 + 0.5);
+        body.push_str(&format!("<text x=\"{across:.0}\" y=\"14\" text-anchor=\"middle\">{}</text>\n", escape(column)));
+    }
+    for (at, (name, cells)) in map.rows.iter().enumerate() {
+        let down = 22.0 + ROW * at as f64;
+        body.push_str(&format!("<text x=\"0\" y=\"{:.0}\">{}</text>\n", down + 20.0, escape(name)));
+        for (column, cell) in cells.iter().enumerate() {
+            let (across, shade) =
+                (LEFT + width * column as f64, cell.map_or(0.0, |value| 0.15 + 0.55 * map.part(value)));
+            let star = if map.marked == Some((at, column)) { "★ " } else { "" };
+            let figure = cell.map_or_else(|| ABSENT.to_owned(), |value| quantity(value, &map.unit));
+            body.push_str(&format!(
+                "<rect class=\"cell\" style=\"opacity:{shade:.2}\" x=\"{across:.1}\" y=\"{down:.0}\" width=\"{:.1}\" height=\"{:.0}\"/>\
+                 <text class=\"cell-text\" x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{star}{}</text>\n",
+                width - 3.0,
+                ROW - 3.0,
+                across + width / 2.0,
+                down + 20.0,
+                escape(&figure)
+            ));
+        }
+    }
+    let marked = map.marked.map_or_else(String::new, |(row, column)| {
+        format!("; ★ is the one to take: {} at {}", map.rows[row].0, map.columns[column])
+    });
+    let told = format!("{} by {} cells, darker is more{marked}", map.rows.len(), map.columns.len());
+    let height = 24.0 + ROW * map.rows.len() as f64;
+    figure(&map.title, &told, &format!("0 0 480 {height:.0}"), &body, &[])
+}
+
 /// Figures with their intervals below each other.
 pub fn intervals(intervals: &Intervals) -> String {
     const ROW: f64 = 16.0;
@@ -215,7 +255,7 @@ pub fn intervals(intervals: &Intervals) -> String {
             height - 22.0
         ));
     }
-    for (at, (label, value, from, to)) in rows.iter().enumerate() {
+    for (at, (label, [value, from, to])) in rows.iter().enumerate() {
         let down = at as f64 * ROW + 9.0;
         let figure = value.map_or_else(|| ABSENT.to_owned(), |value| quantity(value, &intervals.unit));
         body.push_str(&format!("<text x=\"0\" y=\"{:.0}\">{} {}</text>\n", down + 4.0, escape(label), escape(&figure)));
