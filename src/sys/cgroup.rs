@@ -55,7 +55,7 @@ fn unified(root: &Path, id: &str) -> Option<Consumption> {
     let micros = of_statistics(&folder.join("cpu.stat"), "usage_usec")?;
     let held: u64 = number(folder.join("memory.current"))?;
     let cached = of_statistics(&folder.join("memory.stat"), "inactive_file").unwrap_or(0);
-    Some(Consumption { cpu: Duration::from_micros(micros), memory_bytes: held.saturating_sub(cached) })
+    Some(Consumption { cpu: Duration::from_micros(micros), memory_bytes: in_use(held, cached) })
 }
 
 /// Version 1: a tree for each controller.
@@ -68,8 +68,14 @@ fn split(root: &Path, id: &str) -> Option<Consumption> {
     let held: u64 = file("memory", "memory.usage_in_bytes")?;
     let statistics = |group: &String| root.join("memory").join(group).join("memory.stat");
     let cached = groups.iter().find_map(|group| of_statistics(&statistics(group), "total_inactive_file"));
-    let memory_bytes = held.saturating_sub(cached.unwrap_or(0));
+    let memory_bytes = in_use(held, cached.unwrap_or(0));
     Some(Consumption { cpu: Duration::from_nanos(nanos), memory_bytes })
+}
+
+/// What is held without what is cached, as `docker stats` counts. The two files are not read at one moment: where they
+/// contradict each other, what is held counts.
+const fn in_use(held: u64, cached: u64) -> u64 {
+    if cached < held { held - cached } else { held }
 }
 
 /// The number behind a name in a file of lines `NAME NUMBER`.
@@ -162,7 +168,7 @@ mod tests {
         put(root.path(), "docker/ab12/memory.stat", "anon 400000\ninactive_file 309600000\nactive_file 7\n");
         assert_eq!(memory(&root), Some(400_000));
         put(root.path(), "docker/ab12/memory.stat", "inactive_file 999999999\n");
-        assert_eq!(memory(&root), Some(0), "the two files are not of one moment");
+        assert_eq!(memory(&root), Some(310_000_000), "the two files are not of one moment");
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "cpuacct/docker/ab12/cpuacct.usage", "1\n");
         put(root.path(), "memory/docker/ab12/memory.usage_in_bytes", "310000000\n");

@@ -46,7 +46,7 @@ fn ended(agent: Started, signal: Signal) -> Ended {
 }
 
 /// Waits until the gateway shows a task in this status.
-pub fn until_task(gateway: &Gateway, id: &str, status: &str) -> Value {
+fn until_task(gateway: &Gateway, id: &str, status: &str) -> Value {
     poll(&format!("`{id}` {status}"), PATIENCE, || {
         let tasks = gateway.read("/v1/tasks");
         let task = tasks["items"].as_array()?.iter().find(|task| task["task_id"] == *id)?.clone();

@@ -8,7 +8,7 @@ use offloadctl::model::Run;
 use offloadctl::sys::clock;
 use serde_json::Value;
 
-use crate::agent::{agent, until_node, until_task};
+use crate::agent::{agent, until_node};
 use crate::far_end::{FarEnd, Manner};
 use crate::gateway::Gateway;
 use crate::measure::{read, series};
@@ -26,16 +26,6 @@ fn states(gateway: &Gateway) -> Vec<String> {
     let changes = gateway.watch(0, revision);
     let states = changes.iter().filter_map(|(_, change): &(String, Value)| Some(change["state"].as_str()?.to_owned()));
     states.collect()
-}
-
-/// Waits for so many further heartbeats of node `one`, as its clock's exchanges show them.
-fn heartbeats(gateway: &Gateway, count: usize) {
-    for _ in 0..count {
-        let before = until_node(gateway, "one", "alive")["clock"].clone();
-        poll("a heartbeat", Duration::from_secs(20), || {
-            (until_node(gateway, "one", "alive")["clock"] != before).then_some(())
-        });
-    }
 }
 
 /// How long the ends of a measurement stand still below.
@@ -96,14 +86,33 @@ fn answers_that_came_while_the_near_end_stood_still_beyond_its_timeout_are_read_
     assert!(counts.skipped_count > 0, "{counts:?}");
 }
 
+/// Detectors with room for a busy machine: each suspects after 2 s to 3 s of silence.
+const DETECTORS: [&str; 4] = ["missed:3/margin=1s", "phi:8/pause=1s", "phi-akka:8/pause=1s", "chen:2s"];
+
+/// Longer than any of them waits.
+const LONG: Duration = Duration::from_secs(5);
+
+/// Does the same with a gateway of each detector, all at once.
+fn with_each(what: impl Fn(Gateway, Started, &str) + Sync) {
+    let what = &what;
+    std::thread::scope(|scope| {
+        for detector in DETECTORS {
+            scope.spawn(move || {
+                let gateway = Gateway::start(&format!("--detector {detector}"));
+                let agent = agent(&gateway, "500ms");
+                until_node(&gateway, "one", "alive");
+                // So many heartbeats that a detector believes what it has seen.
+                std::thread::sleep(Duration::from_secs(6));
+                what(gateway, agent, detector);
+            });
+        }
+    });
+}
+
 #[test]
 fn an_agent_that_stood_still_and_dies_later_is_noticed_as_soon_as_one_that_never_did() {
-    for detector in ["phi:8/pause=100ms", "phi-akka:8/pause=100ms", "chen:500ms"] {
-        let gateway = Gateway::start(&format!("--detector {detector}"));
-        let agent: Started = agent(&gateway, "200ms");
-        until_node(&gateway, "one", "alive");
-        std::thread::sleep(Duration::from_secs(3));
-        stop(|signal| agent.signal(signal), Duration::from_secs(4));
+    with_each(|gateway, agent, detector| {
+        stop(|signal| agent.signal(signal), LONG);
         until_node(&gateway, "one", "alive");
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(states(&gateway), ["alive", "unreachable", "alive"], "{detector}");
@@ -111,26 +120,22 @@ fn an_agent_that_stood_still_and_dies_later_is_noticed_as_soon_as_one_that_never
         let killed = clock::now();
         until_node(&gateway, "one", "unreachable");
         let noticed = clock::now().since(killed);
-        // 0.9 s by its formula; 3.6 s and more where the stop was learnt.
-        assert!(noticed < Duration::from_millis(2_000), "{detector}: {noticed:?}");
-    }
+        // Where the stop was learnt it takes 9 s.
+        assert!(noticed < Duration::from_secs(5), "{detector}: {noticed:?}");
+    });
 }
 
 #[test]
 fn a_gateway_that_stood_still_accuses_nobody_and_notices_who_died_meanwhile() {
-    for detector in ["missed:3", "phi:8/pause=100ms", "chen:500ms"] {
-        let gateway = Gateway::start(&format!("--detector {detector}"));
-        let agent = agent(&gateway, "200ms");
-        until_task(&gateway, "one-web", "running");
-        std::thread::sleep(Duration::from_secs(3));
-        stop(|signal| gateway.signal(signal), Duration::from_secs(4));
+    with_each(|gateway, agent, detector| {
+        stop(|signal| gateway.signal(signal), LONG);
         poll("a word on it", Duration::from_secs(20), || gateway.said().contains("stood still for").then_some(()));
-        heartbeats(&gateway, 5);
+        std::thread::sleep(Duration::from_secs(4));
         assert_eq!(states(&gateway), ["alive"], "{detector}");
         gateway.signal(Signal::SIGSTOP);
         agent.signal(Signal::SIGKILL);
         std::thread::sleep(Duration::from_secs(2));
         gateway.signal(Signal::SIGCONT);
         until_node(&gateway, "one", "unreachable");
-    }
+    });
 }

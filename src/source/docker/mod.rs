@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -31,6 +32,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Longest time for asking when the containers of a list were started or ended: beyond it the first list is more urgent.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Questions about single containers at a time.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// Longest time for asking where one container stands: beyond it its event is believed.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
@@ -345,14 +349,15 @@ impl Container {
 
 /// Asks when containers were started or ended, of those that are not told already.
 async fn complete(engine: &Engine, told: &BTreeMap<String, Container>, all: &mut [Entry]) {
-    for entry in all {
-        let is_told = told.get(&entry.id).is_some_and(|told| told.is_told(entry));
-        if !is_told
-            && is_plain(&entry.id)
-            && let Ok(answer) = engine.inspect(&entry.id).await
-        {
-            entry.complete(read::details(&answer));
-        }
+    let is_told = |entry: &Entry| told.get(&entry.id).is_some_and(|told| told.is_told(entry));
+    let asked = all.iter_mut().filter(|entry| !is_told(entry) && is_plain(&entry.id));
+    let looks: Vec<_> = asked.map(|entry| look_at(engine, entry)).collect();
+    stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).collect::<()>().await;
+}
+
+async fn look_at(engine: &Engine, entry: &mut Entry) {
+    if let Ok(answer) = engine.inspect(&entry.id).await {
+        entry.complete(read::details(&answer));
     }
 }
 

@@ -250,6 +250,8 @@ fn shown(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entries(text: &str) -> Vec<Entry> {
@@ -316,6 +318,24 @@ mod tests {
         assert_eq!(event(r#"{"Type":"volume","Action":"remove","Actor":{"ID":"a"}}"#), None);
         assert_eq!(event(r#"{"Type":"container","Action":"mount","Actor":{"ID":"a"}}"#), None);
         assert_eq!(event("[]"), None);
+    }
+
+    proptest! {
+        /// Whatever takes the place of a value, the entry beside it is read, and nothing panics.
+        #[test]
+        fn no_value_of_an_entry_hides_the_next(key in 0..5_usize, value in "[ -~]{0,12}|[0-9]{1,30}|null|\\[\\]|\\{\\}") {
+            let key = ["Id", "Names", "State", "Status", "Created"][key];
+            let value = match serde_json::from_str::<Value>(&value) {
+                Ok(value) => value,
+                Err(_) => Value::from(value),
+            };
+            let text = format!(r#"[{{"Id":"a","{key}":{value}}},{{"Id":"b","State":"running"}}]"#);
+            let read = list(text.as_bytes()).unwrap().entries;
+            prop_assert_eq!(read.last().map(|entry| (entry.id.as_str(), entry.phase)), Some(("b", Phase::Running)));
+            let event: Value = serde_json::from_str(&format!(r#"{{"Type":{value},"Action":"die","Actor":{value},"timeNano":{value}}}"#)).unwrap();
+            let _ = happening(&event);
+            let _ = details(format!(r#"{{"State":{value},"Created":{value}}}"#).as_bytes());
+        }
     }
 
     #[test]
