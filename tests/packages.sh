@@ -12,6 +12,7 @@ package_of() {
         docker | dockerd) echo docker.io ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
+        chromium) echo chromium ;;
         curl) echo curl ;;
         faketime) echo faketime ;;
         fping) echo fping ;;
@@ -28,6 +29,7 @@ package_of() {
         podman) echo podman ;;
         pip3) echo python3-pip ;;
         prometheus-node-exporter) echo prometheus-node-exporter ;;
+        promtool) echo prometheus ;;
         python3) echo python3 ;;
         redis-benchmark) echo redis-tools ;;
         redis-server) echo redis-server ;;

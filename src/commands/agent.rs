@@ -16,7 +16,7 @@ use super::event_loop::event_loop;
 use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
-use crate::source::docker::Docker;
+use crate::source::docker::{Docker, try_engine};
 use crate::source::scripted::Script;
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
@@ -33,7 +33,7 @@ const EXAMPLES: &str = "Examples:
     echo '{ \"server\": \"wss://hub.example.com/state\", \"interval\": \"5s\", \"metrics\": [\"cpu\", \"memory\", \"disk\"],
             \"token_file\": \"token\" }' > agent.conf
     offloadctl agent --config agent.conf
-  Look whether a configuration can be meant, and what it would do:
+  Look whether a configuration can be meant, what it would do, and whether its sources are there:
     offloadctl agent --config agent.conf --check
   200 agents in one process, NODE-1 to NODE-200, to try a gateway; the token file has lines `NODE_ID TOKEN`:
     offloadctl agent --config agent.conf --fleet 200
@@ -68,7 +68,7 @@ pub struct AgentArgs {
     /// So many agents in this process, named NODE-1 to NODE-N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     fleet: Option<u32>,
-    /// Look at the configuration, say what it would do, and end
+    /// Look at the configuration, say what it would do, try its sources, and end
     #[arg(long)]
     check: bool,
     /// SIGUSR1 blocks the event loop for good, as a defect would; `bench heartbeat --live` asks for it
@@ -88,7 +88,7 @@ pub fn run(args: &AgentArgs) -> Result<Exit, Failure> {
     let plan = Plan::load(args)?;
     if args.check {
         console::say(plan.described());
-        return Ok(Exit::Fine);
+        return event_loop()?.block_on(plan.try_sources());
     }
     let runtime = event_loop()?;
     let ended = runtime.block_on(serve(args, plan));
@@ -130,6 +130,18 @@ impl Plan {
         let sources = config.sources.iter().map(|spec| Source::open(spec, look_every)).collect::<Result<_, _>>()?;
         let nodes = nodes(args, &config)?;
         Ok(Self { config, nodes, sources })
+    }
+
+    /// Whether every source is there; the gateway is not asked, because it would take us for the agent.
+    async fn try_sources(&self) -> Result<Exit, Failure> {
+        for source in &self.sources {
+            let Source::Docker { socket, .. } = source else { continue };
+            if let Err(error) = try_engine(socket).await {
+                let what = format!("Docker at `{}` cannot be watched: {}", socket.display(), error.told());
+                return Err(Failure::plain(Exit::Unable, what).hinted(error.hint()));
+            }
+        }
+        Ok(Exit::Fine)
     }
 
     fn described(&self) -> String {

@@ -3,6 +3,8 @@
 //! Separate because the reference page, help, gates and `report` all ask the same list.
 
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod sample;
 #[cfg(test)]
 mod tests;

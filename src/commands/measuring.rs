@@ -8,6 +8,7 @@ use super::checkpoint::Checkpoints;
 use super::event_loop::event_loop;
 use super::load_args::planned_span;
 use super::output_args::OutputArgs;
+use super::report::summarise;
 use crate::console::{self, Progress};
 use crate::context::{Header, OutputFile, Store};
 use crate::error::{Exit, Failure};
@@ -156,6 +157,7 @@ impl<'a> Measuring<'a> {
         let gate = shown.and_then(|judged| judged.gate.as_ref());
         let comparisons = shown.and_then(Judged::comparisons);
         let report = Report { pages: &pages, gate, comparisons, ..self.args.show.report() };
+        summarise(self.args.show.format(), &report)?;
         let written: Result<(), Failure> =
             self.outputs.into_iter().try_for_each(|(format, file)| file.write(&render(format, &report)));
         console::data(&render(self.args.show.format(), &Report { colour: console::has_colour(), ..report }))?;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::baseline::BaselineArgs;
 use super::config::Config;
+use super::value::one_of;
 use crate::console;
 use crate::context::{OutputFile, Store};
 use crate::error::Failure;
@@ -20,13 +21,13 @@ pub struct ShowArgs {
     /// Print JSON; the same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// How to print: table, json, markdown, csv
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = one_of::<Format>(Format::NAMES))]
     format: Format,
     /// Show everything: every series and scalar, every histogram, the evidence of each finding
     #[arg(long)]
     detail: bool,
-    /// Write to a file too, in the format of its suffix (.json, .md, .csv, .txt); may repeat
+    /// Write to a file too, in the format of its suffix (.html, .json, .md, .csv, .txt, .xml, .prom); may repeat
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat

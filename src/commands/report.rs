@@ -1,7 +1,9 @@
 //! `offloadctl report`: stored runs, shown, merged and judged.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,13 +11,17 @@ use super::baseline::{self, Judged};
 use super::catalogue;
 use super::measuring::say_gate;
 use super::output_args::ShowArgs;
-use super::value::parse_whole;
+use super::value::{parse_positive, parse_whole};
 use crate::console;
 use crate::context::{OutputFile, read_run};
 use crate::error::{Exit, Failure};
 use crate::model::Run;
 use crate::report::{Format, Report, plain_table};
-use crate::stats;
+use crate::stats::{self, Gate};
+use crate::sys::clock;
+
+/// Runs of a trend where nobody says how many.
+const TREND_RUNS: usize = 50;
 
 /// Targets that a line of the list names.
 const NAMED: usize = 3;
@@ -28,6 +34,8 @@ const EXAMPLES: &str = "Examples:
   offloadctl report --baseline before.json after.json did it get worse?
   offloadctl report --baseline-label branch=main      the newest run against ten of the main branch
   offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
+
+  offloadctl report --trend 'rtt.echo{target=dc}.p95' with which run did it change?
 
 A gate names what is bad: SERIES{label=value}.STATISTIC OP LIMIT. It is judged on the 95 %
 interval of the statistic: exit 1 if all of it is bad, 0 if none of it is, 4 if there is not
@@ -42,6 +50,12 @@ pub struct ReportArgs {
     /// The newest N stored runs
     #[arg(long, value_name = "N", value_parser = parse_whole::<u32>, conflicts_with_all = ["list", "prune"])]
     last: Option<u32>,
+    /// One figure of the stored runs over time, such as 'rtt.echo{target=dc}.p95'; with --last [default: 50] or --since
+    #[arg(long, value_name = "FIGURE", value_parser = parse_figure, conflicts_with_all = ["list", "prune", "merge", "baseline"])]
+    trend: Option<Figure>,
+    /// With --trend: only runs that began within this span until now
+    #[arg(long, value_name = "SPAN", value_parser = parse_positive, requires = "trend")]
+    since: Option<Duration>,
     /// Merge valid runs of one spec into one, so that a rare quantile has the sample it needs
     #[arg(long)]
     merge: bool,
@@ -68,6 +82,9 @@ pub fn run(args: ReportArgs) -> Result<Exit, Failure> {
     }
     if args.prune {
         return prune(&args);
+    }
+    if let Some(figure) = &args.trend {
+        return trend(&args, figure);
     }
     let config = args.show.config()?;
     if let Some(told) = config.told() {
@@ -107,12 +124,29 @@ pub fn show(
     for (format, file) in outputs {
         file.write(&format.reporter().render(&report))?;
     }
+    summarise(args.format(), &report)?;
     let report = Report { colour: console::has_colour(), ..report };
     console::data(&args.format().reporter().render(&report))?;
     if let Some(gate) = &judged.gate {
         say_gate(gate);
     }
     Ok(judged.exit())
+}
+
+/// With annotations comes the summary of the job, where the runner of a workflow says where it belongs.
+///
+/// # Errors
+/// When that file cannot be written.
+pub fn summarise(format: Format, report: &Report) -> Result<(), Failure> {
+    let Some(path) =
+        std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| format == Format::Github && !path.is_empty())
+    else {
+        return Ok(());
+    };
+    let (path, text) = (PathBuf::from(path), Format::Markdown.reporter().render(report));
+    let written = fs::OpenOptions::new().create(true).append(true).open(&path);
+    let written = written.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| Failure::file("cannot write the summary of the job", &path, &error))
 }
 
 impl ReportArgs {
@@ -144,6 +178,59 @@ impl ReportArgs {
             last => Ok((runs, last)),
         }
     }
+}
+
+/// A statistic of a series, or a scalar, as a gate names it.
+#[derive(Clone, Debug)]
+struct Figure {
+    text: String,
+    gate: Gate,
+}
+
+fn parse_figure(text: &str) -> Result<Figure, String> {
+    let gate: Gate = format!("{text} > baseline").parse().map_err(|_| {
+        "it is not a figure: write SERIES{label=value}.STATISTIC, such as rtt.echo{target=dc}.p95, or SCALAR".to_owned()
+    })?;
+    let is_known = catalogue::ALL.into_iter().any(|one| catalogue::check_gate(one, &gate).is_ok());
+    if is_known { Ok(Figure { text: text.to_owned(), gate }) } else { Err("no command measures it".to_owned()) }
+}
+
+/// One figure over time, of the files given or of the stored runs.
+fn trend(args: &ReportArgs, figure: &Figure) -> Result<Exit, Failure> {
+    let outputs = args.show.open()?;
+    let since = args.since.map(|span| clock::wall_now().unix_nanos() - span.as_nanos().cast_signed());
+    let mut runs = Vec::new();
+    let most = args.last.map_or(if since.is_some() { usize::MAX } else { TREND_RUNS }, |last| last as usize);
+    let files = if args.files.is_empty() { args.show.store()?.files()? } else { args.files.clone() };
+    for path in files {
+        if runs.len() == most {
+            break;
+        }
+        match read_run(&path) {
+            Ok(run) if since.is_some_and(|since| run.started_at.unix_nanos() < since) => {}
+            Ok(run)
+                if catalogue::find(&run.command).is_some_and(|one| one.find(figure.gate.subject_name()).is_some()) =>
+            {
+                runs.push(run);
+            }
+            Ok(_) => {}
+            Err(failure) => console::say(format_args!("left out: {}", failure.what())),
+        }
+    }
+    let trend = stats::trend(&figure.gate, &figure.text, &runs).map_err(|names| {
+        let what = format!("`{}` is several series: {}", figure.text, names.join(", "));
+        Failure::plain(Exit::Usage, what).hint("name one of them by its labels")
+    })?;
+    if trend.points.is_empty() {
+        return Err(Failure::plain(Exit::Unable, format!("no stored run has `{}`", figure.text))
+            .hint("see `offloadctl report --list`"));
+    }
+    let report = Report { trend: Some(&trend), ..args.show.report() };
+    for (format, file) in outputs {
+        file.write(&format.reporter().render(&report))?;
+    }
+    console::data(&args.show.format().reporter().render(&Report { colour: console::has_colour(), ..report }))?;
+    Ok(Exit::Fine)
 }
 
 fn list(args: &ReportArgs) -> Result<Exit, Failure> {

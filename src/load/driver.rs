@@ -20,6 +20,7 @@ use super::{Answer, Arrival, Lane, LaneRecord, Length, LoadSpec, Observer, Opera
 use crate::model::span::nanos;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
+use crate::sys::presence::Presence;
 use crate::sys::shutdown::Shutdown;
 use crate::sys::timer::Timer;
 
@@ -101,7 +102,7 @@ pub(super) async fn drive_on<O: Operation>(
     let mut in_flight = FuturesUnordered::new();
     let mut due = Vec::with_capacity(STARTS_PER_PASS);
     let mut deadlines = Deadlines::default();
-    let mut passes = 0;
+    let (mut presence, mut passes) = (Presence::begin(), 0);
     observer.driving(&lanes.iter().map(Lane::named).collect::<Vec<_>>());
     lanes.iter().for_each(|lane| lane.operation.record_from(plan.recording_from));
     observer.recording(plan.recording_from);
@@ -136,8 +137,8 @@ pub(super) async fn drive_on<O: Operation>(
             waited = timer.wait_until(wake) => waited.map_err(DriverError::Timer)?,
             () = shutdown.requested() => {}
         }
-        if clock::now() > wake + STANDSTILL {
-            // The process stood still. Answers may lie in the sockets: they are read before anything is called lost.
+        if presence.missed(wake) > STANDSTILL {
+            // The process stood still, or its machine slept. Answers may lie in the sockets: they are read before anything is called lost.
             for _ in 0..TURNS_AFTER_STANDSTILL {
                 tokio::task::yield_now().await;
             }

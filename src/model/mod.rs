@@ -24,6 +24,8 @@ pub mod span;
 mod stamp;
 mod summary;
 mod timeline;
+#[cfg(feature = "toolkit")]
+mod trend;
 mod variation;
 #[cfg(feature = "toolkit")]
 mod word;
@@ -46,6 +48,8 @@ pub use series::{Clock, Series, Unit};
 pub use stamp::{CardStamp, CardState, Stamp, WallStamp, WallTime};
 pub use summary::{Moments, NORMAL_975, Quantile, Summary, rank_of};
 pub use timeline::{Interval, Outage, Timeline};
+#[cfg(feature = "toolkit")]
+pub use trend::{Departure, Trend, TrendPoint};
 pub use variation::Variation;
 #[cfg(feature = "toolkit")]
 pub use word::UnknownWord;

@@ -138,6 +138,14 @@ impl WallTime {
         self.0.unix_timestamp()
     }
 
+    /// The form for people, `2026-11-23 07:10:49`.
+    #[must_use]
+    pub fn short(self) -> String {
+        let t = self.0;
+        let (month, day) = (u8::from(t.month()), t.day());
+        format!("{:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", t.year(), t.hour(), t.minute(), t.second())
+    }
+
     /// The compact form `20261123T071049.123Z`, which sorts and is a legal file name.
     #[must_use]
     pub fn compact(self) -> String {

@@ -27,9 +27,21 @@ const MOST_BAR: usize = 24;
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
 /// One bucket of the axis, or an end without an answer, with the count of each target.
-struct Row {
-    label: String,
-    counts: Vec<u64>,
+pub struct Row {
+    /// Where it begins, or what end it is.
+    pub label: String,
+    /// Attempts of each target.
+    pub counts: Vec<u64>,
+}
+
+/// The names of the targets with their attempts, and the rows of their common axis.
+pub fn rows(histogram: &Histogram, most_rows: usize) -> (Vec<(String, u64)>, Vec<Row>) {
+    let drawn = histogram.columns.iter().filter(|(_, series)| !series.histogram.is_empty());
+    let drawn: Vec<(&str, &Series)> = drawn.map(|(head, series)| (head.as_str(), series.as_ref())).collect();
+    let series: Vec<&Series> = drawn.iter().map(|(_, series)| *series).collect();
+    let mut rows = buckets(&series, most_rows).unwrap_or_default();
+    rows.extend(ends(&series));
+    (drawn.iter().map(|(head, series)| (clean(head), series.counts.attempt_count)).collect(), rows)
 }
 
 /// A column a series on one axis of at most so many rows; as many side by side as the page is wide, the others below.

@@ -83,6 +83,18 @@ pub fn answer(comparisons: &Comparisons) -> String {
     format!("No regression in {}.{largest}", count(&all, "comparison"))
 }
 
+/// One comparison in a sentence: what moved, how surely, and what follows.
+pub fn sentence(one: &Comparison) -> String {
+    let interval = match interval(one) {
+        Cell::Text(text) => format!(" (90 %: {text})"),
+        _ => String::new(),
+    };
+    let reason = if one.reason.is_empty() { String::new() } else { format!("; {}", one.reason) };
+    let needed =
+        one.runs_needed.map_or_else(String::new, |runs| format!("; about {runs} more runs a side would decide"));
+    format!("{}{interval}: {}{reason}{needed}", told(one), word(one.verdict))
+}
+
 fn capital(text: &str) -> String {
     crate::model::layout::capitalised(text)
 }

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{Report, Reporter, comparison};
-use crate::model::{Comparison, GateReport, Run, Verdict};
+use crate::model::{Comparison, GateReport, Run, Trend, Verdict};
 
 /// The schema of the report document.
 const REPORT_SCHEMA: &str = "offloadctl.report/1";
@@ -28,6 +28,9 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sides: Option<Sides<'a>>,
     gate: Option<&'a GateReport>,
+    /// A figure over time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trend: Option<&'a Trend>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +67,7 @@ pub fn report_document(report: &Report) -> String {
             unmatched: &comparisons.unmatched,
         }),
         gate: report.gate,
+        trend: report.trend,
     })
 }
 

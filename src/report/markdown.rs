@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::clean;
-use super::{Report, Reporter, bars, comparison, plot, unit, verdict};
+use super::{Report, Reporter, bars, comparison, forest, plot, trend, unit, verdict};
 use crate::model::layout::{Block, Note, Table};
 
 /// GitHub markdown.
@@ -17,6 +17,7 @@ const ROWS: usize = 12;
 impl Reporter for Markdown {
     fn render(&self, report: &Report) -> String {
         let compared = report.comparisons.map(|comparisons| sheet(&comparison::sheet(comparisons, report.detail)));
+        let trend = report.trend.map(|trend| sheet(&trend::sheet(trend)));
         let runs = report.pages.iter().map(|page| {
             let text = sheet(&Sheet::of(page, report.detail));
             // The verdict is what a merge request is about; the runs are for whoever looks closer.
@@ -29,7 +30,7 @@ impl Reporter for Markdown {
             let items = verdict::results(gate).into_iter().map(|(word, text)| Note::new(word, text));
             format!("**{}**\n\n{}", escape(&verdict::headline(gate)), list(&items.collect::<Vec<_>>()))
         });
-        compared.into_iter().chain(gate).chain(runs).collect::<Vec<_>>().join("\n")
+        trend.into_iter().chain(compared).chain(gate).chain(runs).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -47,6 +48,7 @@ fn block(block: &Block) -> String {
         Block::Table(one) => table(one),
         Block::Histogram(histogram) => code(bars::draw(histogram, WIDTH, ROWS)),
         Block::Scatter(scatter) => code(plot::draw(scatter, WIDTH)),
+        Block::Intervals(intervals) => code(forest::draw(intervals, WIDTH)),
         Block::Text(text) => format!("{}\n\n", escape(text)),
     }
 }

@@ -3,31 +3,34 @@
 //! A command lays out what it found ([`Layout`]); a format draws that and knows no command.
 //!
 //! Separate from whatever measured, so that a stored run and a fresh one look alike and a new format is one new file.
-//! Three more formats belong here, each in its own file with a row in [`Format`]: `html` (one self-contained page),
-//! `junit` (gate results for a pipeline) and `openmetrics` (base units, for a scraper).
 
 mod bars;
 mod comparison;
 mod csv;
 mod everything;
+mod forest;
+mod github;
 mod grid;
+mod html;
 mod json;
+mod junit;
 mod markdown;
+mod openmetrics;
 mod plot;
 mod sheet;
 mod terminal;
 mod text;
+mod trend;
 mod unit;
 mod verdict;
 
 use std::path::Path;
-use std::str::FromStr;
 
 pub use grid::plain_table;
 pub use json::{report_document, run_document};
 pub use unit::{bytes as bytes_text, count as count_text, duration as duration_text, ratio as ratio_text};
 
-use crate::model::{Comparisons, GateReport, Layout, Run};
+use crate::model::{Comparisons, GateReport, Layout, Run, Trend, words};
 
 /// What is shown: runs in the order given, and what a gate decided on them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +41,8 @@ pub struct Report<'a> {
     pub gate: Option<&'a GateReport>,
     /// Two sides that were compared, where that was asked for; the pages are of the runs of both.
     pub comparisons: Option<&'a Comparisons>,
+    /// A figure over time, where that was asked for.
+    pub trend: Option<&'a Trend>,
     /// Columns of the terminal, for the formats that people read there.
     pub width: u16,
     /// Whether to show everything there is.
@@ -80,31 +85,47 @@ pub enum Format {
     Markdown,
     /// One line a series.
     Csv,
+    /// One self-contained page.
+    Html,
+    /// Gates and comparisons as test cases.
+    Junit,
+    /// Annotations of a GitHub workflow.
+    Github,
+    /// Histograms and gauges for a scraper.
+    OpenMetrics,
 }
 
-/// A format that we do not have.
+words!(Format {
+    Table = "table",
+    Json = "json",
+    Markdown = "markdown",
+    Csv = "csv",
+    Html = "html",
+    Junit = "junit",
+    Github = "github",
+    OpenMetrics = "openmetrics",
+});
+
+/// A file name whose suffix says nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// An unknown name.
-    #[error("`{0}` is not a format; there is table, json, markdown and csv")]
-    Name(String),
-    /// A file name whose suffix says nothing.
-    #[error("the suffix of `{0}` names no format; use .txt, .json, .md or .csv")]
-    Suffix(String),
-}
+#[error("the suffix of `{0}` names no format; use .txt, .json, .md, .csv, .html, .xml (JUnit) or .prom (OpenMetrics)")]
+pub struct UnknownSuffix(String);
 
 impl Format {
     /// The format that the suffix of a file name asks for.
     ///
     /// # Errors
     /// When the suffix is missing or unknown.
-    pub fn from_suffix(path: &Path) -> Result<Self, FormatError> {
+    pub fn from_suffix(path: &Path) -> Result<Self, UnknownSuffix> {
         match path.extension().and_then(|suffix| suffix.to_str()) {
             Some("txt") => Ok(Self::Table),
             Some("json") => Ok(Self::Json),
             Some("md") => Ok(Self::Markdown),
             Some("csv") => Ok(Self::Csv),
-            _ => Err(FormatError::Suffix(path.display().to_string())),
+            Some("html" | "htm") => Ok(Self::Html),
+            Some("xml") => Ok(Self::Junit),
+            Some("prom" | "om") => Ok(Self::OpenMetrics),
+            _ => Err(UnknownSuffix(path.display().to_string())),
         }
     }
 
@@ -116,20 +137,10 @@ impl Format {
             Self::Json => Box::new(json::Json),
             Self::Markdown => Box::new(markdown::Markdown),
             Self::Csv => Box::new(csv::Csv),
-        }
-    }
-}
-
-impl FromStr for Format {
-    type Err = FormatError;
-
-    fn from_str(name: &str) -> Result<Self, FormatError> {
-        match name {
-            "table" => Ok(Self::Table),
-            "json" => Ok(Self::Json),
-            "markdown" => Ok(Self::Markdown),
-            "csv" => Ok(Self::Csv),
-            _ => Err(FormatError::Name(name.to_owned())),
+            Self::Html => Box::new(html::Html),
+            Self::Junit => Box::new(junit::Junit),
+            Self::Github => Box::new(github::Github),
+            Self::OpenMetrics => Box::new(openmetrics::OpenMetrics),
         }
     }
 }

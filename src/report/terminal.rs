@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::{clean, hang, length, wrap};
-use super::{Report, Reporter, bars, comparison, grid, plot, verdict};
+use super::{Report, Reporter, bars, comparison, forest, grid, plot, trend, verdict};
 use crate::model::layout::{Block, Note};
 
 /// Text for a terminal.
@@ -27,12 +27,13 @@ impl Reporter for Terminal {
     fn render(&self, report: &Report) -> String {
         let page = Page { width: usize::from(report.width).max(LEAST_WIDTH), report };
         let compared = report.comparisons.map(|comparisons| page.sheet(&comparison::sheet(comparisons, report.detail)));
+        let trend = report.trend.map(|trend| page.sheet(&trend::sheet(trend)));
         let runs = report.shown_pages().map(|one| page.sheet(&Sheet::of(one, report.detail)));
         let gate = report.gate.map(|gate| {
             let results = verdict::results(gate).into_iter().map(|(word, text)| Note::new(word, text));
             format!("{}\n{}", verdict::headline(gate), page.notes(&results.collect::<Vec<_>>()))
         });
-        compared.into_iter().chain(runs).chain(gate).collect::<Vec<_>>().join("\n")
+        trend.into_iter().chain(compared).chain(runs).chain(gate).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -63,6 +64,7 @@ impl Page<'_> {
             Block::Table(table) => grid::draw(table, self.width),
             Block::Histogram(histogram) => bars::draw(histogram, self.width, rows),
             Block::Scatter(scatter) => plot::draw(scatter, self.width),
+            Block::Intervals(intervals) => forest::draw(intervals, self.width),
             Block::Text(text) => hang("", &clean(text), self.prose()),
         }
     }

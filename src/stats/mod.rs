@@ -11,6 +11,7 @@ mod interval;
 mod merge;
 #[cfg(test)]
 mod sample;
+mod trend;
 
 pub use compare::{Policy, compare, judge_relative};
 pub use error::GateError;
@@ -18,3 +19,4 @@ pub use evaluate::judge;
 pub use gate::Gate;
 pub use interval::{RankInterval, mean_interval, rank_interval, ratio_interval};
 pub use merge::merge_runs;
+pub use trend::trend;

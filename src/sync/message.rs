@@ -13,6 +13,14 @@ use crate::model::WallTime;
 /// Longest name of a task or a node, in bytes: as long as Kubernetes lets names be, and no longer.
 pub const LONGEST_ID: usize = 253;
 
+/// Whether a name of a task or a node can be seen and told from others: no white space, nothing that takes no room, such as a
+/// byte order mark in the middle of a file.
+#[must_use]
+pub fn is_visible(name: &str) -> bool {
+    let takes_no_room = |c| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !name.chars().any(|c| c.is_control() || c.is_whitespace() || takes_no_room(c))
+}
+
 /// Highest epoch and version: integers that every reader of JSON keeps, with room for ever.
 pub const HIGHEST_NUMBER: u64 = (1 << 53) - 1;
 
@@ -85,6 +93,8 @@ pub enum Answer {
     Receipt(Receipt),
     /// It was refused.
     Refused(ErrorBody),
+    /// What a later gateway says, and we do not understand: the other answers are as good as ever.
+    Odd(serde_json::Value),
 }
 
 /// The answers to a batch, in its order.

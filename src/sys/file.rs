@@ -29,7 +29,11 @@ pub async fn await_text(path: PathBuf, limit: u64) -> io::Result<String> {
 /// # Errors
 /// When it cannot be read, is not UTF-8, or is longer than the limit, which is [`io::ErrorKind::FileTooLarge`].
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    String::from_utf8(read(path, limit)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+    String::from_utf8(read(path, limit)?).map_err(|error| {
+        let is_wide = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        let what = if is_wide { "it is UTF-16, not UTF-8: save it once more" } else { "it is not UTF-8" };
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 /// Reads bytes, without a byte order mark before them.
@@ -109,6 +113,9 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&[0xff]).unwrap();
         assert_eq!(read(file.path(), 1).unwrap(), [0xff]);
-        assert_eq!(read_text(file.path(), 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_text(file.path(), 1).unwrap_err().to_string(), "it is not UTF-8");
+        file.write_all(&[0xfe, b'a', 0]).unwrap();
+        let error = read_text(file.path(), 100).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().contains("UTF-16")), (io::ErrorKind::InvalidData, true));
     }
 }

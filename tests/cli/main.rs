@@ -9,6 +9,7 @@ mod heartbeat;
 mod help;
 mod interrupt;
 mod pipe;
+mod pipeline;
 mod snapshot;
 mod stored;
 #[path = "../support/mod.rs"]

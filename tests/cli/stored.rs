@@ -116,3 +116,41 @@ fn a_report_goes_into_files_too() {
     assert!(fs::read_to_string(scene.path("r.md")).unwrap().contains("local-dc"));
     assert!(fs::read_to_string(scene.path("r.csv")).unwrap().contains("local-dc"));
 }
+
+#[test]
+fn a_figure_over_time_names_the_run_with_which_it_changed() {
+    let scene = Scene::new();
+    for (name, mean) in [("fast", "2ms"), ("slow", "12ms")] {
+        let profile = format!("[profile.link]\nrtt_mean = \"{mean}\"\nrtt_p95 = \"{mean}\"\njitter = \"0ms\"\n");
+        scene.write(&format!("{name}.toml"), &format!("{profile}[target.far]\nemulate = \"link\"\n"));
+    }
+    let run = |name: &str| {
+        let line = format!("probe rtt --topology {name}.toml --channel echo --concurrency 1 --count 40 --json --quiet");
+        valid(RUN, &scene.run(&line).stdout)["id"].as_str().unwrap().to_owned()
+    };
+    for _ in 0..6 {
+        run("fast");
+    }
+    let changed = run("slow");
+    run("slow");
+    let line = "report --trend rtt.echo{target=far}.p50";
+    let ended = scene.run(&format!("{line} -o trend.html"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains(&format!("It changed with run {changed}: ")), "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches('●').count(), 8, "{}", ended.stdout);
+    assert!(fs::read_to_string(scene.path("trend.html")).unwrap().contains("<circle"));
+    let document = valid(REPORT, &scene.run(&format!("{line} --json --last 7")).stdout);
+    assert_eq!(
+        (&document["trend"]["points"].as_array().unwrap().len(), &document["trend"]["left"]["run_id"]),
+        (&7, &changed.as_str().into())
+    );
+    assert_eq!(scene.run(&format!("{line} --since 1ms")).code, Some(3), "nothing is so young");
+    for (wrong, why) in
+        [("rtt.ecko.p50", "no command measures it"), ("rtt.echo", "no command measures it"), ("", "no figure")]
+    {
+        let ended = scene.command("report --trend").arg(wrong).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{wrong}: {said}");
+        assert!(said.contains(why) || said.contains("it is not a figure"), "{wrong}: {said}");
+    }
+}

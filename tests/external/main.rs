@@ -17,6 +17,7 @@ mod host;
 mod kernel_link;
 mod namespace;
 mod network;
+mod page;
 mod podman;
 mod privilege;
 mod program;

@@ -4,8 +4,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::certificate::Authority;
 use crate::gateway::{Gateway, ONE};
 use crate::host::path_of;
+use crate::server::Server;
+use crate::support::program::{Scene, poll};
 
 /// Requests of each kind: what is reset now and then is reset in one of these.
 const TIMES: usize = 20;
@@ -55,4 +58,26 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
         }
     }
     assert_eq!(gateway.read("/v1/view")["revision"], 0);
+}
+
+#[test]
+fn an_agent_that_finds_a_web_server_says_so_in_plain_words() {
+    let authority = Authority::new("tests");
+    let nginx = Server::nginx_tls(&authority.identity(&["localhost"]), false);
+    let scene = Scene::new();
+    scene.write("ca.pem", &authority.pem);
+    for scheme in ["wss", "https"] {
+        let config = format!(
+            r#"{{"server":"{scheme}://localhost:{}","interval":"200ms","node_id":"one","ca_file":"ca.pem","sources":{{}}}}"#,
+            nginx.port
+        );
+        scene.write("agent.conf", &config);
+        let agent = scene.start("agent --config agent.conf");
+        let said = poll("a word on it", std::time::Duration::from_secs(20), || {
+            Some(agent.said()).filter(|said| said.contains("trying again"))
+        });
+        assert!(said.contains("no gateway there (40") && !said.contains('<'), "{said}");
+        agent.signal(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(agent.end().code, Some(0));
+    }
 }

@@ -113,7 +113,8 @@ fn after_a_crash_of_the_gateway_the_agent_comes_back_and_nothing_wrong_is_told()
     let revision = gateway.read("/v1/view")["revision"].as_u64().unwrap();
     let address = gateway.address.clone();
     let (scene, _) = gateway.end(Signal::SIGKILL);
-    said(&agent, "not connected");
+    said(&agent, "the gateway went away; trying again");
+    assert!(!agent.said().contains("://"), "{}", agent.said());
     let gateway = Gateway::start_at(scene, &address, "");
     poll("a heartbeat after the return", PATIENCE, || {
         let node = until_node(&gateway, "one", "alive");
@@ -145,6 +146,37 @@ fn of_two_agents_with_one_name_the_later_one_speaks_and_the_other_ends() {
     assert!(ended_first.stderr.contains("hint: let one agent speak for a node"), "{ended_first:?}");
     until_node(&gateway, "one", "alive");
     assert_eq!(ended(second, Signal::SIGTERM).code, Some(0));
+}
+
+#[test]
+fn a_byte_order_mark_before_a_file_is_no_part_of_it() {
+    let scene = Gateway::scene();
+    let tokens = std::fs::read_to_string(scene.path("tokens")).unwrap();
+    scene.write("tokens", &format!("\u{feff}{tokens}"));
+    let gateway = Gateway::start_in(scene, "");
+    configure(&gateway, "wss", "200ms", "");
+    for (from, to) in [("agent.conf", "agent.conf"), ("script", "script"), ("data/certificate.pem", "ca.pem")] {
+        let text = std::fs::read_to_string(gateway.scene.path(from)).unwrap();
+        gateway.scene.write(to, &format!("\u{feff}{}", text.replace("data/certificate.pem", "ca.pem")));
+    }
+    let agent = started(&gateway);
+    until_node(&gateway, "one", "alive");
+    until_task(&gateway, "one-web", "running");
+    assert_eq!(ended(agent, Signal::SIGTERM).code, Some(0));
+}
+
+#[test]
+fn a_check_asks_the_sources_whether_they_are_there() {
+    let scene = Scene::new();
+    let config =
+        |source: &str| format!(r#"{{"server":"wss://localhost","interval":"1s","node_id":"one","sources":{source}}}"#);
+    scene.write("agent.conf", &config(r#"{"docker":{"socket":"no.sock"}}"#));
+    let ended = scene.run("agent --config agent.conf --check");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let told = "no.sock` cannot be watched: no connection to its socket: No such file or directory";
+    assert!(ended.stderr.contains(told) && ended.stderr.contains("hint: start the engine"), "{ended:?}");
+    scene.write("agent.conf", &config("{}"));
+    assert_eq!(scene.run("agent --config agent.conf --check").code, Some(0));
 }
 
 #[test]

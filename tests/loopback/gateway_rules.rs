@@ -221,3 +221,23 @@ fn an_agent_whose_frame_is_too_long_reads_so_before_the_connection_ends() {
     let told = String::from_utf8_lossy(&read_all(&mut connection)).into_owned();
     assert!(told.starts_with("HTTP/1.1 101") && told.contains("\"too_large\""), "{told}");
 }
+
+#[test]
+fn a_report_that_means_nothing_hides_none_of_its_batch() {
+    let gateway = Gateway::start("");
+    let report = |task: &str, status: &str| json!({ "task_id": task, "status": status, "node_id": "one", "timestamp": "2026-01-02T03:04:05Z", "version": 1 });
+    let batch =
+        json!({ "id": 7, "reports": [report("a", "paused"), report("b", "running"), 5, report("c", "running")] });
+    let answer = gateway.ask("POST", "/v1/status/batch", ONE, &batch.to_string());
+    let outcomes: Vec<_> = answer.body["answers"].as_array().unwrap().iter().collect();
+    assert_eq!((answer.status, outcomes.len()), (200, 4), "{answer:?}");
+    assert_eq!((&outcomes[1]["outcome"], &outcomes[3]["outcome"]), (&json!("stored"), &json!("stored")));
+    assert!([0, 2].iter().all(|at| outcomes[*at]["error"]["code"] == "invalid_report"), "{answer:?}");
+    let task = |task: &str, status: &str, version: u64| json!({ "task_id": task, "status": status, "version": version, "timestamp": "2026-01-02T03:04:05Z" });
+    let tasks = [task("b", "completed", 2), task("c", "paused", 3), task("d", "running", 4)];
+    let state = json!({ "node_id": "one", "epoch": 1, "version": 4, "checksum": "", "tasks": tasks });
+    let answer = gateway.ask("POST", "/v1/state", ONE, &state.to_string());
+    assert_eq!((answer.status, &answer.body["answers"][1]["error"]["code"]), (200, &json!("invalid_report")));
+    let status = |task: &str| gateway.read(&format!("/v1/tasks/{task}"))["status"].clone();
+    assert_eq!([status("b"), status("c"), status("d")], [json!("completed"), json!("unknown"), json!("running")]);
+}

@@ -234,11 +234,14 @@ fn a_format_is_named_or_read_from_a_suffix() {
         ("json", "a.json", Format::Json),
         ("markdown", "b/a.md", Format::Markdown),
         ("csv", "a.b.csv", Format::Csv),
+        ("html", "a.html", Format::Html),
+        ("junit", "a.xml", Format::Junit),
+        ("openmetrics", "a.prom", Format::OpenMetrics),
     ] {
         assert_eq!(name.parse(), Ok(format));
         assert_eq!(Format::from_suffix(Path::new(file)), Ok(format));
     }
-    assert!("yaml".parse::<Format>().unwrap_err().to_string().contains("table, json, markdown and csv"));
+    assert!("yaml".parse::<Format>().unwrap_err().to_string().contains("table, json, markdown, csv"));
     assert!(Format::from_suffix(Path::new("a")).is_err());
 }
 

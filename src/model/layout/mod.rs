@@ -77,6 +77,8 @@ pub enum Block<'a> {
     Table(Table),
     /// How the values of some series are spread, side by side.
     Histogram(Histogram<'a>),
+    /// Figures with their intervals below each other on one axis.
+    Intervals(Intervals),
     /// Points on two logarithmic axes.
     Scatter(Scatter),
     /// A paragraph.
@@ -135,6 +137,34 @@ pub struct Histogram<'a> {
     pub title: String,
     /// What each column is called, and its series.
     pub columns: Vec<(String, Cow<'a, Series>)>,
+}
+
+/// Figures with their intervals below each other on one axis.
+#[derive(Clone, Debug, Default)]
+pub struct Intervals {
+    /// What they are of.
+    pub title: String,
+    /// Unit of all.
+    pub unit: String,
+    /// A range that is drawn across all of them.
+    pub band: Option<(f64, f64)>,
+    /// Name, figure, and both ends of its interval as far as they are known.
+    pub rows: Vec<(String, Option<f64>, Option<f64>, Option<f64>)>,
+}
+
+impl Intervals {
+    /// The least and the greatest figure or end; none where they are one.
+    #[must_use]
+    pub fn ends(&self) -> Option<(f64, f64)> {
+        let figures = self.rows.iter().flat_map(|(_, value, low, high)| [*value, *low, *high]).flatten();
+        let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
+        for figure in
+            figures.chain(self.band.iter().flat_map(|(low, high)| [*low, *high])).filter(|figure| figure.is_finite())
+        {
+            (least, greatest) = (least.min(figure), greatest.max(figure));
+        }
+        (least < greatest).then_some((least, greatest))
+    }
 }
 
 /// Points on two logarithmic axes.

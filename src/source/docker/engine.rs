@@ -5,6 +5,7 @@
 //! own, which on a Unix socket costs next to nothing.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -81,8 +82,22 @@ pub enum EngineError {
 
 impl EngineError {
     /// With its causes, in one line.
+    #[must_use]
     pub fn told(&self) -> String {
         with_causes(self)
+    }
+
+    /// The next step, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let Self::Connect(error) = self else { return None };
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                Some("start the engine, name its socket in `sources`, or give `\"sources\": {}` to watch nothing")
+            }
+            ErrorKind::PermissionDenied => Some("let the user of the agent use the socket: it has a group of its own"),
+            _ => None,
+        }
     }
 }
 
@@ -242,7 +257,7 @@ impl Buffer {
         loop {
             let mut values = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
             let mut is_broken = false;
-            while let Some(value) = values.next() {
+            for value in values.by_ref() {
                 match value {
                     Ok(value) => self.ready.push_back(value),
                     Err(error) => {

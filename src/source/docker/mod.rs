@@ -21,7 +21,8 @@ use super::{Event, EventSource, Next, Sighting, TaskState};
 use crate::model::{Stamp, WallTime};
 use crate::sys::cgroup::{Consumption, consumption_of_container};
 use crate::sys::clock;
-use engine::{Engine, EngineError, Events};
+pub use engine::EngineError;
+use engine::{Engine, Events};
 use read::{Action, Entry, Happening, Phase, ended};
 
 /// Waits after a failure, the first and the longest.
@@ -45,6 +46,15 @@ const MEMORY_STEP: u64 = 1 << 20;
 
 /// The shortest time between two looks at what containers use.
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
+
+/// Asks the engine behind a socket whether it is there.
+///
+/// # Errors
+/// When it is not, or not for us.
+pub async fn try_engine(socket: &Path) -> Result<(), EngineError> {
+    read::list(&Engine::open(socket).await?.list().await?)?;
+    Ok(())
+}
 
 /// A source that watches a Docker Engine.
 pub struct Docker {

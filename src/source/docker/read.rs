@@ -132,7 +132,9 @@ pub const fn ended(exit_code: Option<i64>) -> TaskState {
 /// When it is no list at all.
 pub fn list(bytes: &[u8]) -> Result<List, serde_json::Error> {
     let mut list = List::default();
-    for raw in serde_json::from_slice::<Vec<&RawValue>>(bytes)? {
+    // One name in another encoding is no reason to read nothing.
+    let whole = String::from_utf8_lossy(bytes);
+    for raw in serde_json::from_str::<Vec<&RawValue>>(&whole)? {
         let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
         let Some(id) = text(&value, "Id") else {
             list.odd.push("an entry of the list of containers has no id: it is left out".to_owned());
@@ -268,6 +270,8 @@ mod tests {
         assert_eq!(list.odd.len(), 3);
         assert_eq!(list.odd[0], "`stopped` is no state of a container that we know: it is unknown");
         assert!(super::list(b"{}").is_err());
+        let entries = super::list(b"[{\"Id\":\"a\",\"Image\":\"\xff\"},{\"Id\":\"b\"}]").unwrap().entries;
+        assert_eq!(entries.len(), 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::detect::Bounds;
-use crate::sync::message::LONGEST_ID;
+use crate::sync::message::{LONGEST_ID, is_visible};
 use crate::sys::file::read_text;
 use crate::wire::{TlsSpec, Url, UrlError};
 
@@ -260,8 +260,8 @@ pub fn check_node_id(id: &str) -> Result<(), ConfigError> {
     if id.is_empty() || id.len() > LONGEST_ID {
         return wrong(format!("it has {} bytes, not 1 to {LONGEST_ID}", id.len()));
     }
-    if id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return wrong("it has white space or control characters in it".to_owned());
+    if !is_visible(id) {
+        return wrong("it has white space, control characters or invisible ones in it".to_owned());
     }
     Ok(())
 }

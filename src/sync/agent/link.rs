@@ -4,6 +4,7 @@
 //! connection, is an error here and a new attempt there.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -44,7 +46,7 @@ pub enum LinkError {
     /// Not who it should be, or it refuses us.
     #[error(transparent)]
     Tls(#[from] TlsFailure),
-    /// The gateway answered with something else than a WebSocket.
+    /// The gateway refuses.
     #[error("the gateway answered {status}: {text}")]
     Refused {
         /// The status of its answer.
@@ -52,6 +54,15 @@ pub enum LinkError {
         /// What it said.
         text: String,
     },
+    /// Whoever answers is no gateway: another server at this address, or a proxy whose gateway is away.
+    #[error("no gateway there ({status})")]
+    NoGateway {
+        /// The status of its answer.
+        status: u16,
+    },
+    /// It ended without a word: killed, or its network is gone.
+    #[error("the gateway went away")]
+    WentAway,
     /// It took too long.
     #[error("no connection within {} s", CONNECT_WITHIN.as_secs())]
     Late,
@@ -69,7 +80,17 @@ pub enum LinkError {
     Broken(#[source] Box<tungstenite::Error>),
     /// The same, in the words of HTTP.
     #[error("the request failed")]
-    Request(#[from] hyper::Error),
+    Request(#[source] hyper::Error),
+}
+
+impl From<hyper::Error> for LinkError {
+    fn from(error: hyper::Error) -> Self {
+        let ended = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        match error.is_incomplete_message() || error.is_closed() || ended.is_some_and(went_away) {
+            true => Self::WentAway,
+            false => Self::Request(error),
+        }
+    }
 }
 
 /// Where a gateway is and how it is spoken to.
@@ -133,7 +154,11 @@ impl Wire {
                 Some(Message::Close(_)) | None => return Err(LinkError::Closed),
                 Some(_) => continue,
             };
-            return serde_json::from_slice(&bytes).map_err(LinkError::Frame);
+            match serde_json::from_slice(&bytes) {
+                // A later gateway may say more than we know; what it answers to us, we know.
+                Err(error) if error.is_data() => {}
+                frame => return frame.map_err(LinkError::Frame),
+            }
         }
     }
 
@@ -180,7 +205,7 @@ async fn socket(endpoint: &Endpoint) -> Result<WebSocketStream<Box<TlsStream<Tcp
         Ok((stream, _)) => Ok(stream),
         Err(tungstenite::Error::Http(answer)) => {
             let status = answer.status().as_u16();
-            Err(LinkError::Refused { status, text: refusal_of(answer.body().as_deref().unwrap_or_default()) })
+            Err(refusal_of(status, answer.body().as_deref().unwrap_or_default()))
         }
         Err(error) => Err(broken(error)),
     }
@@ -189,15 +214,22 @@ async fn socket(endpoint: &Endpoint) -> Result<WebSocketStream<Box<TlsStream<Tcp
 fn broken(error: tungstenite::Error) -> LinkError {
     match error {
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => LinkError::Closed,
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => LinkError::WentAway,
+        tungstenite::Error::Io(error) if went_away(&error) => LinkError::WentAway,
         error => LinkError::Broken(Box::new(error)),
     }
 }
 
-/// What an answer says: the sentence of an error of ours, else its first words.
-pub fn refusal_of(body: &[u8]) -> String {
-    const FIRST_WORDS: usize = 200;
+/// Whether a connection ended from the other side. A bare end of TLS is one: who is killed says no goodbye.
+fn went_away(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// What an answer means that is not the one asked for: an error of ours is a gateway's, and a page is somebody else's.
+pub fn refusal_of(status: u16, body: &[u8]) -> LinkError {
     match serde_json::from_slice::<ErrorBody>(body) {
-        Ok(body) => body.error.message,
-        Err(_) => String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(FIRST_WORDS).collect(),
+        Ok(body) => LinkError::Refused { status, text: body.error.message },
+        Err(_) => LinkError::NoGateway { status },
     }
 }

@@ -179,6 +179,7 @@ impl Machine {
             Input::SetRhythm(rhythm) => self.beats.set_rhythm(rhythm),
             Input::Reconnect => self.reconnect(now, &mut actions),
             Input::Leave => self.leave(now, &mut actions),
+            Input::Woke => self.woke(now),
             Input::Tick => {}
         }
         self.advance(now, &mut actions);
@@ -459,6 +460,17 @@ impl Machine {
             flight.at = now.at;
         }
         self.beats.excuse(now.at);
+    }
+
+    /// The clock that deadlines are on stood still with the machine: a heartbeat at once shows whether the gateway still is there,
+    /// and tells it that we are.
+    fn woke(&mut self, now: Moment) {
+        self.excuse(now);
+        match &mut self.link {
+            Link::Up(_) => self.beats.begin(now.at),
+            Link::Waiting { until } => *until = now.at,
+            Link::Dialing | Link::Leaving { .. } | Link::Ended => {}
+        }
     }
 
     /// Whether there is anything to send.

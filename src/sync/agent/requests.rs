@@ -166,7 +166,7 @@ fn frame_of(frame: &FromAgent, status: u16, body: &[u8]) -> Result<Option<FromGa
     }
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => Ok(Some(FromGateway::Error(body.error))),
-        Err(_) => Err(LinkError::Refused { status, text: refusal_of(body) }),
+        Err(_) => Err(refusal_of(status, body)),
     }
 }
 

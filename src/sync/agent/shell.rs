@@ -22,6 +22,7 @@ use crate::sync::moment::Moment;
 use crate::sync::payload::Payload;
 use crate::sync::record::Status;
 use crate::sys::clock;
+use crate::sys::presence::Presence;
 use crate::sys::procfs::{self, CpuMeter};
 use crate::sys::shutdown::Shutdown;
 
@@ -30,6 +31,9 @@ const MOST_WAITING: usize = 64;
 
 /// How often the time of day is looked at while there is no connection.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(2);
+
+/// A machine that slept for so long may find its connections gone.
+const SLEPT: Duration = Duration::from_secs(1);
 
 /// Longest payload that a gateway takes.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
@@ -86,6 +90,7 @@ struct Shell {
     trouble: Option<String>,
     shutdown: Arc<Shutdown>,
     is_leaving: bool,
+    presence: Presence,
 }
 
 enum Link {
@@ -115,6 +120,7 @@ pub async fn run(settings: Settings, seed: u64, around: Surroundings) -> End {
         trouble: None,
         shutdown,
         is_leaving: false,
+        presence: Presence::begin(),
     };
     // The first look only begins the count.
     shell.cpu.ratio();
@@ -142,6 +148,9 @@ async fn pump(index: usize, mut source: Box<dyn EventSource>, events: mpsc::Send
 impl Shell {
     /// Lets the machine take what waits, and does what it says.
     async fn work(&mut self) -> Option<End> {
+        if self.presence.missed(clock::now()) >= SLEPT {
+            self.queue.push_back(Input::Woke);
+        }
         while let Some(input) = self.queue.pop_front() {
             for action in self.machine.handle(now(), input) {
                 match action {

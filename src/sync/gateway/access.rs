@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::refusal::{Code, Refusal};
+use crate::sync::message::is_visible;
 use crate::sys::file::read_text;
 
 /// Shortest token: below 16 characters it can be guessed.
@@ -122,6 +123,15 @@ impl Access {
             let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
                 return Err((number, "it is not `NODE_ID TOKEN`"));
             };
+            if !is_visible(name) {
+                return Err((
+                    number,
+                    "the name of the node has an invisible character in it, such as a byte order mark",
+                ));
+            }
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err((number, "the token is not plain ASCII, so that no header can hold it"));
+            }
             if token.len() < SHORTEST_TOKEN {
                 return Err((number, "the token is shorter than 16 characters"));
             }
@@ -212,6 +222,11 @@ mod tests {
         let line = |text| Access::parse(text).unwrap_err();
         assert_eq!(line("a 0123456789abcdef\nb"), (2, "it is not `NODE_ID TOKEN`"));
         assert_eq!(line("a 0123456789abcdef more"), (1, "it is not `NODE_ID TOKEN`"));
+        assert_eq!(line("a 0123456789abcdef\n\u{feff}b 1123456789abcdef").0, 2);
+        assert_eq!(
+            line("a \u{feff}0123456789abcdef"),
+            (1, "the token is not plain ASCII, so that no header can hold it")
+        );
         assert_eq!(line("a short"), (1, "the token is shorter than 16 characters"));
         assert_eq!(line("a 0123456789abcdef\nb 0123456789abcdef").0, 2);
     }

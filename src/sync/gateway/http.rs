@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::body::Answer;
+use super::entries::{self, Read};
 use super::machine::{Counts, View};
 use super::position::{self, Position};
 use super::rate::Kind;
@@ -27,7 +28,7 @@ use super::remainder::Remainders;
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
 use super::watch::Changes;
-use crate::sync::message::{self, Answers, Batch, FullState, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
+use crate::sync::message::{self, Answers, Batch, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
 
 /// Longest body of a request: a thousand reports with payloads of a kilobyte.
 pub const LONGEST_BODY: usize = 1 << 20;
@@ -152,13 +153,12 @@ impl Context {
                 Ok(json_answer(StatusCode::OK, &receipt))
             }
             Route::StatusBatch => {
-                let batch: Batch = parse(body)?;
-                let (id, answers) = (batch.id, self.batch(caller, batch).await?);
+                let (id, answers) = self.batch(caller, entries::batch(body)?).await?;
                 Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
             }
             Route::FullState => {
-                let state: FullState = parse(body)?;
-                caller.speaks_for(&state.node_id)?;
+                let state = entries::state(body)?;
+                caller.speaks_for(&state.frame.node_id)?;
                 let (id, answers, place) = self.service.state(state)?;
                 self.service.settled(place).await?;
                 Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
@@ -194,14 +194,15 @@ impl Context {
         Ok(receipt)
     }
 
-    async fn batch(&self, caller: &Caller, batch: Batch) -> Result<Vec<message::Answer>, Refusal> {
-        if batch.reports.len() > MOST_REPORTS {
-            let message = format!("{} reports in one batch, at most {MOST_REPORTS} are taken", batch.reports.len());
+    async fn batch(&self, caller: &Caller, batch: Read<Batch>) -> Result<(u64, Vec<message::Answer>), Refusal> {
+        let count = batch.frame.reports.len() + batch.odd.len();
+        if count > MOST_REPORTS {
+            let message = format!("{count} reports in one batch, at most {MOST_REPORTS} are taken");
             return Err(Refusal::new(Code::InvalidReport, message));
         }
-        let (answers, place) = self.service.reports(caller, batch.reports)?;
+        let (id, answers, place) = self.service.batch(caller, batch)?;
         self.service.settled(place).await?;
-        Ok(answers)
+        Ok((id, answers))
     }
 
     async fn read(
@@ -367,12 +368,15 @@ async fn read_body(request: &Request<()>, body: &mut Incoming) -> Result<Bytes, 
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Refusal::new(Code::UnsupportedMediaType, format!("`{kind}` is not JSON")));
     }
+    let too_large = || Refusal::new(Code::TooLarge, format!("the body is longer than {LONGEST_BODY} bytes"));
+    // Who says beforehand how much is coming is answered before it comes.
+    if body.size_hint().lower() > LONGEST_BODY as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(body, LONGEST_BODY).collect();
     match tokio::time::timeout(BODY_WITHIN, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Refusal::new(Code::TooLarge, format!("the body is longer than {LONGEST_BODY} bytes")))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Refusal::new(Code::InvalidJson, "the body ended early")),
         Err(_) => {
             Err(Refusal::new(Code::InvalidJson, format!("the body took longer than {} s", BODY_WITHIN.as_secs())))

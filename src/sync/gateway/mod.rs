@@ -6,6 +6,7 @@
 pub mod access;
 mod body;
 mod counters;
+mod entries;
 mod http;
 mod idle;
 pub mod listen;

@@ -12,12 +12,13 @@ use tokio::sync::{Notify, watch};
 
 use super::access::{Access, Caller};
 use super::counters::Counters;
+use super::entries::{Odd, Read, weave};
 use super::machine::{Machine, Moment, Settings};
 use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
 use super::remainder::Room;
 use crate::model::Stamp;
-use crate::sync::message::{Answer, FullState, Heartbeat, Pulse, StatusReport};
+use crate::sync::message::{Answer, Batch, FullState, Heartbeat, Pulse, StatusReport};
 use crate::sync::store::committer::Committer;
 use crate::sync::store::{MetadataStore, StoreError};
 use crate::sys::clock;
@@ -226,15 +227,30 @@ impl Service {
         Ok((answers, Place { revision: newest, ..place }))
     }
 
+    /// The same, with the number of the batch, and answers to what of it was not understood.
+    pub(super) fn batch(&self, caller: &Caller, batch: Read<Batch>) -> Result<(u64, Vec<Answer>, Place), Refusal> {
+        let Read { frame: Batch { id, reports }, odd } = batch;
+        self.allow(caller.share(), Kind::Report, odd.len() as u64)?;
+        let (answers, place) = self.reports(caller, reports)?;
+        Ok((id, self.woven(answers, odd), place))
+    }
+
     /// Takes everything that a node knows; with the number of the frame and one answer for each task.
     ///
     /// # Errors
     /// When the machine refuses it as a whole.
-    pub fn state(&self, state: FullState) -> Result<(u64, Vec<Answer>, Place), Refusal> {
-        self.allow(&state.node_id, Kind::Report, state.tasks.len().max(1) as u64)?;
+    pub(super) fn state(&self, state: Read<FullState>) -> Result<(u64, Vec<Answer>, Place), Refusal> {
+        let Read { frame: state, odd } = state;
+        self.allow(&state.node_id, Kind::Report, (state.tasks.len() + odd.len()).max(1) as u64)?;
         let id = state.id;
         let (answers, place) = self.decide(|machine, now| machine.state(now, state))?;
-        Ok((id, answers?.into_iter().map(|answer| self.told(answer)).collect(), place))
+        let answers = answers?.into_iter().map(|answer| self.told(answer)).collect();
+        Ok((id, self.woven(answers, odd), place))
+    }
+
+    /// With the answers to what was not understood, in their places.
+    fn woven(&self, answers: Vec<Answer>, odd: Odd) -> Vec<Answer> {
+        weave(answers, odd.into_iter().map(|(at, refusal)| (at, self.told(Err(refusal)))).collect())
     }
 
     /// Whether somebody may send or ask so much now.

@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Utf8Bytes};
 
 use super::access::Caller;
-use super::http::{LONGEST_BODY, parse};
+use super::entries::{self, Read};
+use super::http::LONGEST_BODY;
 use super::rate::Kind;
 use super::refusal::{Code, Refusal};
 use super::remainder::drop_bytes;
@@ -155,12 +156,12 @@ impl<'a> Socket<'a> {
 
     fn frame(&mut self, bytes: &[u8]) -> Then {
         let received = now();
-        let frame = match parse::<FromAgent>(bytes) {
-            Ok(frame) => frame,
+        let Read { frame, odd } = match entries::frame(bytes) {
+            Ok(read) => read,
             Err(refusal) => return Then::Send(self.refuse(&refusal)),
         };
         let (epoch, is_heartbeat) = (frame.epoch(), matches!(frame, FromAgent::Heartbeat(_)));
-        match self.take(received, frame) {
+        match self.take(received, Read { frame, odd }) {
             Ok(then) => {
                 if is_heartbeat {
                     self.service.counters.heartbeat_bytes(bytes.len());
@@ -178,8 +179,9 @@ impl<'a> Socket<'a> {
         }
     }
 
-    fn take(&mut self, received: super::machine::Moment, frame: FromAgent) -> Result<Then, Refusal> {
-        match frame {
+    fn take(&mut self, received: super::machine::Moment, read: Read<FromAgent>) -> Result<Then, Refusal> {
+        let odd = read.odd;
+        match read.frame {
             FromAgent::Heartbeat(heartbeat) => {
                 self.caller.speaks_for(&heartbeat.node_id)?;
                 self.service.allow(&self.node_id, Kind::Heartbeat, 1)?;
@@ -188,15 +190,14 @@ impl<'a> Socket<'a> {
                 Ok(Then::Send(FromGateway::Pulse(pulse)))
             }
             FromAgent::Reports(batch) => {
-                let id = batch.id;
-                let (answers, place) = self.service.reports(&self.caller, batch.reports)?;
+                let (id, answers, place) = self.service.batch(&self.caller, Read { frame: batch, odd })?;
                 self.pending.push_back((place, FromGateway::Answers(Answers { id, answers })));
                 Ok(Then::Nothing)
             }
             FromAgent::State(state) => {
                 self.caller.speaks_for(&state.node_id)?;
                 let epoch = state.epoch;
-                let (id, answers, place) = self.service.state(state)?;
+                let (id, answers, place) = self.service.state(Read { frame: state, odd })?;
                 self.epoch = Some(epoch);
                 self.pending.push_back((place, FromGateway::Answers(Answers { id, answers })));
                 Ok(Then::Nothing)

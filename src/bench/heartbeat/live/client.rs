@@ -163,12 +163,11 @@ async fn read(response: Response<Incoming>) -> Result<Vec<u8>, ClientError> {
     body.map(|body| body.to_bytes().to_vec()).map_err(|_| ClientError::Body)
 }
 
-/// What a refusal says: the sentence of an error of ours, else its first words.
+/// What a refusal says: the sentence of an error of ours; a page is somebody else's.
 fn refused(status: u16, body: &[u8]) -> ClientError {
-    const FIRST_WORDS: usize = 200;
     let text = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.error.message,
-        Err(_) => String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(FIRST_WORDS).collect(),
+        Err(_) => "no gateway there".to_owned(),
     };
     ClientError::Refused { status, text }
 }

@@ -269,6 +269,10 @@ impl Ledger {
                     self.take_receipt(&id, (version, status), &receipt, &mut verdict);
                 }
                 Answer::Refused(body) => self.take_refusal(&id, version, body.error, &mut verdict),
+                Answer::Odd(_) => {
+                    let what = "the gateway answers in words that this agent does not know".to_owned();
+                    verdict.refused = Some((id, what));
+                }
             }
         }
         Some(verdict)

@@ -53,6 +53,8 @@ pub enum Input {
     Reconnect,
     /// The node leaves.
     Leave,
+    /// The machine has slept: who was there may be gone.
+    Woke,
     /// A deadline has passed.
     Tick,
 }

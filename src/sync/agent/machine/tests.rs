@@ -75,6 +75,32 @@ fn an_agent_that_was_stopped_does_not_take_its_own_absence_for_a_silence_of_the_
 }
 
 #[test]
+fn an_agent_whose_machine_has_slept_is_heard_at_once() {
+    let mut world = World::settled(vec![]);
+    world.ms += 100;
+    assert_eq!(world.input(Input::Tick), []);
+    assert_eq!(beat(&world.input(Input::Woke)).seq, 2);
+    world.input(Input::Disconnected);
+    let mut waiting = world.input(Input::Woke);
+    assert_eq!(waiting.pop(), Some(Action::Connect));
+}
+
+#[test]
+fn an_answer_that_nobody_understands_hides_no_other() {
+    let mut world = World::settled(vec![]);
+    world.change("a", Running);
+    world.change("b", Completed);
+    let sent = world.after(5);
+    let odd = serde_json::from_str(r#"{"outcome":"postponed","revision":1,"version":1}"#).unwrap();
+    let actions = world.answer(batch(&sent).id, vec![odd, stored(2)]);
+    assert!(
+        matches!(&actions[..], [Action::Warn(Warning::TaskRefused { task_id, .. })] if task_id == "a"),
+        "{actions:?}"
+    );
+    assert_eq!(world.machine.tasks(), 1, "the end of the other was taken");
+}
+
+#[test]
 fn what_a_source_repeats_is_no_change() {
     let mut world = World::settled(vec![seen("a", Running)]);
     assert_eq!(world.change("a", Running), []);

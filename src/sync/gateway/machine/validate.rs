@@ -4,7 +4,9 @@
 
 use crate::model::WallTime;
 use crate::sync::gateway::refusal::{Code, Refusal};
-use crate::sync::message::{FullState, HIGHEST_NUMBER, Heartbeat, LONGEST_ID, Leave, MOST_REPORTS, StatusReport};
+use crate::sync::message::{
+    FullState, HIGHEST_NUMBER, Heartbeat, LONGEST_ID, Leave, MOST_REPORTS, StatusReport, is_visible,
+};
 
 /// Longest payload in bytes: a status with some figures, not a log.
 const LONGEST_PAYLOAD: usize = 16 * 1024;
@@ -86,8 +88,8 @@ pub fn id(key: &str, id: &str) -> Result<(), Refusal> {
     if id.is_empty() || id.len() > LONGEST_ID {
         return Err(invalid(format!("`{key}` has {} bytes, not 1 to {LONGEST_ID}", id.len())));
     }
-    if id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(invalid(format!("`{key}` has white space or control characters in it")));
+    if !is_visible(id) {
+        return Err(invalid(format!("`{key}` has white space, control characters or invisible ones in it")));
     }
     Ok(())
 }
