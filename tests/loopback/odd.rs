@@ -246,6 +246,27 @@ fn a_head_has_as_many_fields_as_it_likes_up_to_its_bytes() {
 }
 
 #[test]
+fn a_head_over_http_2_has_the_same_limit() {
+    for (fields, is_fine) in [(15, true), (20, false)] {
+        let address = serve("127.0.0.1:0", None, move |mut caller| {
+            let Some(stream) = requests(&mut caller).next() else { return };
+            caller.send(&frame(1, 0, stream, OK));
+            for field in 1..=fields {
+                // A literal of a new name, `x`, and 16,000 bytes (RFC 7541 section 6.2.2).
+                let value = [&[0, 1, b'x', 0x7f, 0x81, 0x7c][..], &[b'v'; 16_000]].concat();
+                caller.send(&frame(9, if field == fields { END_HEADERS } else { 0 }, stream, &value));
+            }
+            caller.send(&frame(0, END_STREAM, stream, b"{}"));
+            while caller.stream().read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
+        });
+        let run = api(&Scene::new(), &format!("http://{address}/ --http 2 --count 3"));
+        let series = of(&run, "api.request", "/");
+        let told = (series.counts.ok_count, series.failure_kinds.get("head_too_long").copied());
+        assert_eq!(told, if is_fine { (3, None) } else { (0, Some(3)) }, "{:?}", series.failure_kinds);
+    }
+}
+
+#[test]
 fn a_field_over_two_lines_is_read() {
     let address = answering("HTTP/1.1 200 OK\r\nX-Long: first part,\r\n  second part\r\nContent-Length: 2\r\n\r\n{}");
     all_served(&api(&Scene::new(), &format!("http://{address}/ --count 3 --reuse")), "/", 3);

@@ -12,6 +12,7 @@ const PREFACE_LENGTH: usize = 24;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const GOAWAY: u8 = 0x7;
+const CONTINUATION: u8 = 0x9;
 
 /// What one read or write held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Frames {
     pending: usize,
     kind: Option<u8>,
     answer: Answer,
+    /// Bytes of the head that began last, as they are packed.
+    head_length: usize,
 }
 
 /// The answer that is coming in.
@@ -55,13 +58,26 @@ impl Frames {
     /// What the client sends.
     #[must_use]
     pub const fn of_client() -> Self {
-        Self { header: [0; HEADER_LENGTH], filled: 0, pending: PREFACE_LENGTH, kind: None, answer: Answer::NONE }
+        Self {
+            header: [0; HEADER_LENGTH],
+            filled: 0,
+            pending: PREFACE_LENGTH,
+            kind: None,
+            answer: Answer::NONE,
+            head_length: 0,
+        }
     }
 
     /// What the server sends.
     #[must_use]
     pub const fn of_server() -> Self {
         Self { pending: 0, ..Self::of_client() }
+    }
+
+    /// Bytes of the head that began last, as they are packed.
+    #[must_use]
+    pub const fn head_length(&self) -> usize {
+        self.head_length
     }
 
     /// Takes the next bytes, however they are cut.
@@ -94,6 +110,11 @@ impl Frames {
         self.filled = 0;
         self.pending = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.kind = Some(kind);
+        match kind {
+            HEADERS => self.head_length = self.pending,
+            CONTINUATION => self.head_length += self.pending,
+            _ => {}
+        }
         match kind {
             HEADERS if stream != self.answer.stream => {
                 self.answer = Answer { stream, has_body: false };

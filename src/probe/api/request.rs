@@ -20,7 +20,7 @@ use super::phases::{Exchange, Phase};
 use super::spec::Version;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
-use crate::wire::http::is_untouched;
+use crate::wire::http::{LONGEST_HEAD, is_refused_by_us, is_untouched};
 
 /// The prepared text of a request; cheap to clone.
 pub type Question = Request<Empty<Bytes>>;
@@ -144,6 +144,9 @@ fn text(head: &hyper::http::response::Parts, name: &header::HeaderName) -> Optio
     head.headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
+/// More than anybody reads.
+const HEAD_TOO_LONG: Outcome = Outcome::Failed("head_too_long");
+
 /// How an attempt counts whose connection broke.
 fn outcome_of(connection: &Connection, error: Option<&hyper::Error>) -> Outcome {
     if let Some(kind) = connection.marks.tls_failure() {
@@ -154,7 +157,12 @@ fn outcome_of(connection: &Connection, error: Option<&hyper::Error>) -> Outcome 
     }
     match error {
         None => CLOSED,
-        Some(error) if error.is_parse_too_large() => Outcome::Failed("head_too_long"),
+        Some(error) if error.is_parse_too_large() => HEAD_TOO_LONG,
+        // The library does not say which: heads pack to no less than half, but for what they repeat.
+        Some(error) if is_refused_by_us(error) => match connection.marks.head_length() > LONGEST_HEAD / 2 {
+            true => HEAD_TOO_LONG,
+            false => Outcome::Failed("not_http"),
+        },
         Some(error) if error.is_parse() => Outcome::Failed("not_http"),
         Some(error) => match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
             Some(error) if error.kind() == io::ErrorKind::ConnectionReset => Outcome::Failed("reset"),

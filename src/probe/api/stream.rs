@@ -42,6 +42,8 @@ pub struct Marks {
     heads: Cell<Heads>,
     /// Interim answers before it over HTTP/2.
     interim_count: Cell<u32>,
+    /// Bytes of the head over HTTP/2, as they are packed.
+    head_length: Cell<usize>,
     /// Whether the server wants no further requests on it.
     goaway: Cell<bool>,
     /// How TLS broke after its handshake.
@@ -63,6 +65,12 @@ impl Marks {
         self.first.set(None);
         self.heads.set(Heads::default());
         self.interim_count.set(0);
+    }
+
+    /// Bytes of the head over HTTP/2, as they are packed.
+    #[must_use]
+    pub fn head_length(&self) -> usize {
+        self.head_length.get()
     }
 
     /// Interim answers (1xx) before the final one.
@@ -122,6 +130,7 @@ impl Stamped {
                 if seen.goaway {
                     self.marks.goaway.set(true);
                 }
+                self.marks.head_length.set(frames.1.head_length());
                 self.marks.interim_count.set(self.marks.interim_count.get() + seen.interim_count);
                 if seen.headers_begun && (self.marks.first.get().is_none() || seen.interim_count > 0) {
                     self.marks.first.set(Some(clock::now()));
