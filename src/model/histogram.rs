@@ -199,7 +199,24 @@ fn inflate(packed: &[u8]) -> Result<Vec<u8>, HistogramError> {
     if digits != u32::from(DIGITS) {
         return Err(HistogramError::Content(format!("it has {digits} digits instead of {DIGITS}")));
     }
+    if has_overlong_number(&plain[PLAIN_HEADER..]) {
+        return Err(wrong("one of its counts is larger than any of ours"));
+    }
     Ok(plain)
+}
+
+/// Whether a number takes nine bytes, as none below 2^55 does. The crate negates runs of zeros, and the largest has no positive
+/// counterpart.
+fn has_overlong_number(counts: &[u8]) -> bool {
+    let mut rest = counts;
+    while !rest.is_empty() {
+        let continued = rest.iter().take_while(|byte| **byte & 0x80 != 0).count();
+        if continued >= 8 {
+            return true;
+        }
+        rest = rest.get(continued + 1..).unwrap_or_default();
+    }
+    false
 }
 
 /// HdrHistogram's index: values below 2048 have their own bucket, then 1024 buckets an octave.
@@ -305,6 +322,13 @@ mod tests {
         assert!(refused(&claiming(1 << 28, 3, &vec![0; 1 << 22])).contains("longer than any of ours"));
         assert!(refused(&claiming(1, 5, &[2])).contains("5 digits instead of 3"));
         assert!(refused("HISTFAAAAA==").contains("ends within its header"));
+        // Runs of zeros whose length has no positive counterpart, or leads beyond every bucket; a count cut off in the middle.
+        for counts in [&[0xff; 9][..], &[0x81, 0x80, 0x80, 0x80, 0x80, 0x01, 2], &[0x80, 0x80]] {
+            assert!(
+                Histogram::decode(&claiming(u32::try_from(counts.len()).unwrap(), 3, counts)).is_err(),
+                "{counts:?}"
+            );
+        }
     }
 
     proptest! {
