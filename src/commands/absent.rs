@@ -50,3 +50,9 @@ pub fn run(_: Toolkit) -> Result<Exit, Failure> {
     let what = "this build of offloadctl holds the agent alone: it was made without the feature `toolkit`";
     Err(Failure::plain(Exit::Unable, what).hint("build the whole program: cargo build --release"))
 }
+
+/// The program as it is: nothing measures in this build.
+#[must_use]
+pub fn described(program: clap::Command) -> clap::Command {
+    program
+}

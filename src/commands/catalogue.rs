@@ -85,6 +85,36 @@ fn plain(run: &Run) -> Layout<'_> {
     }
 }
 
+/// What a gate can name of a command, as its help ends.
+#[must_use]
+pub fn gateable(measurement: &Measurement) -> String {
+    let of = |is: fn(Role) -> bool| {
+        let names = measurement.metrics().filter(|metric| is(metric.role)).map(|metric| metric.name);
+        wrapped(&names.collect::<Vec<_>>())
+    };
+    let (series, scalars) = (of(|role| role != Role::Scalar), of(|role| role == Role::Scalar));
+    let scalars = match scalars.as_str() {
+        "" => String::new(),
+        scalars => format!("\nScalars, for --fail-if 'SCALAR OP NUMBER':\n {scalars}"),
+    };
+    format!("Series, for --fail-if 'SERIES{{label=value}}.p95 OP LIMIT':\n {series}{scalars}")
+}
+
+/// Names on lines of a page: clap wraps none that it did not write itself.
+fn wrapped(names: &[&str]) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for (at, name) in names.iter().enumerate() {
+        if column + name.len() > 80 {
+            text.push_str("\n ");
+            column = 0;
+        }
+        let comma = if at + 1 < names.len() { "," } else { "" };
+        text.push_str(&format!(" {name}{comma}"));
+        column += name.len() + 2;
+    }
+    text
+}
+
 /// The values that a label of a run will have, where they are known before it is measured.
 #[derive(Debug, Default)]
 pub struct Known(Option<(&'static str, Vec<String>)>);

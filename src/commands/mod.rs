@@ -83,7 +83,9 @@ enum Command {
 /// Runs the command of this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let parsed = numbers(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = numbers(toolkit::described(Cli::command()))
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     let exit = match parsed {
         Ok(cli) => run(cli.command).unwrap_or_else(|failure| {
             console::say(&failure);

@@ -1,9 +1,10 @@
 //! Every command but the agent: they come with the feature `toolkit`, which a build for a node leaves out.
 
-use clap::{CommandFactory as _, Subcommand};
+use clap::{Command, CommandFactory as _, Subcommand};
 
-use super::{Cli, bench, compare, completions, doctor, echo, gateway, probe, report, topology};
+use super::{Cli, bench, catalogue, compare, completions, doctor, echo, gateway, probe, report, topology};
 use crate::error::{Exit, Failure};
+use crate::model::Measurement;
 
 /// What the help of the whole program ends with.
 pub const EXAMPLES: &str = "Examples:
@@ -43,6 +44,25 @@ pub enum Toolkit {
     Man(completions::ManArgs),
 }
 
+/// The program with what each measuring command can be gated on at the end of its `--help`.
+#[must_use]
+pub fn described(program: Command) -> Command {
+    catalogue::ALL.into_iter().fold(program, |program, measurement| {
+        let path: Vec<&'static str> = measurement.command.split(' ').collect();
+        at(program, &path, measurement)
+    })
+}
+
+fn at(command: Command, path: &[&'static str], measurement: &'static Measurement) -> Command {
+    match path {
+        [] => {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            command.after_long_help(format!("{examples}\n\n{}", catalogue::gateable(measurement)))
+        }
+        [first, rest @ ..] => command.mut_subcommand(first, |command| at(command, rest, measurement)),
+    }
+}
+
 /// Runs one of them.
 ///
 /// # Errors
@@ -58,6 +78,6 @@ pub fn run(command: Toolkit) -> Result<Exit, Failure> {
         Toolkit::Topology(command) => topology::run(command),
         Toolkit::Doctor(args) => doctor::run(args),
         Toolkit::Completions(args) => completions::completions(&args, Cli::command()),
-        Toolkit::Man(args) => completions::man(&args, Cli::command()),
+        Toolkit::Man(args) => completions::man(&args, described(Cli::command())),
     }
 }

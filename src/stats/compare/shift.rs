@@ -128,14 +128,21 @@ impl Shift {
         Some(Self { centre, distances, below })
     }
 
-    /// The two-sided interval that leaves out `alpha`; infinite where nothing bounds it.
+    /// The two-sided interval that leaves out `alpha`; infinite where nothing bounds it. Between two of the distances it lies in
+    /// proportion to their confidence, because ranks alone make it wider than asked (Hettmansperger and Sheather 1986).
     pub fn interval(&self, alpha: f64) -> (f64, f64) {
         let n = self.distances.len();
         let kept = self.below.iter().take_while(|below| **below <= alpha / 2.0).count();
-        match kept {
-            0 => (f64::NEG_INFINITY, f64::INFINITY),
-            kept => (self.distances[kept - 1], self.distances[n - kept]),
+        if kept == 0 {
+            return (f64::NEG_INFINITY, f64::INFINITY);
         }
+        let outer = |at: usize| (self.distances[at - 1], self.distances[n - at]);
+        let ((low, high), inner) = (outer(kept), (kept < n).then(|| outer(kept + 1)));
+        let Some((inner_low, inner_high)) = inner else { return (low, high) };
+        let part = (alpha / 2.0 - self.below[kept - 1]) / (self.below[kept] - self.below[kept - 1]);
+        let between =
+            |from: f64, to: f64| if from.is_finite() && to.is_finite() { from + part * (to - from) } else { from };
+        (between(low, inner_low), between(high, inner_high))
     }
 
     /// How likely so large a shift would be if the true one were at most `limit` (one-sided).
