@@ -105,13 +105,19 @@ impl BaselineArgs {
         let mut named: Vec<Run> = Vec::new();
         for path in &self.baseline {
             for run in runs_at(path)? {
-                match named.iter().any(|known| known.id == run.id) {
-                    true => console::say(format_args!("run {} was given twice and counts once", run.id)),
-                    false => named.push(run),
-                }
+                add_once(&mut named, run);
             }
         }
         Ok(Some(Baseline { named, args: self.clone() }))
+    }
+}
+
+/// A run that is given twice would be two that do not differ.
+fn add_once(runs: &mut Vec<Run>, run: Run) {
+    if runs.iter().any(|known| known.id == run.id) {
+        console::say(format_args!("run {} was given twice and counts once", run.id));
+    } else {
+        runs.push(run);
     }
 }
 
@@ -229,7 +235,12 @@ impl Judged {
         baseline: Option<&Baseline>,
         store: Option<&Store>,
     ) -> Result<Self, Failure> {
-        let compared = baseline.map(|baseline| baseline.compare(runs, gates, store)).transpose()?;
+        let Some(baseline) = baseline else { return Self::with(runs, gates, None) };
+        let mut once: Vec<Run> = Vec::new();
+        for run in runs {
+            add_once(&mut once, run.clone());
+        }
+        let compared = Some(baseline.compare(&once, gates, store)?);
         Self::with(runs, gates, compared)
     }
 

@@ -26,7 +26,11 @@ pub fn judge_relative(
     let mut results = Vec::new();
     for gate in gates.iter().filter(|gate| gate.is_relative) {
         let items = items(&sides, std::slice::from_ref(gate), catalogue);
-        if items.is_empty() {
+        let run_id = sides[1].ids().into_iter().next_back().unwrap_or_default();
+        let could_have = |run: &Run| catalogue(&run.command).is_some_and(|one| one.find(gate.subject_name()).is_some());
+        if items.is_empty() && baseline.iter().chain(current).any(could_have) {
+            results.push(absent(gate, &run_id));
+        } else if items.is_empty() {
             let known = current.iter().flat_map(|run| &run.series).map(|series| series.full_name());
             return Err(GateError::NoSuchSeries {
                 expression: gate.expression().to_owned(),
@@ -34,10 +38,24 @@ pub fn judge_relative(
                 known: known.collect(),
             });
         }
-        let run_id = sides[1].ids().into_iter().next_back().unwrap_or_default();
         results.extend(items.into_iter().map(|item| result(gate, &judged(item, &sides, seed), &run_id)));
     }
     Ok(results)
+}
+
+/// What both sides could have and do not have in common decides nothing.
+fn absent(gate: &Gate, run_id: &str) -> GateResult {
+    GateResult {
+        expression: gate.expression().to_owned(),
+        run_id: run_id.to_owned(),
+        series: gate.name(),
+        unit: "ratio".to_owned(),
+        decision: GateDecision::Inconclusive,
+        value: None,
+        low: None,
+        high: None,
+        reason: "the two sides do not have it in common: nothing of it was answered, or it was not measured".to_owned(),
+    }
 }
 
 fn result(gate: &Gate, judged: &Judged, run_id: &str) -> GateResult {
