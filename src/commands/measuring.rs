@@ -147,10 +147,11 @@ impl<'a> Measuring<'a> {
     /// # Errors
     /// When it could not be kept, written or judged; it has been printed even so.
     pub fn conclude(self, mut measured: Measured) -> Result<Exit, Failure> {
-        let bad = std::mem::take(&mut measured.bad);
+        let mut bad = std::mem::take(&mut measured.bad);
         let run = document(&self.header, self.load.as_ref(), measured);
         let kept = self.store.as_ref().map(|store| store.save(&run.id, &run)).transpose();
         let runs = std::slice::from_ref(&run);
+        bad.extend(self.args.show.failing(runs));
         let judged = Judged::of(runs, &self.gates, self.baseline.as_ref(), self.args.show.store().ok().as_ref());
         let shown = judged.as_ref().ok();
         let pages = catalogue::pages(runs);

@@ -11,6 +11,7 @@ use super::value::one_of;
 use crate::console;
 use crate::context::{OutputFile, Store};
 use crate::error::Failure;
+use crate::model::{Finding, Run, Severity, words};
 use crate::report::{Format, Report};
 use crate::stats::Gate;
 
@@ -33,6 +34,9 @@ pub struct ShowArgs {
     /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Gate>,
+    /// Fail (exit 1) if a finding is at least so severe: notice, problem
+    #[arg(long, value_name = "SEVERITY", value_parser = one_of::<FailOn>(FailOn::NAMES))]
+    fail_on: Option<FailOn>,
     /// Targets and gates of a project [default: offload.toml, where there is one]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -42,6 +46,15 @@ pub struct ShowArgs {
     #[command(flatten)]
     pub baseline: BaselineArgs,
 }
+
+/// From which severity on a finding fails a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailOn {
+    Notice,
+    Problem,
+}
+
+words!(FailOn { Notice = "notice", Problem = "problem" });
 
 /// What every command that measures takes besides.
 #[derive(Debug, Args)]
@@ -79,6 +92,18 @@ impl ShowArgs {
     /// Where it cannot be read or holds a mistake.
     pub fn config(&self) -> Result<Config, Failure> {
         Config::read(self.config.as_deref())
+    }
+
+    /// The findings that fail these runs, where findings were asked to.
+    #[must_use]
+    pub fn failing(&self, runs: &[Run]) -> Vec<String> {
+        let is_failing = |finding: &&Finding| match self.fail_on {
+            None => false,
+            Some(FailOn::Notice) => finding.severity != Severity::Info,
+            Some(FailOn::Problem) => finding.severity == Severity::Problem,
+        };
+        let findings = runs.iter().flat_map(|run| &run.findings).filter(is_failing);
+        findings.map(|finding| format!("{}: {}", finding.id, finding.text)).collect()
     }
 
     /// Opens every output before anything is done.

@@ -130,7 +130,9 @@ pub fn show(
     if let Some(gate) = &judged.gate {
         say_gate(gate);
     }
-    Ok(judged.exit())
+    let bad = args.failing(runs);
+    bad.iter().for_each(|reason| console::say(format_args!("bad: {reason}")));
+    Ok(if bad.is_empty() { judged.exit() } else { Exit::Bad })
 }
 
 /// With annotations comes the summary of the job, where the runner of a workflow says where it belongs.

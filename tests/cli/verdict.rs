@@ -112,6 +112,22 @@ fn what_the_generator_spoilt_is_shown_as_invalid_and_not_judged() {
 }
 
 #[test]
+fn findings_fail_a_run_only_where_that_is_asked_for() {
+    let scene = Scene::new();
+    scene.write("run.json", include_str!("../../fixtures/run/complete.json"));
+    for (line, code, said) in [
+        ("report run.json", 0, ""),
+        ("report run.json --fail-on problem", 1, "bad: outage: the target was silent for 400 ms\n"),
+        ("report run.json --fail-on notice", 1, "bad: outage: the target was silent for 400 ms\n"),
+        ("report run.json --fail-on severe", 2, "error: invalid value"),
+    ] {
+        let ended = scene.run(line);
+        assert_eq!(ended.code, Some(code), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with(said), "{line}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn max_loss_decides_how_much_silence_is_bad() {
     let scene = Scene::new();
     scene.write(
