@@ -37,10 +37,10 @@ pub struct BaselineArgs {
     /// Compare with the newest stored runs that have this label; may repeat
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     baseline_label: Vec<(String, String)>,
-    /// Compare with so many of the newest stored runs of the same command [default: 10 with --baseline-label]
+    /// Compare with the newest N stored runs of the same command [default: 10 with --baseline-label]
     #[arg(long, value_name = "N", value_parser = parse_whole::<u32>)]
     baseline_last: Option<u32>,
-    /// Changes up to this do not matter; of loss and errors a tenth of it, in percentage points [default: 5%]
+    /// Changes up to this do not matter; for loss and errors a tenth of it, in percentage points [default: 5%]
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub tolerance: Option<f64>,
 }

@@ -34,7 +34,7 @@ pub struct ShowArgs {
     /// Fail (exit 1) if this is true of a series, such as 'rtt.echo{target=dc}.p95 > 10ms'; may repeat
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<Gate>,
-    /// Fail (exit 1) if a finding is at least so severe: notice, problem
+    /// Fail (exit 1) on a finding of at least this severity
     #[arg(long, value_name = "SEVERITY", value_parser = one_of::<FailOn>(FailOn::NAMES))]
     fail_on: Option<FailOn>,
     /// Targets and gates of a project [default: offload.toml, where there is one]

@@ -31,11 +31,12 @@ const EXAMPLES: &str = "Examples:
   offloadctl report --list                            all stored runs
   offloadctl report --last 5                          the five newest
   offloadctl report a.json b.json --merge --format markdown
-  offloadctl report --baseline before.json after.json did it get worse?
-  offloadctl report --baseline-label branch=main      the newest run against ten of the main branch
   offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
-
-  offloadctl report --trend 'rtt.echo{target=dc}.p95' with which run did it change?
+  Did it get worse, against one run, and against the ten newest of the main branch?
+    offloadctl report --baseline before.json after.json
+    offloadctl report --baseline-label branch=main
+  With which run did it change?
+    offloadctl report --trend 'rtt.echo{target=dc}.p95'
 
 A gate names what is bad: SERIES{label=value}.STATISTIC OP LIMIT. It is judged on the 95 %
 interval of the statistic: exit 1 if all of it is bad, 0 if none of it is, 4 if there is not

@@ -11,11 +11,12 @@ pub const EXAMPLES: &str = "Examples:
   offloadctl probe rtt --emulate local-dc,cross-region,hybrid --rate 50/s --duration 25s
   offloadctl probe rtt dc=10.0.0.5:7777 cloud=203.0.113.9:443 --duration 5m --output rtt.json
   offloadctl echo --listen 0.0.0.0:7777
+  offloadctl compare --against 'probe rtt s=old:7777' 'probe rtt s=new:7777'
   offloadctl report --json --fail-if 'rtt.echo{target=dc}.p95 > 10ms'
 
 Exit codes:
   0 measured and fine   1 measured and bad   2 usage   3 could not measure
-  4 inconclusive        130 interrupted, the partial run is written";
+  4 inconclusive or invalid   130 interrupted, the partial run is written";
 
 #[derive(Debug, Subcommand)]
 pub enum Toolkit {
