@@ -42,6 +42,7 @@ use crate::load::{DriverError, Lane, LaneRecord, Session};
 use crate::model::span::nanos;
 use crate::model::{Labels, Measured, Series, Warning, with_causes};
 use crate::source::docker::EngineError;
+use crate::source::watch::Act;
 use crate::sys::clock;
 
 /// How long is waited for the last words of the sources, beyond a whole span between two lists.
@@ -200,7 +201,7 @@ async fn make(
         let until = ended.as_nanos().saturating_sub(nanos(spec.longest_poll() + LAST_WORDS));
         book.truths.retain(|truth| truth.called.as_nanos() < until);
     }
-    if book.truths.is_empty() && !book.faults.is_empty() {
+    if !book.faults.is_empty() && !book.truths.iter().any(|truth| truth.act == Act::Start) {
         return Err(EventsError::Nothing(book.faults.join("; ")));
     }
     let mut measured = assemble(Some(&book), &accounts);
