@@ -6,6 +6,8 @@
 
 pub mod docker;
 pub mod scripted;
+#[cfg(feature = "toolkit")]
+pub mod watch;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -18,13 +18,14 @@ use crate::support::program::{Started, poll};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A Docker Engine with its data in a temporary folder and one image, which holds busybox alone.
-struct Engine {
-    folder: TempDir,
+pub struct Engine {
+    pub folder: TempDir,
     daemon: Option<Child>,
 }
 
 impl Engine {
-    fn start() -> Self {
+    /// Starts it, and imports its image.
+    pub fn start() -> Self {
         let mut engine = Self { folder: TempDir::new().unwrap(), daemon: None };
         engine.start_again();
         let busybox = path_of("busybox", "busybox-static");
@@ -42,7 +43,8 @@ impl Engine {
         engine
     }
 
-    fn start_again(&mut self) {
+    /// Starts it with the data that it had.
+    pub fn start_again(&mut self) {
         let place = self.folder.path().display();
         let path = |name: &str| format!("{place}/{name}");
         let log = std::fs::File::create(path("log")).unwrap();
@@ -60,7 +62,7 @@ impl Engine {
     }
 
     /// Ends it as an administrator does: it takes its containers and its containerd along.
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             // Both fail only where it is gone already.
             let _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);
@@ -70,7 +72,7 @@ impl Engine {
 
     /// Runs a command of the client and returns what it printed.
     #[track_caller]
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub fn docker(&self, arguments: &[&str]) -> String {
         let socket = format!("unix://{}/docker.sock", self.folder.path().display());
         let done = Command::new(path_of("docker", "docker.io")).args(["-H", &socket]).args(arguments).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -79,7 +81,7 @@ impl Engine {
 
     /// Starts a container and returns its id.
     #[track_caller]
-    fn run(&self, name: &str, command: &[&str]) -> String {
+    pub fn run(&self, name: &str, command: &[&str]) -> String {
         self.docker(&[&["run", "-d", "--network", "none", "--name", name, "local/busybox:1"], command].concat())
     }
 }

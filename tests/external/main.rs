@@ -10,6 +10,7 @@ mod certificate;
 mod disk;
 mod docker;
 mod etcd;
+mod events;
 #[expect(dead_code, reason = "shared with the ring of the loopback")]
 #[path = "../loopback/gateway.rs"]
 mod gateway;
