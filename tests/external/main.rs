@@ -9,6 +9,7 @@
 mod certificate;
 mod disk;
 mod docker;
+mod ebpf;
 mod etcd;
 #[expect(dead_code, reason = "shared with the ring of the loopback")]
 #[path = "../loopback/gateway.rs"]
