@@ -7,8 +7,34 @@
 
 #include <linux/types.h>
 #include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define inlined static inline __attribute__((always_inline))
+// Where a field lies, and whether a constant is there and which, is filled in by the loader.
+#define relocated __attribute__((preserve_access_index))
+#define ENUM_EXISTS 0
+#define ENUM_VALUE 1
+#define enum_value(type, value, kind) __builtin_preserve_enum_value(*(type *)value, kind)
+
+// A map is described by the types of a structure that is never filled.
+#define number_is(name, value) int(*name)[value]
+#define type_is(name, value) typeof(value) *name
+
+// What the kernel does for a program, by its number in linux/bpf.h.
+static void *(*const map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*const monotonic_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static long (*const read_kernel)(void *to, __u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;
+static long (*const read_text)(void *to, __u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel_str;
+static void *(*const reserve)(void *ring, __u64 size, __u64 flags) = (void *)BPF_FUNC_ringbuf_reserve;
+static void (*const submit)(void *data, __u64 flags) = (void *)BPF_FUNC_ringbuf_submit;
+
+// A field of a structure of the kernel.
+#define field(pointer, name)                                         \
+    ({                                                               \
+        typeof((pointer)->name) value = 0;                           \
+        read_kernel(&value, sizeof(value), &(pointer)->name);        \
+        value;                                                       \
+    })
 
 #define KIND_EXEC 1
 #define KIND_EXIT 2
@@ -21,8 +47,6 @@
 #define PATH_BYTES 1024
 #define PROGRAM_BYTES 16
 #define RING_BYTES (1 << 21)
-
-#define relocated __attribute__((preserve_access_index))
 
 struct kernfs_node {
     __u64 id;
@@ -84,28 +108,28 @@ struct named_record {
 };
 
 struct {
-    __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, RING_BYTES);
+    number_is(type, BPF_MAP_TYPE_RINGBUF);
+    number_is(max_entries, RING_BYTES);
 } RECORDS SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, __u64);
+    number_is(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    number_is(max_entries, 1);
+    type_is(key, __u32);
+    type_is(value, __u64);
 } LOST SEC(".maps");
 
-static __always_inline void count_lost(void)
+inlined void count_lost(void)
 {
     __u32 first = 0;
-    __u64 *lost = bpf_map_lookup_elem(&LOST, &first);
+    __u64 *lost = map_lookup(&LOST, &first);
     if (lost)
         __sync_fetch_and_add(lost, 1);
 }
 
-static __always_inline void put_head(struct record *record, __u32 kind, __u32 process)
+inlined void put_head(struct record *record, __u32 kind, __u32 process)
 {
-    record->stamp = bpf_ktime_get_ns();
+    record->stamp = monotonic_ns();
     record->group = record->split_group = 0;
     record->hierarchy = record->split_hierarchy = 0;
     record->kind = kind;
@@ -113,44 +137,43 @@ static __always_inline void put_head(struct record *record, __u32 kind, __u32 pr
     __builtin_memset(record->program, 0, PROGRAM_BYTES);
 }
 
-static __always_inline void put_group(struct record *record, struct cgroup *group)
+inlined void put_group(struct record *record, struct cgroup *group)
 {
-    record->group = BPF_CORE_READ(group, kn, id);
-    record->hierarchy = BPF_CORE_READ(group, root, hierarchy_id);
+    record->group = field(field(group, kn), id);
+    record->hierarchy = field(field(group, root), hierarchy_id);
 }
 
-static __always_inline void put_groups_of(struct record *record, struct task_struct *task)
+inlined void put_groups_of(struct record *record, struct task_struct *task)
 {
-    struct css_set *set = BPF_CORE_READ(task, cgroups);
-    put_group(record, BPF_CORE_READ(set, dfl_cgrp));
-    if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
-        __u32 index = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
+    struct css_set *set = field(task, cgroups);
+    put_group(record, field(set, dfl_cgrp));
+    if (enum_value(enum cgroup_subsys_id, pids_cgrp_id, ENUM_EXISTS)) {
         struct cgroup_subsys_state *state = 0;
-        bpf_core_read(&state, sizeof(state), &set->subsys[0] + index);
-        struct cgroup *split = BPF_CORE_READ(state, cgroup);
-        record->split_group = BPF_CORE_READ(split, kn, id);
-        record->split_hierarchy = BPF_CORE_READ(split, root, hierarchy_id);
+        read_kernel(&state, sizeof(state), &set->subsys[0] + enum_value(enum cgroup_subsys_id, pids_cgrp_id, ENUM_VALUE));
+        struct cgroup *split = field(state, cgroup);
+        record->split_group = field(field(split, kn), id);
+        record->split_hierarchy = field(field(split, root), hierarchy_id);
     }
 }
 
-static __always_inline int tell_process(__u32 kind, struct task_struct *task, const char *program)
+inlined int tell_process(__u32 kind, struct task_struct *task, const char *program)
 {
-    struct record *record = bpf_ringbuf_reserve(&RECORDS, sizeof(*record), 0);
+    struct record *record = reserve(&RECORDS, sizeof(*record), 0);
     if (!record) {
         count_lost();
         return 0;
     }
-    put_head(record, kind, BPF_CORE_READ(task, tgid));
+    put_head(record, kind, field(task, tgid));
     put_groups_of(record, task);
     if (program)
-        bpf_probe_read_kernel_str(record->program, PROGRAM_BYTES, program);
-    bpf_ringbuf_submit(record, 0);
+        read_text(record->program, PROGRAM_BYTES, program);
+    submit(record, 0);
     return 0;
 }
 
-static __always_inline int tell_group(__u32 kind, struct cgroup *group, const char *path)
+inlined int tell_group(__u32 kind, struct cgroup *group, const char *path)
 {
-    struct named_record *named = bpf_ringbuf_reserve(&RECORDS, sizeof(*named), 0);
+    struct named_record *named = reserve(&RECORDS, sizeof(*named), 0);
     if (!named) {
         count_lost();
         return 0;
@@ -158,8 +181,8 @@ static __always_inline int tell_group(__u32 kind, struct cgroup *group, const ch
     put_head(&named->record, kind, 0);
     put_group(&named->record, group);
     named->path[0] = 0;
-    bpf_probe_read_kernel_str(named->path, PATH_BYTES, path);
-    bpf_ringbuf_submit(named, 0);
+    read_text(named->path, PATH_BYTES, path);
+    submit(named, 0);
     return 0;
 }
 
@@ -168,7 +191,7 @@ SEC("raw_tp/sched_process_exec")
 int on_exec(struct bpf_raw_tracepoint_args *context)
 {
     struct linux_binprm *binary = (struct linux_binprm *)context->args[2];
-    return tell_process(KIND_EXEC, (struct task_struct *)context->args[0], BPF_CORE_READ(binary, filename));
+    return tell_process(KIND_EXEC, (struct task_struct *)context->args[0], field(binary, filename));
 }
 
 // (task, and in newer kernels whether it was the last of its process)
@@ -176,7 +199,7 @@ SEC("raw_tp/sched_process_exit")
 int on_exit(struct bpf_raw_tracepoint_args *context)
 {
     struct task_struct *task = (struct task_struct *)context->args[0];
-    if (BPF_CORE_READ(task, signal, live.counter))
+    if (field(field(task, signal), live.counter))
         return 0;
     return tell_process(KIND_EXIT, task, 0);
 }
@@ -186,14 +209,14 @@ SEC("raw_tp/cgroup_attach_task")
 int on_attach(struct bpf_raw_tracepoint_args *context)
 {
     struct task_struct *task = (struct task_struct *)context->args[2];
-    struct record *record = bpf_ringbuf_reserve(&RECORDS, sizeof(*record), 0);
+    struct record *record = reserve(&RECORDS, sizeof(*record), 0);
     if (!record) {
         count_lost();
         return 0;
     }
-    put_head(record, KIND_ATTACH, BPF_CORE_READ(task, tgid));
+    put_head(record, KIND_ATTACH, field(task, tgid));
     put_group(record, (struct cgroup *)context->args[0]);
-    bpf_ringbuf_submit(record, 0);
+    submit(record, 0);
     return 0;
 }
 
@@ -218,14 +241,14 @@ int on_victim(struct bpf_raw_tracepoint_args *context)
     __u64 victim = context->args[0];
     if (victim >> 32)
         return tell_process(KIND_VICTIM, (struct task_struct *)victim, 0);
-    struct record *record = bpf_ringbuf_reserve(&RECORDS, sizeof(*record), 0);
+    struct record *record = reserve(&RECORDS, sizeof(*record), 0);
     if (!record) {
         count_lost();
         return 0;
     }
     put_head(record, KIND_VICTIM, victim);
-    bpf_ringbuf_submit(record, 0);
+    submit(record, 0);
     return 0;
 }
 
-char LICENSE[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
