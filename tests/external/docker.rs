@@ -18,20 +18,20 @@ use crate::support::program::{Started, poll};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A Docker Engine with its data in a temporary folder and one image, which holds busybox alone.
-struct Engine {
+pub struct Engine {
     folder: TempDir,
     daemon: Option<Child>,
 }
 
 impl Engine {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let mut engine = Self { folder: TempDir::new().unwrap(), daemon: None };
         engine.start_again();
         let busybox = path_of("busybox", "busybox-static");
         let root = engine.folder.path().join("rootfs/bin");
         std::fs::create_dir_all(&root).unwrap();
         std::fs::copy(busybox, root.join("busybox")).unwrap();
-        for name in ["sh", "sleep", "true", "false"] {
+        for name in ["sh", "sleep", "tail", "true", "false"] {
             std::os::unix::fs::symlink("busybox", root.join(name)).unwrap();
         }
         let place = engine.folder.path().display().to_string();
@@ -70,16 +70,23 @@ impl Engine {
 
     /// Runs a command of the client and returns what it printed.
     #[track_caller]
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub fn docker(&self, arguments: &[&str]) -> String {
         let socket = format!("unix://{}/docker.sock", self.folder.path().display());
         let done = Command::new(path_of("docker", "docker.io")).args(["-H", &socket]).args(arguments).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
+    /// Runs a command of the client; whether it succeeded.
+    pub fn try_docker(&self, arguments: &[&str]) -> bool {
+        let socket = format!("unix://{}/docker.sock", self.folder.path().display());
+        let done = Command::new(path_of("docker", "docker.io")).args(["-H", &socket]).args(arguments).output().unwrap();
+        done.status.success()
+    }
+
     /// Starts a container and returns its id.
     #[track_caller]
-    fn run(&self, name: &str, command: &[&str]) -> String {
+    pub fn run(&self, name: &str, command: &[&str]) -> String {
         self.docker(&[&["run", "-d", "--network", "none", "--name", name, "local/busybox:1"], command].concat())
     }
 }
