@@ -17,11 +17,12 @@ use crate::stats::Gate;
 use crate::{bench, probe};
 
 /// Every command that measures.
-pub const ALL: [&Measurement; 5] = [
+pub const ALL: [&Measurement; 6] = [
     &bench::etcd::MEASUREMENT,
     &bench::heartbeat::MEASUREMENT,
     &probe::host::MEASUREMENT,
     &probe::api::MEASUREMENT,
+    &probe::events::MEASUREMENT,
     &probe::rtt::MEASUREMENT,
 ];
 

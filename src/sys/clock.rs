@@ -34,6 +34,13 @@ pub fn asleep() -> Duration {
     Duration::from_nanos(since_boot.saturating_sub(now().as_nanos()))
 }
 
+/// How much of the processor this thread has used.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    // Invariant: Linux always has CLOCK_THREAD_CPUTIME_ID, and it is positive.
+    Duration::from_nanos(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| nanos(time) as u64))
+}
+
 /// The time of day, for display and for pairing hosts.
 #[must_use]
 pub fn wall_now() -> WallTime {

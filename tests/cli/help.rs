@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 20] = [
+const CASES: [(&str, &str); 21] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
@@ -17,6 +17,7 @@ const CASES: [(&str, &str); 20] = [
     ("help-man", "man --help"),
     ("help-probe", "probe --help"),
     ("help-probe-api", "probe api --help"),
+    ("help-probe-events", "probe events --help"),
     ("help-probe-rtt", "probe rtt --help"),
     ("help-report", "report --help"),
     ("help-topology", "topology --help"),

@@ -6,15 +6,16 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Request, Response, header};
+use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -47,6 +48,9 @@ pub enum EngineError {
     /// Nobody there, or not for us.
     #[error("no connection to its socket")]
     Connect(#[source] std::io::Error),
+    /// What lies at its path is no socket.
+    #[error("`{}` is no socket", .0.display())]
+    NoSocket(PathBuf),
     /// What answers speaks no HTTP, or stopped in the middle.
     #[error("the request failed")]
     Request(#[from] hyper::Error),
@@ -90,8 +94,12 @@ impl EngineError {
     /// The next step, where there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
-        let Self::Connect(error) = self else { return None };
-        match error.kind() {
+        let kind = match self {
+            Self::Connect(error) => error.kind(),
+            Self::NoSocket(_) => ErrorKind::ConnectionRefused,
+            _ => return None,
+        };
+        match kind {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                 Some("start the engine, name its socket in `sources`, or give `\"sources\": {}` to watch nothing")
             }
@@ -113,6 +121,25 @@ pub struct Engine {
 pub struct Events {
     stream: Stream,
     buffer: Buffer,
+}
+
+/// What an engine is asked.
+pub(super) struct Question<'a> {
+    /// What to do.
+    pub method: Method,
+    /// With what, without the version.
+    pub path: &'a str,
+    /// Type of the body; nothing where there is none.
+    pub kind: &'static str,
+    /// What is sent along.
+    pub body: Bytes,
+}
+
+impl<'a> Question<'a> {
+    /// A question that changes nothing.
+    pub(super) const fn of(path: &'a str) -> Self {
+        Self { method: Method::GET, path, kind: "", body: Bytes::new() }
+    }
 }
 
 /// An answer, with the connection that it comes on.
@@ -171,7 +198,7 @@ impl Engine {
     pub async fn events(&self, since: WallTime) -> Result<Events, EngineError> {
         let path = format!("/events?since={}&filters={OF_CONTAINERS}", seconds(since));
         let engine = self.clone();
-        let mut asked: Pin<Box<_>> = Box::pin(async move { engine.ask(&path).await });
+        let mut asked: Pin<Box<_>> = Box::pin(async move { engine.ask(Question::of(&path)).await });
         let stream = match timeout(HEAD_WITHIN, &mut asked).await {
             Ok(answer) => Stream::of(answer?),
             Err(_) => Stream::Asked(asked),
@@ -180,32 +207,53 @@ impl Engine {
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, EngineError> {
+        self.send(Question::of(path)).await
+    }
+
+    /// Asks this, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub(super) async fn send(&self, question: Question<'_>) -> Result<Bytes, EngineError> {
+        let path = question.path;
         let read = async {
-            let (answer, _connection) = self.ask(path).await?;
+            let (answer, _connection) = self.ask(question).await?;
             body_of(answer, path).await
         };
         timeout(ANSWER_WITHIN, read).await.map_err(|_| EngineError::Late)?
     }
 
     /// Asks; the connection lives as long as what comes with the answer.
-    async fn ask(&self, path: &str) -> Result<Answer, EngineError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(EngineError::Connect)?;
+    async fn ask(&self, question: Question<'_>) -> Result<Answer, EngineError> {
+        let Question { method, path, kind, body } = question;
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unconnected(error))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
         // How it ends is told by the answer.
         driver.spawn(async move { drop(connection.await) });
-        let request = Request::get(format!("{}{path}", self.prefix))
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.prefix));
+        let request = if kind.is_empty() { request } else { request.header(header::CONTENT_TYPE, kind) };
+        let request = request
             .header(header::HOST, "docker")
             .header(header::USER_AGENT, concat!("offloadctl/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|_| EngineError::Length { path: path.to_owned() })?;
         let answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
-        if status == 200 {
+        if answer.status().is_success() {
             return Ok((answer, driver));
         }
         let text = message_of(&body_of(answer, path).await.unwrap_or_default());
         Err(EngineError::Refused { status, path: path.to_owned(), text })
+    }
+
+    /// A file and an engine that has ended refuse alike.
+    fn unconnected(&self, error: std::io::Error) -> EngineError {
+        let found = std::fs::metadata(&self.socket);
+        if found.is_ok_and(|found| !found.file_type().is_socket()) {
+            return EngineError::NoSocket(self.socket.clone());
+        }
+        EngineError::Connect(error)
     }
 }
 

@@ -6,9 +6,15 @@
 //! groups, because a question to the engine would cost more than everything else here.
 
 mod engine;
+#[cfg(feature = "toolkit")]
+mod hand;
+#[cfg(feature = "toolkit")]
+mod poll;
 mod read;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "toolkit")]
+mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -24,7 +30,13 @@ use crate::sys::cgroup::{Consumption, consumption_of_container};
 use crate::sys::clock;
 pub use engine::EngineError;
 use engine::{Engine, Events};
+#[cfg(feature = "toolkit")]
+pub use hand::{Hand, Labelled, Standing};
+#[cfg(feature = "toolkit")]
+pub use poll::PollWatcher;
 use read::{Action, Entry, Happening, Phase, ended};
+#[cfg(feature = "toolkit")]
+pub use watcher::EventWatcher;
 
 /// Waits after a failure, the first and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -221,7 +221,7 @@ fn exit_code_of(status: &str) -> Option<i64> {
     status.strip_prefix("Exited (")?.split_once(')')?.0.parse().ok()
 }
 
-fn moment_of(value: &Value) -> Option<WallTime> {
+pub(super) fn moment_of(value: &Value) -> Option<WallTime> {
     let nanos = value.get("timeNano").and_then(Value::as_i64).filter(|nanos| *nanos > 0);
     let seconds = || value.get("time").and_then(Value::as_i64).filter(|seconds| *seconds > 0);
     let nanos = nanos.map(i128::from).or_else(|| seconds().map(|seconds| i128::from(seconds) * 1_000_000_000));
@@ -229,12 +229,12 @@ fn moment_of(value: &Value) -> Option<WallTime> {
 }
 
 /// A time of day; what never happened is written as the year 1.
-fn wall(value: &Value, key: &str) -> Option<WallTime> {
+pub(super) fn wall(value: &Value, key: &str) -> Option<WallTime> {
     let at: WallTime = serde_json::from_value(value.get(key)?.clone()).ok()?;
     (at.unix_nanos() > 0).then_some(at)
 }
 
-fn text(value: &Value, key: &str) -> Option<String> {
+pub(super) fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
@@ -243,7 +243,7 @@ fn whole(value: &Value) -> Option<i64> {
 }
 
 /// A word of an engine, for a message.
-fn shown(word: &str) -> String {
+pub(super) fn shown(word: &str) -> String {
     const LONGEST: usize = 40;
     word.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }

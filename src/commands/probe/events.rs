@@ -1,0 +1,127 @@
+//! `offloadctl probe events`: arguments to spec, and the run around the measurement.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::commands::catalogue::Known;
+use crate::commands::measuring::Conduct;
+use crate::commands::output_args::OutputArgs;
+use crate::commands::value::{parse_positive, parse_whole};
+use crate::error::{Exit, Failure};
+use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
+use crate::probe::events::{Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_SOCKET, measure, socket_of};
+
+const EXAMPLES: &str = "Examples:
+  Who knows first that a container was started, and what does polling lose?
+    offloadctl probe events --source docker,poll=1s
+  A hundred containers in bursts of ten, polled faster and slower:
+    offloadctl probe events --source docker,poll=100ms,poll=5s --count 100 --burst 10 --rate 30/m
+  Whatever happens on this node anyway, for ten minutes:
+    offloadctl probe events --watch --duration 10m
+  Fail a CI job when events come late:
+    offloadctl probe events --source docker --fail-if 'events.since_act{event=start}.p95 > 1s'
+
+Containers are made of a busybox of this host, without a network and without a registry.
+They are removed at the end, on Ctrl-C and on error; what a killed run left, the next one
+removes. No other container is touched.";
+
+/// Longest that a container may live, and that is watched.
+const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+
+/// A call that has not returned by then is lost.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Starts under way above which planned ones are skipped.
+const MAX_IN_FLIGHT: usize = 256;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EventsArgs {
+    /// Who races: docker (its events), poll=TIME (its list, each TIME)
+    #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
+    source: Vec<SourceSpec>,
+    /// The socket of the Docker Engine, as a path or unix://PATH
+    #[arg(long, value_name = "ADDRESS", env = "DOCKER_HOST", default_value = USUAL_SOCKET)]
+    docker_host: String,
+    #[command(flatten)]
+    own: OwnArgs,
+    /// Make no containers, and watch what happens anyway
+    #[arg(long, help_heading = "Watching", conflicts_with_all = ["count", "rate", "alive", "burst", "image"])]
+    watch: bool,
+    /// How long to watch
+    #[arg(long, help_heading = "Watching", value_name = "TIME", default_value = "60s", requires = "watch", value_parser = parse_positive)]
+    duration: Duration,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Containers")]
+struct OwnArgs {
+    /// How many to make
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_whole::<u32>)]
+    count: u32,
+    /// Planned starts, whatever comes back: 5/s, 30/m
+    #[arg(long, value_name = "RATE", default_value = "5/s")]
+    rate: Rate,
+    /// How long each lives until it is killed
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_positive)]
+    alive: Duration,
+    /// Make so many at once at each planned start
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_whole::<u16>)]
+    burst: u16,
+    /// An image that the engine has and that holds `sleep` [default: one made of this host's static busybox]
+    #[arg(long, value_name = "NAME")]
+    image: Option<String>,
+}
+
+/// Measures, and ends with the verdict.
+///
+/// # Errors
+/// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
+pub fn run(args: &EventsArgs) -> Result<Exit, Failure> {
+    let spec = args.spec()?;
+    let conduct = match &spec.deed {
+        Deed::Own(own) => Conduct::driven(&MEASUREMENT, &spec, &own.load, 1.0, &args.output),
+        Deed::Watch { .. } => Conduct::steps(&MEASUREMENT, &spec, &args.output),
+    };
+    let words = spec.sources.iter().map(|source| source.word.clone());
+    let conduct = Conduct { known: Known::new("source", words), seed: None, ..conduct };
+    conduct
+        .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
+}
+
+impl EventsArgs {
+    fn spec(&self) -> Result<EventsSpec, Failure> {
+        let mut sources: Vec<SourceSpec> = Vec::new();
+        for source in &self.source {
+            // One word is one label; twice would be two series of one name.
+            if !sources.iter().any(|known| known.word == source.word) {
+                sources.push(source.clone());
+            }
+        }
+        let docker_socket = socket_of(&self.docker_host).map_err(|error| {
+            Failure::usage(error).hint("give the path of its socket, as `unix:///var/run/docker.sock`")
+        })?;
+        if self.own.alive > LONGEST || self.duration > LONGEST {
+            return Err(Failure::plain(Exit::Usage, "--alive and --duration can be at most 31 days"));
+        }
+        let deed = if self.watch { Deed::Watch { duration: self.duration } } else { Deed::Own(self.own.spec()) };
+        Ok(EventsSpec { sources, docker_socket, deed })
+    }
+}
+
+impl OwnArgs {
+    fn spec(&self) -> Own {
+        let load = LoadSpec {
+            arrival: Arrival::Open { rate: self.rate, spacing: Spacing::Constant, slack: Duration::ZERO },
+            length: Length::Count(u64::from(self.count).div_ceil(u64::from(self.burst))),
+            warmup: Duration::ZERO,
+            timeout: TIMEOUT,
+            max_in_flight: MAX_IN_FLIGHT,
+            seed: 0,
+        };
+        Own { load, count: self.count, alive: self.alive, burst: u32::from(self.burst), image: self.image.clone() }
+    }
+}

@@ -1,0 +1,258 @@
+//! What is done, and therefore known to have happened: containers of our own, made, started, killed and removed.
+//!
+//! Separate from the watching. Each thing of ours bears the mark of this process, so that the next run finds what a killed one
+//! left; what bears no mark is never touched.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::task::JoinSet;
+
+use super::EventsError;
+use super::correlate::Truth;
+use super::image::{PROGRAM, archive};
+use super::spec::Own;
+use crate::load::{Answer, Operation};
+use crate::model::{Outcome, Stamp, Warning, with_causes};
+use crate::source::docker::{EngineError, Hand, Labelled};
+use crate::source::watch::Act;
+use crate::sys::clock;
+use crate::sys::owner::{Fate, Owner};
+
+/// The labels of everything of ours: whose it is, and of which run.
+const OWNER: &str = "offloadctl.owner";
+const RUN: &str = "offloadctl.run";
+
+/// How long a container stays that has ended, so that a list can show it, as those do that nobody removes at once.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How much longer than meant a container lives by itself where nobody kills it.
+const SPARE: Duration = Duration::from_secs(60);
+
+/// Containers of ours at an engine.
+pub struct Actor {
+    hand: Hand,
+    own: Own,
+    image: String,
+    labels: Labels,
+    lives: RefCell<JoinSet<()>>,
+    book: Arc<Mutex<Book>>,
+    /// Containers that are still to be made: the last burst may be smaller.
+    rest: Cell<u64>,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// What succeeded.
+    pub truths: Vec<Truth>,
+    /// Containers of which a look before their removal said that they were started and have ended.
+    pub proved: Vec<String>,
+    /// Why something did not, each reason once.
+    pub faults: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Labels {
+    owner: String,
+    run: String,
+}
+
+impl Actor {
+    /// Removes what killed runs left, and makes ready to act: with the warnings about what was left.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, or has no such image.
+    pub async fn open(socket: &Path, own: &Own) -> Result<(Self, Vec<Warning>), EventsError> {
+        let hand = Hand::open(socket).await.map_err(|error| EventsError::engine(socket, error))?;
+        let warnings = sweep(&hand).await;
+        let run = format!("{:016x}", clock::entropy());
+        let labels = Labels { owner: Owner::ours().to_string(), run: run.clone() };
+        let actor = Self {
+            hand,
+            own: own.clone(),
+            image: own.image.clone().unwrap_or_else(|| format!("offloadctl-events:{run}")),
+            labels,
+            lives: RefCell::new(JoinSet::new()),
+            book: Arc::default(),
+            rest: Cell::new(u64::from(own.count)),
+        };
+        Ok((actor, warnings))
+    }
+
+    /// Brings the image, if it is to be one of ours. Whatever comes of it, [`Actor::clear`] removes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn prepare(&self) -> Result<(), EventsError> {
+        if self.own.image.is_none() {
+            let archive = archive()?;
+            self.hand.import(&self.image, archive, &self.labels.pairs()).await.map_err(EventsError::Import)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every container has been killed and removed in its time.
+    pub async fn outlive(&self) {
+        let mut lives = self.lives.replace(JoinSet::new());
+        while lives.join_next().await.is_some() {}
+    }
+
+    /// What was done so far.
+    pub fn book(&self) -> Book {
+        std::mem::take(&mut *self.book.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Removes everything of this run; the ids of the containers that the listing still showed.
+    ///
+    /// # Errors
+    /// When something of ours stays.
+    pub async fn clear(&self) -> Result<Vec<String>, EngineError> {
+        self.lives.borrow_mut().abort_all();
+        let filter = format!("{RUN}={}", self.labels.run);
+        let is_ours = |one: &Labelled| one.label(RUN) == Some(self.labels.run.as_str());
+        let mut stayed = Vec::new();
+        for container in self.hand.containers(&filter).await?.into_iter().filter(is_ours) {
+            self.hand.remove(&container.id).await?;
+            stayed.push(container.id);
+        }
+        if self.own.image.is_none() {
+            self.hand.remove_image(&self.image).await?;
+        }
+        Ok(stayed)
+    }
+
+    /// Makes and starts one container, and lets it live.
+    async fn launch(&self) -> Outcome {
+        let seconds = (self.own.alive + SPARE).as_secs().to_string();
+        let program = format!("/{PROGRAM}");
+        let command: &[&str] =
+            if self.own.image.is_none() { &[&program, "sleep", &seconds] } else { &["sleep", &seconds] };
+        let called = clock::now();
+        let id = match self.hand.create(&self.image, command, &self.labels.pairs()).await {
+            Ok(id) => id,
+            Err(error) => return self.fault("make", &error),
+        };
+        note(&self.book, &id, Act::Create, called);
+        let called = clock::now();
+        let started = self.hand.start(&id).await;
+        if started.is_ok() {
+            note(&self.book, &id, Act::Start, called);
+        }
+        let life = Life { hand: self.hand.clone(), book: Arc::clone(&self.book), id, alive: self.own.alive };
+        let has_started = started.is_ok();
+        self.lives.borrow_mut().spawn(async move { life.live(has_started).await });
+        match started {
+            Ok(()) => Outcome::Ok,
+            Err(error) => self.fault("start", &error),
+        }
+    }
+
+    fn fault(&self, what: &str, error: &EngineError) -> Outcome {
+        let text = format!("a container could not be {what}ed: {}", error.told()).replace("makeed", "made");
+        fault(&self.book, text);
+        match error {
+            EngineError::Refused { .. } => Outcome::Error("engine_refused"),
+            EngineError::Connect(_) | EngineError::NoSocket(_) => Outcome::Refused,
+            _ => Outcome::Failed("engine_broke_off"),
+        }
+    }
+}
+
+impl Operation for Actor {
+    async fn attempt(&self) -> Answer {
+        let burst = u64::from(self.own.burst).min(self.rest.get());
+        self.rest.set(self.rest.get() - burst);
+        let all = join_all((0..burst).map(|_| self.launch())).await;
+        let bad = all.into_iter().find(|outcome| *outcome != Outcome::Ok);
+        Answer::new(bad.unwrap_or(Outcome::Ok))
+    }
+}
+
+impl Labels {
+    fn pairs(&self) -> [(&str, &str); 2] {
+        [(OWNER, &self.owner), (RUN, &self.run)]
+    }
+}
+
+/// A container from its start to its removal.
+struct Life {
+    hand: Hand,
+    book: Arc<Mutex<Book>>,
+    id: String,
+    alive: Duration,
+}
+
+impl Life {
+    async fn live(self, has_started: bool) {
+        let Self { hand, book, id, alive } = self;
+        if has_started {
+            tokio::time::sleep(alive).await;
+            let called = clock::now();
+            match hand.kill(&id).await {
+                Ok(()) => note(&book, &id, Act::Exit, called),
+                Err(error) => fault(&book, format!("a container could not be killed: {}", error.told())),
+            }
+            tokio::time::sleep(LINGER).await;
+            if let Ok(standing) = hand.standing(&id).await
+                && standing.started.is_some()
+                && standing.finished.is_some()
+            {
+                book.lock().unwrap_or_else(PoisonError::into_inner).proved.push(id.clone());
+            }
+        }
+        let called = clock::now();
+        match hand.remove(&id).await {
+            Ok(()) => note(&book, &id, Act::Destroy, called),
+            Err(error) => fault(&book, format!("a container could not be removed: {}", error.told())),
+        }
+    }
+}
+
+fn note(book: &Mutex<Book>, container: &str, act: Act, called: Stamp) {
+    let truth = Truth { container: container.to_owned(), act, called, returned: clock::now() };
+    book.lock().unwrap_or_else(PoisonError::into_inner).truths.push(truth);
+}
+
+fn fault(book: &Mutex<Book>, text: String) {
+    let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
+    if book.faults.len() < 10 && !book.faults.contains(&text) {
+        book.faults.push(text);
+    }
+}
+
+/// Removes what runs left whose process is gone; what there is to say about it.
+async fn sweep(hand: &Hand) -> Vec<Warning> {
+    // What cannot be listed is no obstacle here: whatever follows says more.
+    let containers = hand.containers(OWNER).await.unwrap_or_default();
+    let images = hand.images(OWNER).await.unwrap_or_default();
+    let (mut gone, mut unknown, mut stuck) = (0_u64, 0_u64, None);
+    for (one, is_image) in containers.iter().map(|one| (one, false)).chain(images.iter().map(|one| (one, true))) {
+        let owner: Option<Owner> = one.label(OWNER).and_then(|mark| mark.parse().ok());
+        match owner.map(|owner| owner.fate()) {
+            Some(Fate::Runs) => {}
+            Some(Fate::Gone) => {
+                let removed = if is_image { hand.remove_image(&one.id).await } else { hand.remove(&one.id).await };
+                match removed {
+                    Ok(()) => gone += 1,
+                    Err(error) => stuck = Some(with_causes(&error)),
+                }
+            }
+            Some(Fate::Unknown) | None => unknown += 1,
+        }
+    }
+    let warning = |text: String| Warning::new("leftover", text);
+    let by_hand = format!("`docker ps -a --filter label={OWNER}` and `docker images --filter label={OWNER}` show them");
+    let gone = (gone > 0)
+        .then(|| warning(format!("{gone} containers and images were removed that a run left when it was killed")));
+    let stuck = stuck.map(|why| warning(format!("what a killed run left cannot be removed ({why}); {by_hand}")));
+    let unknown = (unknown > 0).then(|| {
+        warning(format!(
+            "{unknown} containers and images are of runs of another host or container, and are left; {by_hand}"
+        ))
+    });
+    [gone, stuck, unknown].into_iter().flatten().collect()
+}

@@ -1,0 +1,187 @@
+//! What the user meant: which sources race, at which engine, and whether on containers of our own.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::load::LoadSpec;
+use crate::model::span::as_nanos;
+
+/// Where an engine's socket lies if nobody says so.
+pub const USUAL_SOCKET: &str = "/var/run/docker.sock";
+
+/// The shortest and the longest span between two lists.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A source that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// No word of ours.
+    #[error("`{0}` is no source: there are docker and poll=TIME")]
+    Unknown(String),
+    /// A word that stands for something that this version has not.
+    #[error("`{0}` is a source that this version does not have yet: there are docker and poll=TIME")]
+    Absent(String),
+    /// Lists in no span, or in one that makes no sense.
+    #[error("`{word}`: {why}")]
+    Span {
+        /// As typed.
+        word: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Neither a path nor a URL of one.
+    #[error("`{0}` is no address of an engine that can be watched from here")]
+    Address(String),
+}
+
+/// A way to learn of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The stream of events of a Docker Engine.
+    Docker,
+    /// The list of a Docker Engine, again and again.
+    Poll(Duration),
+}
+
+/// A source as it was typed, which is what its label says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSpec {
+    /// As typed.
+    pub word: String,
+    /// What it means.
+    pub way: Way,
+}
+
+/// What is done, and therefore known to have happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum Deed {
+    /// Containers of our own are made.
+    Own(Own),
+    /// Nothing: whatever happens is watched.
+    Watch {
+        /// For so long.
+        #[serde(rename = "duration_ns", serialize_with = "as_nanos")]
+        duration: Duration,
+    },
+}
+
+/// Containers of our own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Own {
+    /// How many, and how fast.
+    pub load: LoadSpec,
+    /// How long each lives.
+    #[serde(rename = "alive_ns", serialize_with = "as_nanos")]
+    pub alive: Duration,
+    /// How many are made in all.
+    pub count: u32,
+    /// How many are made at once at each planned start.
+    pub burst: u32,
+    /// Of which image; `None` is one that is made for it.
+    pub image: Option<String>,
+}
+
+/// Everything that was meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventsSpec {
+    /// The sources that race.
+    pub sources: Vec<SourceSpec>,
+    /// The socket of the Docker Engine.
+    pub docker_socket: PathBuf,
+    /// What is done.
+    #[serde(flatten)]
+    pub deed: Deed,
+}
+
+impl EventsSpec {
+    /// The longest span between two lists of any source.
+    #[must_use]
+    pub fn longest_poll(&self) -> Duration {
+        let spans = self.sources.iter().map(|source| match source.way {
+            Way::Poll(every) => every,
+            Way::Docker => Duration::ZERO,
+        });
+        spans.max().unwrap_or_default()
+    }
+}
+
+/// The socket of an address: a path, or `unix://PATH` as DOCKER_HOST has it.
+///
+/// # Errors
+/// When it is neither.
+pub fn socket_of(address: &str) -> Result<PathBuf, SpecError> {
+    let path = address.strip_prefix("unix://").unwrap_or(address);
+    if path.starts_with('/') { Ok(PathBuf::from(path)) } else { Err(SpecError::Address(address.to_owned())) }
+}
+
+impl FromStr for SourceSpec {
+    type Err = SpecError;
+
+    fn from_str(word: &str) -> Result<Self, SpecError> {
+        let way = match word.split_once('=') {
+            None if word == "docker" => Way::Docker,
+            Some(("poll", span)) => Way::Poll(span_of(word, span)?),
+            None if word == "poll" => {
+                return Err(SpecError::Span { word: word.to_owned(), why: "write how often, as `poll=1s`".to_owned() });
+            }
+            None if matches!(word, "containerd" | "cri" | "ebpf") => return Err(SpecError::Absent(word.to_owned())),
+            Some(("poll-containerd" | "poll-cri", _)) => return Err(SpecError::Absent(word.to_owned())),
+            _ => return Err(SpecError::Unknown(word.to_owned())),
+        };
+        Ok(Self { word: word.to_owned(), way })
+    }
+}
+
+fn span_of(word: &str, text: &str) -> Result<Duration, SpecError> {
+    let wrong = |why: String| SpecError::Span { word: word.to_owned(), why };
+    if text.parse::<f64>().is_ok() {
+        return Err(wrong(format!("it needs its unit: write `poll={text}s`")));
+    }
+    let span = humantime::parse_duration(text).map_err(|error| wrong(error.to_string()))?;
+    match (SHORTEST..=LONGEST).contains(&span) {
+        true => Ok(span),
+        false => Err(wrong("lists can be asked for each 10 ms at the most and each 10 min at the least".to_owned())),
+    }
+}
+
+impl Serialize for SourceSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_word_or_says_how_often() {
+        let way = |word: &str| word.parse::<SourceSpec>().map(|source| source.way);
+        assert_eq!(way("docker"), Ok(Way::Docker));
+        assert_eq!(way("poll=250ms"), Ok(Way::Poll(Duration::from_millis(250))));
+        for (word, why) in [
+            ("poll", "as `poll=1s`"),
+            ("poll=1", "`poll=1s`"),
+            ("poll=1ns", "each 10 ms"),
+            ("poll=x", "poll=x"),
+            ("dockers", "is no source"),
+            ("cri", "does not have yet"),
+            ("poll-cri=1s", "does not have yet"),
+        ] {
+            let error = way(word).unwrap_err().to_string();
+            assert!(error.contains(why), "{word}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_path_with_or_without_its_scheme() {
+        assert_eq!(socket_of("unix:///run/docker.sock"), Ok(PathBuf::from("/run/docker.sock")));
+        assert_eq!(socket_of("/run/docker.sock"), Ok(PathBuf::from("/run/docker.sock")));
+        assert!(socket_of("tcp://127.0.0.1:2375").is_err() && socket_of("").is_err());
+    }
+}
