@@ -8,7 +8,10 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 package_of() {
     case "$1" in
         awk) echo mawk ;;
+        bpftool) echo bpftool ;;
         busybox) echo busybox-static ;;
+        clang) echo clang ;;
+        cmp) echo diffutils ;;
         docker | dockerd) echo docker.io ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
@@ -20,6 +23,7 @@ package_of() {
         ip | tc) echo iproute2 ;;
         jq) echo jq ;;
         ldd) echo libc-bin ;;
+        llvm-strip) echo llvm ;;
         make) echo make ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;

@@ -5,6 +5,8 @@
 //! kernel tracepoints join by implementing [`EventSource`].
 
 pub mod docker;
+#[cfg(feature = "toolkit")]
+pub mod ebpf;
 pub mod scripted;
 #[cfg(feature = "toolkit")]
 pub mod watch;

@@ -9,16 +9,20 @@ pub mod child;
 pub mod clock;
 pub mod companion;
 pub mod datagram;
-mod descriptor;
+pub mod descriptor;
 pub mod disk;
 pub mod exec;
 pub mod file;
+#[cfg(feature = "toolkit")]
+pub mod group_tree;
 pub mod host;
 pub mod icmp;
 pub mod interface;
 pub mod interrupted;
 pub mod namespace;
 pub mod notify;
+#[cfg(feature = "toolkit")]
+pub mod own_group;
 pub mod owner;
 pub mod plugin;
 pub mod presence;

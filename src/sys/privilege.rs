@@ -16,11 +16,15 @@ pub enum Capability {
     NetRaw = 13,
     /// Namespaces, and much else.
     SysAdmin = 21,
+    /// Tracepoints, and reading the kernel's memory.
+    Perfmon = 38,
+    /// Programs in the kernel.
+    Bpf = 39,
 }
 
 impl Capability {
     /// All that matter here.
-    pub const ALL: [Self; 3] = [Self::NetAdmin, Self::NetRaw, Self::SysAdmin];
+    pub const ALL: [Self; 5] = [Self::NetAdmin, Self::NetRaw, Self::SysAdmin, Self::Perfmon, Self::Bpf];
 
     /// Its name.
     #[must_use]
@@ -29,6 +33,8 @@ impl Capability {
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::NetRaw => "CAP_NET_RAW",
             Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::Perfmon => "CAP_PERFMON",
+            Self::Bpf => "CAP_BPF",
         }
     }
 }
@@ -70,7 +76,7 @@ mod tests {
         let of = |text: &str| capabilities_of(text);
         assert_eq!(of("Name:\tx\nCapEff:\t0000000000003000\n"), Some(vec![Capability::NetAdmin, Capability::NetRaw]));
         assert_eq!(of("CapEff:\t0000000000000000\n"), Some(vec![]));
-        assert_eq!(of("CapEff:\t000001ffffffffff\n").map(|all| all.len()), Some(3));
+        assert_eq!(of("CapEff:\t000001ffffffffff\n").map(|all| all.len()), Some(5));
         assert_eq!(of("CapEff: x\n"), None);
     }
 }

@@ -32,7 +32,7 @@ impl Engine {
         let root = engine.folder.path().join("rootfs/bin");
         std::fs::create_dir_all(&root).unwrap();
         std::fs::copy(busybox, root.join("busybox")).unwrap();
-        for name in ["sh", "sleep", "true", "false"] {
+        for name in ["sh", "sleep", "tail", "true", "false"] {
             std::os::unix::fs::symlink("busybox", root.join(name)).unwrap();
         }
         let place = engine.folder.path().display().to_string();
@@ -77,6 +77,13 @@ impl Engine {
         let done = Command::new(path_of("docker", "docker.io")).args(["-H", &socket]).args(arguments).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a command of the client; whether it succeeded.
+    pub fn try_docker(&self, arguments: &[&str]) -> bool {
+        let socket = format!("unix://{}/docker.sock", self.folder.path().display());
+        let done = Command::new(path_of("docker", "docker.io")).args(["-H", &socket]).args(arguments).output().unwrap();
+        done.status.success()
     }
 
     /// Starts a container and returns its id.

@@ -9,6 +9,7 @@
 mod certificate;
 mod disk;
 mod docker;
+mod ebpf;
 mod etcd;
 mod events;
 #[expect(dead_code, reason = "shared with the ring of the loopback")]
