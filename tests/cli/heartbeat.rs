@@ -55,7 +55,7 @@ fn a_file_that_is_no_network_is_told_with_what_would_be_one() {
 fn a_value_given_twice_is_measured_once() {
     let scene = Scene::new();
     let heartbeat = "bench heartbeat --interval 5s,5s --detector missed:2,missed:2 --network ideal,ideal --trials 100 --mistake-beats 1000";
-    let rtt = "probe rtt --emulate local-dc,local-dc --channel udp,udp --count 3 --rate 50/s";
+    let rtt = "probe rtt --emulate local-dc,local-dc --channel udp,udp --count 3 --concurrency 1";
     for (line, name) in [(heartbeat, "heartbeat.detection"), (rtt, "rtt.echo_udp")] {
         let ended = scene.run(&format!("{line} --no-save --json"));
         assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);

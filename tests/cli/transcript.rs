@@ -62,7 +62,9 @@ fn compared(line: &str) -> String {
     if line.starts_with(' ') || line.contains(is_bar) {
         return String::new();
     }
-    let has_figures = line.contains(|c: char| c.is_ascii_digit());
+    // What a host can do differs from host to host, as figures do.
+    let is_ability = ["  yes ", "  no ", "  limited "].iter().any(|word| line.contains(word));
+    let has_figures = is_ability || line.contains(|c: char| c.is_ascii_digit());
     let cell = line.split("  ").next().unwrap_or_default();
     let told = if has_figures && cell.len() < line.len() { cell } else { line };
     let words =
