@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use offloadctl::model::Stamp;
+use offloadctl::model::{Labels, Stamp};
 use offloadctl::source::ebpf;
 use offloadctl::source::watch::{Act, Sight, Told};
 use offloadctl::sys::clock;
@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::docker::Engine;
-use crate::host::{may_administer, turn};
+use crate::host::{let_pass, may_administer, path_of, turn, wait_until};
+use crate::program::{OFFLOADCTL, call};
 
 /// Starts, and the pause between two: fifty in a second for two seconds.
 const COUNT: usize = 100;
@@ -81,7 +82,7 @@ fn acts_of(sights: &[Sight], container: &str) -> Vec<Act> {
 /// Each act with its call and its return.
 type Calls = BTreeMap<(String, Act), (Stamp, Stamp)>;
 
-fn call(calls: &mut Calls, name: &str, act: Act, done: impl FnOnce()) {
+fn timed(calls: &mut Calls, name: &str, act: Act, done: impl FnOnce()) {
     let began = clock::now();
     done();
     calls.insert((name.to_owned(), act), (began, clock::now()));
@@ -101,14 +102,14 @@ fn every_life_of_a_process_in_a_group_is_seen_at_once() {
         std::thread::sleep((due + PAUSE * number as u32).since(clock::now()));
         let name = format!("test-{}-{number}", std::process::id());
         let mut group = None;
-        call(&mut calls, &name, Act::Create, || group = Some(groups.create(&name).unwrap()));
+        timed(&mut calls, &name, Act::Create, || group = Some(groups.create(&name).unwrap()));
         let mut group = group.unwrap();
-        call(&mut calls, &name, Act::Start, || group.start().unwrap());
+        timed(&mut calls, &name, Act::Start, || group.start().unwrap());
         living.push((name, group));
         if living.len() > 10 {
             let (name, mut group) = living.remove(0);
-            call(&mut calls, &name, Act::Exit, || group.end().unwrap());
-            call(&mut calls, &name, Act::Destroy, || group.remove().unwrap());
+            timed(&mut calls, &name, Act::Exit, || group.end().unwrap());
+            timed(&mut calls, &name, Act::Destroy, || group.remove().unwrap());
         }
     }
     let mut lags = Vec::new();
@@ -172,4 +173,75 @@ fn a_container_of_docker_starts_once_and_dies_of_its_limit() {
     assert!(!victim, "it had more memory than its limit");
     let oom = sights.iter().find(|sight| sight.act == Act::Oom).unwrap_or_else(|| panic!("{sights:?}"));
     assert_eq!(acts_of(&sights, &oom.container), [Act::Create, Act::Start, Act::Oom, Act::Exit, Act::Destroy]);
+}
+
+/// The command on plain processes.
+fn events(arguments: &[&str]) -> Vec<String> {
+    let fixed = [OFFLOADCTL, "probe", "events", "--source", "ebpf", "--act", "cgroup", "--json", "--no-save"];
+    fixed.iter().chain(arguments).map(|word| (*word).to_owned()).collect()
+}
+
+/// Programs on raw tracepoints that are in the kernel, by their names.
+fn in_the_kernel() -> usize {
+    let done = Command::new(path_of("bpftool", "bpftool")).args(["prog", "list"]).output().unwrap();
+    let text = String::from_utf8(done.stdout).unwrap();
+    let ours = ["on_exec", "on_exit", "on_mkdir", "on_rmdir", "on_attach", "on_victim"];
+    text.lines().filter(|line| ours.iter().any(|name| line.contains(&format!("name {name} ")))).count()
+}
+
+/// Folders of ours in the unified tree.
+fn folders() -> usize {
+    let tree = offloadctl::sys::group_tree::unified().unwrap();
+    let entries = fs::read_dir(tree).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("offloadctl-")).count()
+}
+
+#[test]
+fn the_command_misses_nothing_and_what_a_killed_one_left_is_gone() {
+    if !may_administer("ebpf::the_command_misses_nothing_and_what_a_killed_one_left_is_gone") {
+        return;
+    }
+    let _turn = turn();
+    // The kernel frees programs some moments after the last descriptor.
+    wait_until("nothing is there of earlier tests", || (in_the_kernel(), folders()) == (0, 0));
+    let words = events(&["--count", "100", "--rate", "5/s"]);
+    let mut killed =
+        Command::new(&words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("it acts", || in_the_kernel() == 6 && folders() == 1);
+    let_pass(Duration::from_millis(500));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    wait_until("nothing is attached", || in_the_kernel() == 0);
+    assert_eq!(folders(), 1, "the kernel keeps groups");
+
+    let run = call(&events(&["--count", "40", "--rate", "50/s", "--alive", "100ms"])).run(0);
+    let left: Vec<_> = run.warnings.iter().filter(|warning| warning.id == "leftover").collect();
+    assert_eq!(left.len(), 1, "{:?}", run.warnings);
+    let ebpf = Labels::new().with("source", "ebpf");
+    assert_eq!([run.value("events.missed", &ebpf), run.value("events.duplicated", &ebpf)], [Some(0.0); 2]);
+    for event in ["create", "start", "exit", "destroy"] {
+        let lag = run.series.iter().find(|one| one.name == "events.lag" && one.label("event") == event).unwrap();
+        assert_eq!(lag.counts.ok_count, 40, "{event}");
+    }
+    wait_until("nothing is left", || (in_the_kernel(), folders()) == (0, 0));
+}
+
+#[test]
+fn without_privilege_the_missing_capability_is_named() {
+    if !may_administer("ebpf::without_privilege_the_missing_capability_is_named") {
+        return;
+    }
+    let _turn = turn();
+    let setpriv = path_of("setpriv", "util-linux");
+    let without = |capabilities: &str| {
+        let bounds = [format!("--bounding-set={capabilities}"), format!("--inh-caps={capabilities}")];
+        let words = [vec![setpriv.to_str().unwrap().to_owned()], bounds.to_vec(), events(&["--count", "1"])].concat();
+        let ended = call(&words);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{}", ended.stderr);
+        ended.stderr
+    };
+    let all = without("-all");
+    assert!(all.contains("CAP_BPF and CAP_PERFMON") || all.contains("control group"), "{all}");
+    let one = without("-sys_admin,-perfmon");
+    assert!(one.contains("lacks CAP_PERFMON") && one.contains("--cap-add PERFMON"), "{one}");
 }

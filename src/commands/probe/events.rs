@@ -1,5 +1,6 @@
 //! `offloadctl probe events`: arguments to spec, and the run around the measurement.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,13 +11,17 @@ use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_whole};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
-use crate::probe::events::{Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_SOCKET, measure, socket_of};
+use crate::probe::events::{By, Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_SOCKET, measure, socket_of};
 
 const EXAMPLES: &str = "Examples:
   Who knows first that a container was started, and what does polling lose?
     offloadctl probe events --source docker,poll=1s
   A hundred containers in bursts of ten, polled faster and slower:
     offloadctl probe events --source docker,poll=100ms,poll=5s --count 100 --burst 10 --rate 30/m
+  When did its process really begin, by the kernel's own stamps?
+    offloadctl probe events --source docker,ebpf,poll=1s
+  Without an engine, on plain processes in control groups:
+    offloadctl probe events --source ebpf --act cgroup --rate 50/s
   Whatever happens on this node anyway, for ten minutes:
     offloadctl probe events --watch --duration 10m
   Fail a CI job when events come late:
@@ -38,7 +43,7 @@ const MAX_IN_FLIGHT: usize = 256;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EventsArgs {
-    /// Who races: docker (its events), poll=TIME (its list, each TIME)
+    /// Who races: docker (its events), ebpf (the kernel's tracepoints), poll=TIME (Docker's list, each TIME)
     #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
     source: Vec<SourceSpec>,
     /// The socket of the Docker Engine, as a path or unix://PATH
@@ -47,7 +52,7 @@ pub struct EventsArgs {
     #[command(flatten)]
     own: OwnArgs,
     /// Make no containers, and watch what happens anyway
-    #[arg(long, help_heading = "Watching", conflicts_with_all = ["count", "rate", "alive", "burst", "image"])]
+    #[arg(long, help_heading = "Watching", conflicts_with_all = ["act", "count", "rate", "alive", "burst", "image"])]
     watch: bool,
     /// How long to watch
     #[arg(long, help_heading = "Watching", value_name = "TIME", default_value = "60s", requires = "watch", value_parser = parse_positive)]
@@ -59,6 +64,9 @@ pub struct EventsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Containers")]
 struct OwnArgs {
+    /// Who makes them: docker, or cgroup, which is nobody: plain processes in control groups of our own
+    #[arg(long, value_name = "WHO", default_value = "docker")]
+    act: By,
     /// How many to make
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_whole::<u32>)]
     count: u32,
@@ -101,14 +109,32 @@ impl EventsArgs {
                 sources.push(source.clone());
             }
         }
-        let docker_socket = socket_of(&self.docker_host).map_err(|error| {
-            Failure::usage(error).hint("give the path of its socket, as `unix:///var/run/docker.sock`")
-        })?;
         if self.own.alive > LONGEST || self.duration > LONGEST {
             return Err(Failure::plain(Exit::Usage, "--alive and --duration can be at most 31 days"));
         }
         let deed = if self.watch { Deed::Watch { duration: self.duration } } else { Deed::Own(self.own.spec()) };
-        Ok(EventsSpec { sources, docker_socket, deed })
+        let mut spec = EventsSpec { sources, docker_socket: PathBuf::new(), deed };
+        if matches!(&spec.deed, Deed::Own(own) if own.by == By::Cgroup) {
+            self.check_groups(&spec)?;
+        }
+        if spec.needs_engine() {
+            spec.docker_socket = socket_of(&self.docker_host).map_err(|error| {
+                Failure::usage(error).hint("give the path of its socket, as `unix:///var/run/docker.sock`")
+            })?;
+        }
+        Ok(spec)
+    }
+
+    /// What makes no sense without an engine.
+    fn check_groups(&self, spec: &EventsSpec) -> Result<(), Failure> {
+        let usage = |what: &str, hint: &str| Err(Failure::plain(Exit::Usage, what).hint(hint));
+        if spec.needs_engine() {
+            return usage("plain processes are seen by the kernel alone", "write `--act cgroup --source ebpf`");
+        }
+        if self.own.image.is_some() {
+            return usage("plain processes have no image", "leave out --image, or --act cgroup");
+        }
+        Ok(())
     }
 }
 
@@ -122,6 +148,13 @@ impl OwnArgs {
             max_in_flight: MAX_IN_FLIGHT,
             seed: 0,
         };
-        Own { load, count: self.count, alive: self.alive, burst: u32::from(self.burst), image: self.image.clone() }
+        Own {
+            by: self.act,
+            load,
+            count: self.count,
+            alive: self.alive,
+            burst: u32::from(self.burst),
+            image: self.image.clone(),
+        }
     }
 }

@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 
 use super::EventsError;
 use super::correlate::Truth;
+use super::hands::{Groups, HandError, Hands};
 use super::image::{PROGRAM, archive};
-use super::spec::Own;
+use super::spec::{By, Own};
 use crate::load::{Answer, Operation};
 use crate::model::{Outcome, Stamp, Warning, with_causes};
-use crate::source::docker::{EngineError, Hand, Labelled};
+use crate::source::docker::{Hand, Labelled};
 use crate::source::watch::Act;
 use crate::sys::clock;
 use crate::sys::owner::{Fate, Owner};
@@ -34,7 +35,7 @@ const SPARE: Duration = Duration::from_secs(60);
 
 /// Containers of ours at an engine.
 pub struct Actor {
-    hand: Hand,
+    hand: Hands,
     own: Own,
     image: String,
     labels: Labels,
@@ -67,8 +68,18 @@ impl Actor {
     /// # Errors
     /// When the engine cannot be reached, or has no such image.
     pub async fn open(socket: &Path, own: &Own) -> Result<(Self, Vec<Warning>), EventsError> {
-        let hand = Hand::open(socket).await.map_err(|error| EventsError::engine(socket, error))?;
-        let warnings = sweep(&hand).await;
+        let (hand, warnings) = match own.by {
+            By::Docker => {
+                let hand = Hand::open(socket).await.map_err(|error| EventsError::engine(socket, error))?;
+                let warnings = sweep(&hand).await;
+                (Hands::Docker(hand), warnings)
+            }
+            By::Cgroup => {
+                let (groups, removed) = Groups::open()?;
+                let warnings = removed.into_iter().map(|text| Warning::new("leftover", text)).collect();
+                (Hands::Groups(groups), warnings)
+            }
+        };
         let run = format!("{:016x}", clock::entropy());
         let labels = Labels { owner: Owner::ours().to_string(), run: run.clone() };
         let actor = Self {
@@ -88,11 +99,15 @@ impl Actor {
     /// # Errors
     /// When it cannot be made.
     pub async fn prepare(&self) -> Result<(), EventsError> {
-        if self.own.image.is_none() {
+        if self.makes_image() {
             let archive = archive()?;
             self.hand.import(&self.image, archive, &self.labels.pairs()).await.map_err(EventsError::Import)?;
         }
         Ok(())
+    }
+
+    fn makes_image(&self) -> bool {
+        self.own.by == By::Docker && self.own.image.is_none()
     }
 
     /// Waits until every container has been killed and removed in its time.
@@ -110,7 +125,7 @@ impl Actor {
     ///
     /// # Errors
     /// When something of ours stays.
-    pub async fn clear(&self) -> Result<Vec<String>, EngineError> {
+    pub async fn clear(&self) -> Result<Vec<String>, HandError> {
         self.lives.borrow_mut().abort_all();
         let filter = format!("{RUN}={}", self.labels.run);
         let is_ours = |one: &Labelled| one.label(RUN) == Some(self.labels.run.as_str());
@@ -119,7 +134,7 @@ impl Actor {
             self.hand.remove(&container.id).await?;
             stayed.push(container.id);
         }
-        if self.own.image.is_none() {
+        if self.makes_image() {
             self.hand.remove_image(&self.image).await?;
         }
         Ok(stayed)
@@ -151,14 +166,10 @@ impl Actor {
         }
     }
 
-    fn fault(&self, what: &str, error: &EngineError) -> Outcome {
+    fn fault(&self, what: &str, error: &HandError) -> Outcome {
         let text = format!("a container could not be {what}ed: {}", error.told()).replace("makeed", "made");
         fault(&self.book, text);
-        match error {
-            EngineError::Refused { .. } => Outcome::Error("engine_refused"),
-            EngineError::Connect(_) | EngineError::NoSocket(_) => Outcome::Refused,
-            _ => Outcome::Failed("engine_broke_off"),
-        }
+        error.outcome()
     }
 }
 
@@ -180,7 +191,7 @@ impl Labels {
 
 /// A container from its start to its removal.
 struct Life {
-    hand: Hand,
+    hand: Hands,
     book: Arc<Mutex<Book>>,
     id: String,
     alive: Duration,
@@ -197,10 +208,7 @@ impl Life {
                 Err(error) => fault(&book, format!("a container could not be killed: {}", error.told())),
             }
             tokio::time::sleep(LINGER).await;
-            if let Ok(standing) = hand.standing(&id).await
-                && standing.started.is_some()
-                && standing.finished.is_some()
-            {
+            if hand.has_lived(&id).await {
                 book.lock().unwrap_or_else(PoisonError::into_inner).proved.push(id.clone());
             }
         }

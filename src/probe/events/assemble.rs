@@ -13,7 +13,10 @@ use crate::source::watch::{Act, Sight};
 /// Everything but the load's own series; without a book, of what happened anyway.
 pub fn assemble(book: Option<&Book>, accounts: &[Account]) -> Measured {
     let sights: Vec<Vec<Sight>> = accounts.iter().map(|account| account.sights.clone()).collect();
-    let tallies = correlate(book.map(|book| book.truths.as_slice()), &sights);
+    let mut tallies = correlate(book.map(|book| book.truths.as_slice()), &sights);
+    for (account, tallies) in accounts.iter().zip(&mut tallies) {
+        tallies.retain(|act, _| !account.unlike.contains(act));
+    }
     let mut measured = Measured::default();
     for (account, tallies) in accounts.iter().zip(&tallies) {
         measured.series.extend(tallies.iter().flat_map(|(act, tally)| series(&account.word, *act, tally)));

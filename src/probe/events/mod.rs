@@ -9,7 +9,8 @@
 //! acts. Making the image, opening the sources and removing what is left are outside.
 //!
 //! ## Needs
-//! A Docker Engine and the right to its socket; for an image without a registry a static busybox on this host.
+//! A Docker Engine and the right to its socket; for an image without a registry a static busybox on this host. `ebpf` needs Linux
+//! 5.8 with BTF, and CAP_BPF with CAP_PERFMON; `--act cgroup` no engine, and a tree of control groups that it may write to.
 //!
 //! ## Blind spots
 //! The engine's own work between the call and the act is inside of `events.since_act`: without a source of kernel stamps nobody
@@ -20,6 +21,7 @@
 mod act;
 mod assemble;
 mod correlate;
+mod hands;
 mod image;
 mod layout;
 mod metrics;
@@ -31,8 +33,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use hands::HandError;
 pub use metrics::MEASUREMENT;
-pub use spec::{Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_SOCKET, Way, socket_of};
+pub use spec::{By, Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_SOCKET, Way, socket_of};
 
 use self::act::{Actor, Book};
 use self::assemble::assemble;
@@ -42,8 +45,10 @@ use crate::load::{DriverError, Lane, LaneRecord, Session};
 use crate::model::span::nanos;
 use crate::model::{Labels, Measured, Series, Warning, with_causes};
 use crate::source::docker::EngineError;
+use crate::source::ebpf::EbpfError;
 use crate::source::watch::Act;
 use crate::sys::clock;
+use crate::sys::own_group::GroupError;
 
 /// How long is waited for the last words of the sources, beyond a whole span between two lists.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -65,7 +70,13 @@ pub enum EventsError {
     Image(#[from] ImageError),
     /// The engine does not take it.
     #[error("the image of the containers could not be made")]
-    Import(#[source] EngineError),
+    Import(#[source] HandError),
+    /// The kernel tells us nothing.
+    #[error("the kernel cannot be asked by eBPF")]
+    Ebpf(#[from] EbpfError),
+    /// There are no control groups for us.
+    #[error("there are no control groups to act in")]
+    Groups(#[from] GroupError),
     /// Not one container came to life.
     #[error("no container could be started: {0}")]
     Nothing(String),
@@ -103,6 +114,8 @@ impl EventsError {
             Self::Engine { source: EngineError::NoSocket(_), .. } => {
                 "name its socket with --docker-host or DOCKER_HOST"
             }
+            Self::Ebpf(error) => return error.hint().unwrap_or_default().into(),
+            Self::Groups(error) => return error.hint().unwrap_or_default().into(),
             Self::Image(_) => "install busybox-static, or take an image that the engine has with --image NAME",
             Self::Nothing(_) => "is there an image of that name, and has it the program `sleep`?",
             _ => "see `offloadctl probe events --help`",

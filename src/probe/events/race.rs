@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use super::EventsError;
 use super::spec::{EventsSpec, SourceSpec, Way};
 use crate::model::Stamp;
-use crate::source::docker::{EngineError, EventWatcher, PollWatcher};
-use crate::source::watch::{Sight, Told, Watching};
+use crate::source::docker::{EventWatcher, PollWatcher};
+use crate::source::ebpf;
+use crate::source::watch::{Act, Sight, Told, Watching};
 use crate::sys::clock;
 use crate::sys::thread::Background;
 
@@ -42,6 +43,7 @@ pub struct Race {
 
 struct Runner {
     word: String,
+    unlike: &'static [Act],
     log: Arc<Mutex<Log>>,
     cpu: Arc<AtomicU64>,
     thread: Background,
@@ -60,6 +62,8 @@ struct Log {
 pub struct Account {
     /// The source, as typed.
     pub word: String,
+    /// The acts that it is not asked for, because it knows others under their names.
+    pub unlike: &'static [Act],
     /// In the order of their arrival.
     pub sights: Vec<Sight>,
     /// Sights that were lost on the way to it, or that there was no room for.
@@ -79,8 +83,7 @@ impl Race {
         let (mut runners, mut collectors) = (Vec::new(), JoinSet::new());
         for source in &spec.sources {
             let (sender, mut words) = mpsc::channel(ROOM);
-            let opened = open(source, &spec.docker_socket, sender).await;
-            let watching = opened.map_err(|error| EventsError::engine(&spec.docker_socket, error))?;
+            let watching = open(source, &spec.docker_socket, sender).await?;
             let (log, cpu) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicU64::new(0)));
             let meter = Meter(Arc::clone(&cpu));
             let thread = Background::spawn("watcher", move || async move {
@@ -94,7 +97,7 @@ impl Race {
                     kept.lock().unwrap_or_else(PoisonError::into_inner).keep(told);
                 }
             });
-            runners.push(Runner { word: source.word.clone(), log, cpu, thread });
+            runners.push(Runner { word: source.word.clone(), unlike: spec.unlike(source), log, cpu, thread });
         }
         let race = Self { runners, collectors, began: clock::now() };
         race.until_ready().await?;
@@ -106,16 +109,17 @@ impl Race {
         let Self { runners, mut collectors, began } = self;
         let elapsed = clock::now().since(began).as_secs_f64().max(1e-9);
         let mut accounts = Vec::new();
-        for Runner { word, log, cpu, thread } in runners {
+        for Runner { word, unlike, log, cpu, thread } in runners {
             drop(thread);
-            accounts.push((word, log, cpu));
+            accounts.push((word, unlike, log, cpu));
         }
         // The threads are over, so nobody tells any more.
         while collectors.join_next().await.is_some() {}
-        let account = |(word, log, cpu): (String, Arc<Mutex<Log>>, Arc<AtomicU64>)| {
-            let log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
+        let account = |(word, unlike, log, cpu): (String, &'static [Act], Arc<Mutex<Log>>, Arc<AtomicU64>)| {
+            let mut log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
+            log.sights.retain(|sight| !unlike.contains(&sight.act));
             let cores = cpu.load(Ordering::Relaxed) as f64 / 1e9 / elapsed;
-            Account { word, sights: log.sights, lost: log.lost, sentences: log.sentences, cores }
+            Account { word, unlike, sights: log.sights, lost: log.lost, sentences: log.sentences, cores }
         };
         accounts.into_iter().map(account).collect()
     }
@@ -160,9 +164,11 @@ impl Log {
     }
 }
 
-async fn open(source: &SourceSpec, socket: &Path, teller: mpsc::Sender<Told>) -> Result<Watching, EngineError> {
+async fn open(source: &SourceSpec, socket: &Path, teller: mpsc::Sender<Told>) -> Result<Watching, EventsError> {
+    let refused = |error| EventsError::engine(socket, error);
     Ok(match source.way {
-        Way::Docker => Box::pin(EventWatcher::open(socket).await?.watch(teller)),
-        Way::Poll(every) => Box::pin(PollWatcher::open(socket, every).await?.watch(teller)),
+        Way::Docker => Box::pin(EventWatcher::open(socket).await.map_err(refused)?.watch(teller)),
+        Way::Ebpf => ebpf::open()?.watch(teller),
+        Way::Poll(every) => Box::pin(PollWatcher::open(socket, every).await.map_err(refused)?.watch(teller)),
     })
 }

@@ -1,6 +1,6 @@
 //! What the user meant: which sources race, at which engine, and whether on containers of our own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::load::LoadSpec;
 use crate::model::span::as_nanos;
+use crate::model::words;
+use crate::source::watch::Act;
 
 /// Where an engine's socket lies if nobody says so.
 pub const USUAL_SOCKET: &str = "/var/run/docker.sock";
@@ -20,10 +22,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No word of ours.
-    #[error("`{0}` is no source: there are docker and poll=TIME")]
+    #[error("`{0}` is no source: there are docker, ebpf and poll=TIME")]
     Unknown(String),
     /// A word that stands for something that this version has not.
-    #[error("`{0}` is a source that this version does not have yet: there are docker and poll=TIME")]
+    #[error("`{0}` is a source that this version does not have yet: there are docker, ebpf and poll=TIME")]
     Absent(String),
     /// Lists in no span, or in one that makes no sense.
     #[error("`{word}`: {why}")]
@@ -43,9 +45,22 @@ pub enum SpecError {
 pub enum Way {
     /// The stream of events of a Docker Engine.
     Docker,
+    /// The kernel's tracepoints.
+    Ebpf,
     /// The list of a Docker Engine, again and again.
     Poll(Duration),
 }
+
+/// Who makes the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A Docker Engine.
+    Docker,
+    /// Nobody: plain processes in control groups of our own.
+    Cgroup,
+}
+
+words!(By { Docker = "docker", Cgroup = "cgroup" });
 
 /// A source as it was typed, which is what its label says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +88,9 @@ pub enum Deed {
 /// Containers of our own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Own {
+    /// By whom.
+    #[serde(rename = "act")]
+    pub by: By,
     /// How many, and how fast.
     pub load: LoadSpec,
     /// How long each lives.
@@ -91,7 +109,8 @@ pub struct Own {
 pub struct EventsSpec {
     /// The sources that race.
     pub sources: Vec<SourceSpec>,
-    /// The socket of the Docker Engine.
+    /// The socket of the Docker Engine; empty where none is asked.
+    #[serde(skip_serializing_if = "is_empty")]
     pub docker_socket: PathBuf,
     /// What is done.
     #[serde(flatten)]
@@ -104,9 +123,23 @@ impl EventsSpec {
     pub fn longest_poll(&self) -> Duration {
         let spans = self.sources.iter().map(|source| match source.way {
             Way::Poll(every) => every,
-            Way::Docker => Duration::ZERO,
+            Way::Docker | Way::Ebpf => Duration::ZERO,
         });
         spans.max().unwrap_or_default()
+    }
+
+    /// Whether an engine is asked for anything.
+    #[must_use]
+    pub fn needs_engine(&self) -> bool {
+        let acts = matches!(&self.deed, Deed::Own(own) if own.by == By::Docker);
+        acts || self.sources.iter().any(|source| source.way != Way::Ebpf)
+    }
+
+    /// The acts that this source knows under another meaning than the others: an engine makes a group when it starts a
+    /// container, not when it makes it, and removes it when that has ended.
+    #[must_use]
+    pub fn unlike(&self, source: &SourceSpec) -> &'static [Act] {
+        if source.way == Way::Ebpf && self.needs_engine() { &[Act::Create, Act::Destroy] } else { &[] }
     }
 }
 
@@ -128,16 +161,21 @@ impl FromStr for SourceSpec {
     fn from_str(word: &str) -> Result<Self, SpecError> {
         let way = match word.split_once('=') {
             None if word == "docker" => Way::Docker,
+            None if word == "ebpf" => Way::Ebpf,
             Some(("poll", span)) => Way::Poll(span_of(word, span)?),
             None if word == "poll" => {
                 return Err(SpecError::Span { word: word.to_owned(), why: "write how often, as `poll=1s`".to_owned() });
             }
-            None if matches!(word, "containerd" | "cri" | "ebpf") => return Err(SpecError::Absent(word.to_owned())),
+            None if matches!(word, "containerd" | "cri") => return Err(SpecError::Absent(word.to_owned())),
             Some(("poll-containerd" | "poll-cri", _)) => return Err(SpecError::Absent(word.to_owned())),
             _ => return Err(SpecError::Unknown(word.to_owned())),
         };
         Ok(Self { word: word.to_owned(), way })
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 fn span_of(word: &str, text: &str) -> Result<Duration, SpecError> {
@@ -165,7 +203,7 @@ mod tests {
     #[test]
     fn a_source_is_a_word_or_says_how_often() {
         let way = |word: &str| word.parse::<SourceSpec>().map(|source| source.way);
-        assert_eq!(way("docker"), Ok(Way::Docker));
+        assert_eq!((way("docker"), way("ebpf")), (Ok(Way::Docker), Ok(Way::Ebpf)));
         assert_eq!(way("poll=250ms"), Ok(Way::Poll(Duration::from_millis(250))));
         for (word, why) in [
             ("poll", "as `poll=1s`"),
