@@ -45,7 +45,7 @@ pub enum Toolkit {
     Man(completions::ManArgs),
 }
 
-/// The program with what each measuring command can be gated on at the end of its `--help`.
+/// The program with what each measuring command can be gated on at the end of its help.
 #[must_use]
 pub fn described(program: Command) -> Command {
     catalogue::ALL.into_iter().fold(program, |program, measurement| {
@@ -58,7 +58,7 @@ fn at(command: Command, path: &[&'static str], measurement: &'static Measurement
     match path {
         [] => {
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            command.after_long_help(format!("{examples}\n\n{}", catalogue::gateable(measurement)))
+            command.after_help(format!("{examples}\n\n{}", catalogue::gateable(measurement)))
         }
         [first, rest @ ..] => command.mut_subcommand(first, |command| at(command, rest, measurement)),
     }
