@@ -9,7 +9,7 @@
 //! acts. Making the image, opening the sources and removing what is left are outside.
 //!
 //! ## Needs
-//! A Docker Engine and the right to its socket; for an image without a registry a static busybox on this host.
+//! A Docker Engine and the right to its socket; for the source `containerd` its socket, which is root's; for an image without a registry a static busybox on this host.
 //!
 //! ## Blind spots
 //! The engine's own work between the call and the act is inside of `events.since_act`: without a source of kernel stamps nobody
@@ -32,7 +32,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use metrics::MEASUREMENT;
-pub use spec::{Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_SOCKET, Way, socket_of};
+pub use spec::{
+    Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_CONTAINERD, USUAL_NAMESPACES, USUAL_SOCKET, Way, socket_of,
+};
 
 use self::act::{Actor, Book};
 use self::assemble::assemble;
@@ -41,6 +43,7 @@ use self::race::Race;
 use crate::load::{DriverError, Lane, LaneRecord, Session};
 use crate::model::span::nanos;
 use crate::model::{Labels, Measured, Series, Warning, with_causes};
+use crate::source::containerd::ContainerdError;
 use crate::source::docker::EngineError;
 use crate::source::watch::Act;
 use crate::sys::clock;
@@ -59,6 +62,15 @@ pub enum EventsError {
         /// Why.
         #[source]
         source: EngineError,
+    },
+    /// Containerd is not there, or not for us.
+    #[error("containerd at `{}` cannot be asked", socket.display())]
+    Containerd {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// Why.
+        #[source]
+        source: ContainerdError,
     },
     /// There is nothing to make an image of.
     #[error(transparent)]
@@ -102,6 +114,13 @@ impl EventsError {
             },
             Self::Engine { source: EngineError::NoSocket(_), .. } => {
                 "name its socket with --docker-host or DOCKER_HOST"
+            }
+            Self::Containerd { source: ContainerdError::Connect(error), .. } => match error.kind() {
+                io::ErrorKind::PermissionDenied => "its socket is root's: run this as root",
+                _ => "start it, or name its socket with --containerd or CONTAINERD_ADDRESS",
+            },
+            Self::Containerd { source: ContainerdError::NoSocket(_), .. } => {
+                "name its socket with --containerd or CONTAINERD_ADDRESS"
             }
             Self::Image(_) => "install busybox-static, or take an image that the engine has with --image NAME",
             Self::Nothing(_) => "is there an image of that name, and has it the program `sleep`?",
