@@ -19,11 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A Docker Engine with its data in a temporary folder and one image, which holds busybox alone.
 pub struct Engine {
-    folder: TempDir,
+    pub folder: TempDir,
     daemon: Option<Child>,
 }
 
 impl Engine {
+    /// Starts it, and imports its image.
     pub fn start() -> Self {
         let mut engine = Self { folder: TempDir::new().unwrap(), daemon: None };
         engine.start_again();
@@ -42,7 +43,8 @@ impl Engine {
         engine
     }
 
-    fn start_again(&mut self) {
+    /// Starts it with the data that it had.
+    pub fn start_again(&mut self) {
         let place = self.folder.path().display();
         let path = |name: &str| format!("{place}/{name}");
         let log = std::fs::File::create(path("log")).unwrap();
@@ -60,7 +62,7 @@ impl Engine {
     }
 
     /// Ends it as an administrator does: it takes its containers and its containerd along.
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             // Both fail only where it is gone already.
             let _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);

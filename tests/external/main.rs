@@ -11,6 +11,7 @@ mod disk;
 mod docker;
 mod ebpf;
 mod etcd;
+mod events;
 #[expect(dead_code, reason = "shared with the ring of the loopback")]
 #[path = "../loopback/gateway.rs"]
 mod gateway;

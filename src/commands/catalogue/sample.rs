@@ -364,7 +364,49 @@ pub fn requests() -> Run {
     }
 }
 
+/// Three sources of one engine, one of which lists too rarely to see everything, as `probe events` lets them race.
+pub fn raced() -> Run {
+    let mut all = vec![
+        series("events.launch", "", &delays(310 * MS, 100, 3), 0),
+        Series { role: Role::Slip, ..series("events.launch.slip", "", &delays(200 * US, 100, 4), 0) },
+    ];
+    let mut scalars = Vec::new();
+    for (source, late, lost, collapsed) in
+        [("docker", 0, 0, 0.0), ("poll=100ms", 60, 0, 0.0), ("poll=5s", 2_400, 40, 31.0)]
+    {
+        for (event, mean) in [("create", 60), ("start", 250), ("exit", 90), ("destroy", 40)] {
+            let labels = Labels::new().with("source", source).with("event", event);
+            let told = |name: &str, ms: u64| Series {
+                labels: labels.clone(),
+                ..series(name, "", &delays((ms + 1) * MS, 100 - lost, ms), lost as u64)
+            };
+            all.push(told("events.since_act", mean + late));
+            all.push(Series { role: Role::Phase, ..told("events.behind", late) });
+            if source == "docker" {
+                all.push(Series { role: Role::Phase, ..told("events.call", mean) });
+                all.last_mut().iter_mut().for_each(|call| call.labels = Labels::new().with("event", event));
+            }
+        }
+        let labels = Labels::new().with("source", source);
+        let missed = lost as f64 * 4.0;
+        let counts = [("missed", missed), ("duplicated", 0.0), ("reordered", 0.0), ("collapsed", collapsed)];
+        scalars.extend(counts.map(|(name, n)| Scalar::new(format!("events.{name}"), &labels, "count", n)));
+        scalars.push(Scalar::new("events.watcher_cpu", &labels, "cores", 0.0037));
+    }
+    let text = "poll=5s never told of 160 acts: 40 of create, 40 of start, 40 of exit, 40 of destroy";
+    let load = json!({
+        "arrival": {"loop": "open", "rate": "5/s", "spacing": "constant"}, "length": {"count": 100},
+    });
+    let sources = json!(["docker", "poll=100ms", "poll=5s"]);
+    let spec = json!({
+        "sources": sources, "docker_socket": "/var/run/docker.sock", "mode": "own", "load": load, "count": 100,
+        "alive_ns": 2_000_000_000_u64, "burst": 1, "image": null,
+    });
+    let findings = vec![Finding::new("events_missed", Severity::Notice, text)];
+    Run { command: "probe events".to_owned(), spec, findings, scalars, seed: None, ..run(all) }
+}
+
 /// One of each command.
-pub fn all() -> [Run; 6] {
-    [topologies(), requests(), writes(), heartbeats(), live_heartbeats(), examined()]
+pub fn all() -> [Run; 7] {
+    [topologies(), requests(), raced(), writes(), heartbeats(), live_heartbeats(), examined()]
 }

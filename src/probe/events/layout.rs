@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::model::figure::{count, duration, limit, significant};
-use crate::model::layout::{Answer, Block, Cell, Column, Histogram, Table, findings, load_text, notes_on, too_few};
+use crate::model::layout::{
+    Answer, Block, Cell, Column, Histogram, Note, Table, findings, load_text, notes_on, too_few,
+};
 use crate::model::{Labels, Layout, Run, Series};
 
 /// What was published of a container's start by its runtime (mission: "container started").
@@ -26,6 +28,10 @@ pub fn layout(run: &Run) -> Layout<'_> {
     let sources = ranked(run, name, event);
     let mut notes = notes_on(&run.responses().filter(|series| series.name == "events.launch").collect::<Vec<_>>());
     notes.extend(findings(run, &[]));
+    if name == "events.since_act" {
+        let text = format!("published, not measured: a container is started in {PUBLISHED_START}");
+        notes.push(Note::new("published", text));
+    }
     notes.extend(too_few(&all));
     let columns =
         sources.iter().filter_map(|source| Some((source.to_string(), Cow::Borrowed(of(run, name, source, event)?))));
@@ -156,8 +162,8 @@ fn table(run: &Run, name: &str, sources: &[&str]) -> Table {
         ]);
     }
     if name == "events.since_act" {
-        table.push(beside("(the call itself)", |column| call(run, column)));
-        table.push(beside("(published: container started)", |column| match column {
+        table.push(beside("(the call)", |column| call(run, column)));
+        table.push(beside("(published)", |column| match column {
             "start p50" => Cell::text(PUBLISHED_START),
             _ => Cell::Blank,
         }));

@@ -46,6 +46,7 @@ use crate::model::span::nanos;
 use crate::model::{Labels, Measured, Series, Warning, with_causes};
 use crate::source::docker::EngineError;
 use crate::source::ebpf::EbpfError;
+use crate::source::watch::Act;
 use crate::sys::clock;
 use crate::sys::own_group::GroupError;
 
@@ -213,7 +214,7 @@ async fn make(
         let until = ended.as_nanos().saturating_sub(nanos(spec.longest_poll() + LAST_WORDS));
         book.truths.retain(|truth| truth.called.as_nanos() < until);
     }
-    if book.truths.is_empty() && !book.faults.is_empty() {
+    if !book.faults.is_empty() && !book.truths.iter().any(|truth| truth.act == Act::Start) {
         return Err(EventsError::Nothing(book.faults.join("; ")));
     }
     let mut measured = assemble(Some(&book), &accounts);

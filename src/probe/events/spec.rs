@@ -149,7 +149,10 @@ impl EventsSpec {
 /// When it is neither.
 pub fn socket_of(address: &str) -> Result<PathBuf, SpecError> {
     let path = address.strip_prefix("unix://").unwrap_or(address);
-    if path.starts_with('/') { Ok(PathBuf::from(path)) } else { Err(SpecError::Address(address.to_owned())) }
+    match path.is_empty() || path.contains("://") {
+        true => Err(SpecError::Address(address.to_owned())),
+        false => Ok(PathBuf::from(path)),
+    }
 }
 
 impl FromStr for SourceSpec {
@@ -220,6 +223,7 @@ mod tests {
     fn an_address_is_a_path_with_or_without_its_scheme() {
         assert_eq!(socket_of("unix:///run/docker.sock"), Ok(PathBuf::from("/run/docker.sock")));
         assert_eq!(socket_of("/run/docker.sock"), Ok(PathBuf::from("/run/docker.sock")));
+        assert_eq!(socket_of("docker.sock"), Ok(PathBuf::from("docker.sock")));
         assert!(socket_of("tcp://127.0.0.1:2375").is_err() && socket_of("").is_err());
     }
 }
