@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 106] = [
+const CASES: [(&str, &str); 108] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -89,6 +89,8 @@ const CASES: [(&str, &str); 106] = [
     ("usage-emulate-port-bracket", "topology emulate hybrid --listen 127.0.0.1:0 --to [::1"),
     ("usage-emulate-port-zero", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:0"),
     ("usage-emulate-profile", "topology emulate moon --listen 127.0.0.1:0 --to 127.0.0.1:1"),
+    ("usage-events-act", "probe events --act cgroup --source docker,ebpf"),
+    ("usage-events-act-image", "probe events --act cgroup --source ebpf --image busybox"),
     ("usage-events-address", "probe events --docker-host tcp://127.0.0.1:2375"),
     ("usage-events-gate", "probe events --source docker --fail-if events.since_act{source=poll=1s}.p95>1s"),
     ("usage-events-poll", "probe events --source docker,poll=1"),

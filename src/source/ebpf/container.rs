@@ -45,9 +45,8 @@ pub fn place_of(path: &str) -> Place {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     for (at, part) in parts.iter().enumerate().rev() {
         if let Some(id) = container(parts[..at].last().copied(), at, part) {
-            // Podman puts the container itself into a group below the one that it names.
-            let below = &parts[at + 1..];
-            return Place::Container { id: id.to_owned(), is_own: below.is_empty() };
+            // What is below it belongs to it: Podman itself puts the processes into one there.
+            return Place::Container { id: id.to_owned(), is_own: at + 1 == parts.len() };
         }
     }
     if parts.iter().all(|part| is_of_the_host(part)) || is_watcher(&parts) { Place::Host } else { Place::Unknown }
