@@ -43,7 +43,8 @@ const MAX_IN_FLIGHT: usize = 256;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EventsArgs {
-    /// Who races: docker (its events), poll=TIME (its list, each TIME), containerd (its events)
+    /// Who races: docker (its events), poll=TIME (its list, each TIME), containerd (its events),
+    /// poll-containerd=TIME
     #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
     source: Vec<SourceSpec>,
     /// The socket of the Docker Engine, as a path or unix://PATH
