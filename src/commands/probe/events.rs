@@ -48,7 +48,8 @@ const MAX_IN_FLIGHT: usize = 256;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EventsArgs {
-    /// Who races: docker (its events), containerd (its events), ebpf (the kernel's tracepoints), poll=TIME (Docker's list)
+    /// Who races: docker and containerd (their events), ebpf (the kernel's tracepoints), poll=TIME and poll-containerd=TIME
+    /// (their lists, each TIME)
     #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
     source: Vec<SourceSpec>,
     /// The socket of the Docker Engine, as a path or unix://PATH
@@ -138,7 +139,7 @@ impl EventsArgs {
         if spec.needs_engine() {
             spec.docker_socket = socket(&self.docker_host)?;
         }
-        if spec.sources.iter().any(|source| source.way == Way::Containerd) {
+        if spec.sources.iter().any(|source| matches!(source.way, Way::Containerd | Way::PollContainerd(_))) {
             spec.containerd_socket = socket(&self.containerd)?;
         }
         Ok(spec)
@@ -147,7 +148,9 @@ impl EventsArgs {
     /// What makes no sense without an engine.
     fn check_groups(&self, spec: &EventsSpec) -> Result<(), Failure> {
         let usage = |what: &str, hint: &str| Err(Failure::plain(Exit::Usage, what).hint(hint));
-        if spec.needs_engine() || spec.sources.iter().any(|source| source.way == Way::Containerd) {
+        if spec.needs_engine()
+            || spec.sources.iter().any(|source| matches!(source.way, Way::Containerd | Way::PollContainerd(_)))
+        {
             return usage("plain processes are seen by the kernel alone", "write `--act cgroup --source ebpf`");
         }
         if self.own.image.is_some() {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::EventsError;
@@ -33,6 +34,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much longer than meant a container lives by itself where nobody kills it.
 const SPARE: Duration = Duration::from_secs(60);
 
+/// Pause between two looks at whether all lives are over.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Longest wait for what the engine was asked to make when the run ends.
+const MADE_WITHIN: Duration = Duration::from_secs(15);
+
 /// Containers of ours at an engine.
 pub struct Actor {
     hand: Hands,
@@ -40,6 +47,8 @@ pub struct Actor {
     image: String,
     labels: Labels,
     lives: RefCell<JoinSet<()>>,
+    /// Whether lives are to be cut short.
+    stop: watch::Sender<bool>,
     book: Arc<Mutex<Book>>,
     /// Containers that are still to be made: the last burst may be smaller.
     rest: Cell<u64>,
@@ -88,6 +97,7 @@ impl Actor {
             image: own.image.clone().unwrap_or_else(|| format!("offloadctl-events:{run}")),
             labels,
             lives: RefCell::new(JoinSet::new()),
+            stop: watch::Sender::new(false),
             book: Arc::default(),
             rest: Cell::new(u64::from(own.count)),
         };
@@ -112,8 +122,11 @@ impl Actor {
 
     /// Waits until every container has been killed and removed in its time.
     pub async fn outlive(&self) {
-        let mut lives = self.lives.replace(JoinSet::new());
-        while lives.join_next().await.is_some() {}
+        // They are left in their set while they are waited for: whoever stops waiting must not end them.
+        while !self.lives.borrow().is_empty() {
+            while self.lives.borrow_mut().try_join_next().is_some() {}
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// What was done so far.
@@ -126,7 +139,10 @@ impl Actor {
     /// # Errors
     /// When something of ours stays.
     pub async fn clear(&self) -> Result<Vec<String>, HandError> {
-        self.lives.borrow_mut().abort_all();
+        // What the engine was asked to make is made, whether or not anybody waits for its answer: it is listed only then.
+        self.stop.send_replace(true);
+        // Past that an engine hangs, and what it makes even so is for the next run.
+        let _ = tokio::time::timeout(MADE_WITHIN, self.outlive()).await;
         let filter = format!("{RUN}={}", self.labels.run);
         let is_ours = |one: &Labelled| one.label(RUN) == Some(self.labels.run.as_str());
         let mut stayed = Vec::new();
@@ -140,35 +156,69 @@ impl Actor {
         Ok(stayed)
     }
 
-    /// Makes and starts one container, and lets it live.
+    /// Makes and starts one container in a task of its own, which goes on where nobody waits for it any more.
     async fn launch(&self) -> Outcome {
-        let seconds = (self.own.alive + SPARE).as_secs().to_string();
+        let maker = Maker {
+            hand: self.hand.clone(),
+            book: Arc::clone(&self.book),
+            image: self.image.clone(),
+            is_own_image: self.own.image.is_none(),
+            labels: self.labels.clone(),
+            alive: self.own.alive,
+        };
+        let mut stop = self.stop.subscribe();
+        let (sender, outcome) = oneshot::channel();
+        self.lives.borrow_mut().spawn(async move {
+            let (outcome, life) = maker.launch().await;
+            // Nobody to tell it to: the attempt timed out, or the run is over.
+            let _ = sender.send(outcome);
+            let Some((life, has_started)) = life else { return };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = life.live(has_started) => {}
+            }
+        });
+        outcome.await.unwrap_or(Outcome::Failed("engine_broke_off"))
+    }
+}
+
+/// Makes one container.
+struct Maker {
+    hand: Hands,
+    book: Arc<Mutex<Book>>,
+    image: String,
+    is_own_image: bool,
+    labels: Labels,
+    alive: Duration,
+}
+
+impl Maker {
+    /// How it went, and what there is of it now: whether it was started stands beside it.
+    async fn launch(self) -> (Outcome, Option<(Life, bool)>) {
+        let seconds = (self.alive + SPARE).as_secs().to_string();
         let program = format!("/{PROGRAM}");
-        let command: &[&str] =
-            if self.own.image.is_none() { &[&program, "sleep", &seconds] } else { &["sleep", &seconds] };
+        let command: &[&str] = if self.is_own_image { &[&program, "sleep", &seconds] } else { &["sleep", &seconds] };
         let called = clock::now();
         let id = match self.hand.create(&self.image, command, &self.labels.pairs()).await {
             Ok(id) => id,
-            Err(error) => return self.fault("make", &error),
+            Err(error) => return (self.fault("made", &error), None),
         };
         note(&self.book, &id, Act::Create, called);
         let called = clock::now();
-        let started = self.hand.start(&id).await;
-        if started.is_ok() {
-            note(&self.book, &id, Act::Start, called);
-        }
-        let life = Life { hand: self.hand.clone(), book: Arc::clone(&self.book), id, alive: self.own.alive };
-        let has_started = started.is_ok();
-        self.lives.borrow_mut().spawn(async move { life.live(has_started).await });
-        match started {
-            Ok(()) => Outcome::Ok,
-            Err(error) => self.fault("start", &error),
-        }
+        let outcome = match self.hand.start(&id).await {
+            Ok(()) => {
+                note(&self.book, &id, Act::Start, called);
+                Outcome::Ok
+            }
+            Err(error) => self.fault("started", &error),
+        };
+        let Self { hand, book, alive, .. } = self;
+        (outcome, Some((Life { hand, book, id, alive }, outcome == Outcome::Ok)))
     }
 
     fn fault(&self, what: &str, error: &HandError) -> Outcome {
-        let text = format!("a container could not be {what}ed: {}", error.told()).replace("makeed", "made");
-        fault(&self.book, text);
+        fault(&self.book, format!("a container could not be {what}: {}", error.told()));
         error.outcome()
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::EventsError;
 use super::spec::{EventsSpec, SourceSpec, Way};
 use crate::model::Stamp;
-use crate::source::containerd::ContainerdWatcher;
+use crate::source::containerd::{ContainerdPollWatcher, ContainerdWatcher};
 use crate::source::docker::{EventWatcher, PollWatcher};
 use crate::source::ebpf;
 use crate::source::watch::{Act, Sight, Teller, Told, Watching};
@@ -168,6 +168,7 @@ impl Log {
 
 async fn open(way: Way, spec: &EventsSpec, teller: Teller) -> Result<Watching, EventsError> {
     let of_docker = |error| EventsError::engine(&spec.docker_socket, error);
+    let of_containerd = |source| EventsError::Containerd { socket: spec.containerd_socket.clone(), source };
     Ok(match way {
         Way::Docker => Box::pin(EventWatcher::open(&spec.docker_socket).await.map_err(of_docker)?.watch(teller)),
         Way::Ebpf => ebpf::open()?.watch(teller),
@@ -175,9 +176,11 @@ async fn open(way: Way, spec: &EventsSpec, teller: Teller) -> Result<Watching, E
             Box::pin(PollWatcher::open(&spec.docker_socket, every).await.map_err(of_docker)?.watch(teller))
         }
         Way::Containerd => {
-            let socket = &spec.containerd_socket;
-            let opened = ContainerdWatcher::open(socket, &spec.namespaces).await;
-            let of_containerd = |source| EventsError::Containerd { socket: socket.clone(), source };
+            let opened = ContainerdWatcher::open(&spec.containerd_socket, &spec.namespaces).await;
+            Box::pin(opened.map_err(of_containerd)?.watch(teller))
+        }
+        Way::PollContainerd(every) => {
+            let opened = ContainerdPollWatcher::open(&spec.containerd_socket, &spec.namespaces, every).await;
             Box::pin(opened.map_err(of_containerd)?.watch(teller))
         }
     })

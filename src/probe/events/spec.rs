@@ -28,10 +28,12 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No word of ours.
-    #[error("`{0}` is no source: there are docker, containerd, ebpf and poll=TIME")]
+    #[error("`{0}` is no source: there are docker, containerd, ebpf, poll=TIME and poll-containerd=TIME")]
     Unknown(String),
     /// A word that stands for something that this version has not.
-    #[error("`{0}` is a source that this version does not have yet: there are docker, containerd, ebpf and poll=TIME")]
+    #[error(
+        "`{0}` is a source that this version does not have yet: there are docker, containerd, ebpf, poll=TIME and poll-containerd=TIME"
+    )]
     Absent(String),
     /// Lists in no span, or in one that makes no sense.
     #[error("`{word}`: {why}")]
@@ -57,6 +59,8 @@ pub enum Way {
     Containerd,
     /// The list of a Docker Engine, again and again.
     Poll(Duration),
+    /// The tasks of containerd, again and again.
+    PollContainerd(Duration),
 }
 
 /// Who makes the containers.
@@ -78,6 +82,7 @@ impl Way {
         match self {
             Self::Docker | Self::Ebpf => &Act::ALL,
             Self::Containerd => &[Act::Start, Act::Exit, Act::Oom],
+            Self::PollContainerd(_) => &[Act::Start, Act::Exit],
             Self::Poll(_) => &[Act::Create, Act::Start, Act::Exit, Act::Destroy],
         }
     }
@@ -147,7 +152,7 @@ impl EventsSpec {
     #[must_use]
     pub fn longest_poll(&self) -> Duration {
         let spans = self.sources.iter().map(|source| match source.way {
-            Way::Poll(every) => every,
+            Way::Poll(every) | Way::PollContainerd(every) => every,
             Way::Docker | Way::Containerd | Way::Ebpf => Duration::ZERO,
         });
         spans.max().unwrap_or_default()
@@ -190,11 +195,12 @@ impl FromStr for SourceSpec {
             None if word == "ebpf" => Way::Ebpf,
             None if word == "containerd" => Way::Containerd,
             Some(("poll", span)) => Way::Poll(span_of(word, span)?),
-            None if word == "poll" => {
-                return Err(SpecError::Span { word: word.to_owned(), why: "write how often, as `poll=1s`".to_owned() });
+            Some(("poll-containerd", span)) => Way::PollContainerd(span_of(word, span)?),
+            None if matches!(word, "poll" | "poll-containerd") => {
+                return Err(SpecError::Span { word: word.to_owned(), why: format!("write how often, as `{word}=1s`") });
             }
             None if word == "cri" => return Err(SpecError::Absent(word.to_owned())),
-            Some(("poll-containerd" | "poll-cri", _)) => return Err(SpecError::Absent(word.to_owned())),
+            Some(("poll-cri", _)) => return Err(SpecError::Absent(word.to_owned())),
             _ => return Err(SpecError::Unknown(word.to_owned())),
         };
         Ok(Self { word: word.to_owned(), way })
@@ -232,6 +238,7 @@ mod tests {
         let way = |word: &str| word.parse::<SourceSpec>().map(|source| source.way);
         assert_eq!((way("docker"), way("ebpf")), (Ok(Way::Docker), Ok(Way::Ebpf)));
         assert_eq!(way("containerd"), Ok(Way::Containerd));
+        assert_eq!(way("poll-containerd=1s"), Ok(Way::PollContainerd(Duration::from_secs(1))));
         assert_eq!(way("poll=250ms"), Ok(Way::Poll(Duration::from_millis(250))));
         for (word, why) in [
             ("poll", "as `poll=1s`"),

@@ -11,6 +11,35 @@ pub const VERSION: &str = "/containerd.services.version.v1.Version/Version";
 /// The method that tells events.
 pub const SUBSCRIBE: &str = "/containerd.services.events.v1.Events/Subscribe";
 
+/// The method that lists tasks, those of the namespace that the head of the request names.
+pub const TASKS: &str = "/containerd.services.tasks.v1.Tasks/List";
+
+/// Asks for all tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct ListTasksRequest {}
+
+/// All tasks.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ListTasksResponse {
+    /// The container's own process of each.
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: Vec<Process>,
+}
+
+/// A process.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Process {
+    /// The container; not every version says it.
+    #[prost(string, tag = "1")]
+    pub container: String,
+    /// Its name: the container's own has that of the container.
+    #[prost(string, tag = "2")]
+    pub id: String,
+    /// 1 for made, 2 for running, 3 for stopped, 4 for paused, 5 for about to be.
+    #[prost(int32, tag = "4")]
+    pub status: i32,
+}
+
 /// What the version is.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct VersionResponse {

@@ -6,6 +6,7 @@
 
 mod interface;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,11 @@ use tonic::client::{Grpc, GrpcService};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
-use self::interface::{Envelope, SUBSCRIBE, Subject, SubscribeRequest, TaskExit, VERSION, VersionResponse};
-use super::watch::{Act, OwnTime, Sight, Teller, Told};
+use self::interface::{
+    Envelope, ListTasksRequest, ListTasksResponse, Process, SUBSCRIBE, Subject, SubscribeRequest, TASKS, TaskExit,
+    VERSION, VersionResponse,
+};
+use super::watch::{Act, OwnTime, Sight, Stage, Teller, Told, poll};
 use crate::model::{Stamp, WallTime, with_causes};
 use crate::sys::clock;
 
@@ -81,6 +85,13 @@ impl From<Status> for ContainerdError {
 pub struct ContainerdWatcher {
     socket: PathBuf,
     filters: Vec<String>,
+}
+
+/// A watcher that lists the tasks of some namespaces in equal spans, as a relist does.
+pub struct ContainerdPollWatcher {
+    socket: PathBuf,
+    namespaces: Vec<String>,
+    every: Duration,
 }
 
 /// A connection; it lives as long as this.
@@ -141,6 +152,50 @@ impl ContainerdWatcher {
             }
         }
     }
+}
+
+impl ContainerdPollWatcher {
+    /// Of these namespaces of the containerd behind this socket.
+    ///
+    /// # Errors
+    /// When it does not answer, or not to us.
+    pub async fn open(socket: &Path, namespaces: &[String], every: Duration) -> Result<Self, ContainerdError> {
+        list(socket, namespaces).await?;
+        Ok(Self { socket: socket.to_owned(), namespaces: namespaces.to_vec(), every })
+    }
+
+    /// Tells what changed from list to list until nobody listens. What the first list has was there before. A task comes and goes
+    /// with its process: that is neither the making nor the removal of a container.
+    pub async fn watch(self, teller: Teller) {
+        poll(self.every, &[Act::Start, Act::Exit], teller, || list(&self.socket, &self.namespaces)).await;
+    }
+}
+
+/// All tasks of these namespaces, by a connection of its own.
+async fn list(socket: &Path, namespaces: &[String]) -> Result<BTreeMap<String, Stage>, ContainerdError> {
+    let mut line = Line::open(socket).await?;
+    let mut stages = BTreeMap::new();
+    for namespace in namespaces {
+        let mut request = Request::new(ListTasksRequest {});
+        // A namespace that cannot stand in a head is none of containerd's.
+        let Ok(value) = namespace.parse() else { continue };
+        request.metadata_mut().insert("containerd-namespace", value);
+        let method = PathAndQuery::from_static(TASKS);
+        let asked = line.grpc.unary(request, method, ProstCodec::<_, ListTasksResponse>::default());
+        let answer = timeout(ANSWER_WITHIN, asked).await.map_err(|_| ContainerdError::Late)??;
+        stages.extend(answer.into_inner().tasks.into_iter().map(stage_of));
+    }
+    Ok(stages)
+}
+
+fn stage_of(task: Process) -> (String, Stage) {
+    let stage = match task.status {
+        1 => Stage::Made,
+        2 | 4 | 5 => Stage::Running,
+        3 => Stage::Over,
+        _ => Stage::Unknown,
+    };
+    (if task.container.is_empty() { task.id } else { task.container }, stage)
 }
 
 impl Line {
@@ -258,6 +313,16 @@ mod tests {
         for topic in ["/containers/create", "/containers/delete"] {
             assert_eq!(act_of(&event("moby", topic, subject("a"))), None);
         }
+    }
+
+    #[test]
+    fn a_task_is_listed_by_its_container_as_far_as_it_has_come() {
+        let task = |container: &str, status| Process { container: container.to_owned(), id: "a".to_owned(), status };
+        let stages = [1, 2, 3, 4, 5, 9].map(|status| stage_of(task("", status)));
+        let running = Stage::Running;
+        let expected = [Stage::Made, running, Stage::Over, running, running, Stage::Unknown];
+        assert_eq!(stages, expected.map(|stage| ("a".to_owned(), stage)));
+        assert_eq!(stage_of(task("b", 2)).0, "b");
     }
 
     #[test]

@@ -4,14 +4,18 @@
 //! wants to know when an act was known needs every word as it came. A watcher is no trait: it is opened, which can fail, and
 //! then is a future that tells until it is dropped. Each may so have a thread of its own, and none delays another's stamps.
 
+mod lists;
 mod own_time;
+mod poll;
 
 use std::future::Future;
 use std::pin::Pin;
 
 use tokio::sync::mpsc::Sender;
 
+pub use lists::{Lists, Stage};
 pub use own_time::OwnTime;
+pub use poll::poll;
 
 use crate::model::{Stamp, words};
 
