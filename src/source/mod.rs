@@ -4,6 +4,8 @@
 //! it says everything again. What a container runtime calls things stays inside the file that wraps it: containerd, CRI and
 //! kernel tracepoints join by implementing [`EventSource`].
 
+#[cfg(feature = "toolkit")]
+pub mod containerd;
 pub mod docker;
 #[cfg(feature = "toolkit")]
 pub mod ebpf;

@@ -14,7 +14,7 @@ use crate::support::program::Scene;
 /// machine needs much of it to start the program.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-const CASES: [(&str, &str); 36] = [
+const CASES: [(&str, &str); 37] = [
     ("unable-agent-config", "agent --config nowhere.conf"),
     ("unable-agent-token", "agent --config token.conf"),
     ("unable-api-ca-file", "probe api https://127.0.0.1:1/ --ca-file missing.pem --duration 10m"),
@@ -30,6 +30,10 @@ const CASES: [(&str, &str); 36] = [
     ("unable-api-token", "probe api http://127.0.0.1:1/ --token-file empty.json --duration 10m"),
     ("unable-api-unknown-host", "probe api https://nosuchhost.invalid/ --duration 10m"),
     ("unable-etcd-client-key-curve", "bench etcd --client-cert p521.pem --client-key p521.key --duration 10m"),
+    (
+        "unable-events-no-containerd",
+        "probe events --watch --source containerd --containerd /nonexistent/containerd.sock",
+    ),
     ("unable-events-no-engine", "probe events --docker-host /nonexistent/docker.sock"),
     ("unable-events-no-socket", "probe events --docker-host words.json --watch --duration 10m"),
     (

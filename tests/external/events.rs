@@ -58,7 +58,10 @@ fn every_act_is_known_by_its_event_and_later_by_a_list() {
     let engine = Engine::start();
     let foreign = engine.run("foreign", &["sleep", "100"]);
     let scene = Scene::new();
-    let ended = scene.run(&line(&engine, "--source docker,poll=200ms --count 24 --rate 4/s --alive 700ms --burst 2"));
+    let containerd = engine.folder.path().join("exec/containerd/containerd.sock");
+    let load = "--count 24 --rate 4/s --alive 700ms --burst 2";
+    let sources = format!("--source docker,poll=200ms,containerd --containerd {} {load}", containerd.display());
+    let ended = scene.run(&line(&engine, &sources));
     let run = run_of(&ended);
     assert_eq!(ended.code, code_of(run.validity.valid), "{}", ended.stderr);
     for event in ["create", "start", "exit", "destroy"] {
@@ -77,6 +80,14 @@ fn every_act_is_known_by_its_event_and_later_by_a_list() {
         (counted(&run, "missed", "poll=200ms"), counted(&run, "duplicated", "poll=200ms")),
         (Some(0.0), Some(0.0))
     );
+    // What containerd calls a container comes and goes with its process, so it tells of neither making nor removal.
+    for event in ["start", "exit"] {
+        assert_eq!(series(&run, "containerd", event).counts.ok_count, 24, "{event}");
+    }
+    assert!(!run.series.iter().any(|one| one.label("source") == "containerd" && one.label("event") == "create"));
+    for what in ["missed", "duplicated", "reordered"] {
+        assert_eq!(counted(&run, what, "containerd"), Some(0.0), "{what}");
+    }
     let mean = |source: &str| series(&run, source, "start").summary.mean_ns.unwrap();
     assert!(mean("poll=200ms") > mean("docker"), "{} and {}", mean("poll=200ms"), mean("docker"));
     assert!(counted(&run, "watcher_cpu", "docker").is_some_and(|cores| cores < 0.5));

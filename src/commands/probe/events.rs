@@ -8,14 +8,19 @@ use clap::Args;
 use crate::commands::catalogue::Known;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{parse_positive, parse_whole};
+use crate::commands::value::{parse_positive, parse_whole, unique};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
-use crate::probe::events::{By, Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_SOCKET, measure, socket_of};
+use crate::probe::events::{
+    By, Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_CONTAINERD, USUAL_NAMESPACES, USUAL_SOCKET, measure,
+    socket_of,
+};
 
 const EXAMPLES: &str = "Examples:
   Who knows first that a container was started, and what does polling lose?
     offloadctl probe events --source docker,poll=1s
+  The engine beside the containerd below it:
+    offloadctl probe events --source docker,containerd --containerd /run/containerd/containerd.sock
   A hundred containers in bursts of ten, polled faster and slower:
     offloadctl probe events --source docker,poll=100ms,poll=5s --count 100 --burst 10 --rate 30/m
   When did its process really begin, by the kernel's own stamps?
@@ -43,12 +48,19 @@ const MAX_IN_FLIGHT: usize = 256;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EventsArgs {
-    /// Who races: docker (its events), ebpf (the kernel's tracepoints), poll=TIME (Docker's list, each TIME)
+    /// Who races: docker (its events), poll=TIME (its list, each TIME), containerd (its events), ebpf (the kernel's
+    /// tracepoints)
     #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
     source: Vec<SourceSpec>,
     /// The socket of the Docker Engine, as a path or unix://PATH
     #[arg(long, value_name = "ADDRESS", env = "DOCKER_HOST", default_value = USUAL_SOCKET)]
     docker_host: String,
+    /// The socket of containerd, as a path or unix://PATH; that of a Docker Engine of your own lies below its --exec-root
+    #[arg(long, value_name = "ADDRESS", env = "CONTAINERD_ADDRESS", default_value = USUAL_CONTAINERD)]
+    containerd: String,
+    /// The namespaces of containerd that are watched
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_values = USUAL_NAMESPACES, value_parser = parse_namespace)]
+    namespace: Vec<String>,
     #[command(flatten)]
     own: OwnArgs,
     /// Make no containers, and watch what happens anyway
@@ -109,18 +121,23 @@ impl EventsArgs {
                 sources.push(source.clone());
             }
         }
+        let socket = |address: &str| {
+            socket_of(address).map_err(|error| {
+                Failure::usage(error).hint("give the path of its socket, as `unix:///var/run/docker.sock`")
+            })
+        };
+        let containerd_socket = socket(&self.containerd)?;
         if self.own.alive > LONGEST || self.duration > LONGEST {
             return Err(Failure::plain(Exit::Usage, "--alive and --duration can be at most 31 days"));
         }
         let deed = if self.watch { Deed::Watch { duration: self.duration } } else { Deed::Own(self.own.spec()) };
-        let mut spec = EventsSpec { sources, docker_socket: PathBuf::new(), deed };
+        let namespaces = unique(self.namespace.iter().cloned());
+        let mut spec = EventsSpec { sources, docker_socket: PathBuf::new(), containerd_socket, namespaces, deed };
         if matches!(&spec.deed, Deed::Own(own) if own.by == By::Cgroup) {
             self.check_groups(&spec)?;
         }
         if spec.needs_engine() {
-            spec.docker_socket = socket_of(&self.docker_host).map_err(|error| {
-                Failure::usage(error).hint("give the path of its socket, as `unix:///var/run/docker.sock`")
-            })?;
+            spec.docker_socket = socket(&self.docker_host)?;
         }
         Ok(spec)
     }
@@ -157,4 +174,11 @@ impl OwnArgs {
             image: self.image.clone(),
         }
     }
+}
+
+/// A namespace as containerd allows it: it stands in a filter.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_name = !text.is_empty() && text.len() <= 76 && text.chars().all(is_fine);
+    is_name.then(|| text.to_owned()).ok_or_else(|| "it is no namespace of containerd".to_owned())
 }

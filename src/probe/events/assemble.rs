@@ -3,20 +3,22 @@
 //! Separate from the pairing, which knows acts and stamps and nothing of how they are told.
 
 use super::act::Book;
-use super::correlate::{Tallies, Tally, Truth, correlate};
+use super::correlate::{Tallies, Tally, Told, Truth, correlate};
 use super::race::Account;
 use crate::load::Track;
 use crate::model::figure::count;
 use crate::model::{Clock, Finding, Labels, Measured, Outcome, Role, Scalar, Series, Severity, Warning};
-use crate::source::watch::{Act, Sight};
+use crate::source::watch::Act;
+
+/// What each source means alike.
+const LIKE_ALL: &[Act] = &[Act::Start, Act::Exit, Act::Oom];
 
 /// Everything but the load's own series; without a book, of what happened anyway.
 pub fn assemble(book: Option<&Book>, accounts: &[Account]) -> Measured {
-    let sights: Vec<Vec<Sight>> = accounts.iter().map(|account| account.sights.clone()).collect();
-    let mut tallies = correlate(book.map(|book| book.truths.as_slice()), &sights);
-    for (account, tallies) in accounts.iter().zip(&mut tallies) {
-        tallies.retain(|act, _| !account.unlike.contains(act));
-    }
+    let tells = |account: &Account| if account.unlike.is_empty() { account.way.tells() } else { LIKE_ALL };
+    let told: Vec<Told> =
+        accounts.iter().map(|account| Told { sights: &account.sights, tells: tells(account) }).collect();
+    let tallies = correlate(book.map(|book| book.truths.as_slice()), &told);
     let mut measured = Measured::default();
     for (account, tallies) in accounts.iter().zip(&tallies) {
         measured.series.extend(tallies.iter().flat_map(|(act, tally)| series(&account.word, *act, tally)));

@@ -20,6 +20,15 @@ pub struct Truth {
     pub returned: Stamp,
 }
 
+/// What a source told, in the order of its arrival.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Every sight.
+    pub sights: &'a [Sight],
+    /// The acts that it tells of at all.
+    pub tells: &'a [Act],
+}
+
 /// Which occurrence of which act.
 type Key<'a> = (&'a str, Act, usize);
 
@@ -49,11 +58,11 @@ pub type Tallies = BTreeMap<Act, Tally>;
 
 /// Pairs what happened with what each source told, in the order of its sights. Without truths, what any source told happened.
 #[must_use]
-pub fn correlate(truths: Option<&[Truth]>, sources: &[Vec<Sight>]) -> Vec<Tallies> {
+pub fn correlate(truths: Option<&[Truth]>, sources: &[Told]) -> Vec<Tallies> {
     let known: BTreeSet<&str> = truths.unwrap_or_default().iter().map(|truth| truth.container.as_str()).collect();
     let concerns = |sight: &&Sight| truths.is_none() || known.contains(sight.container.as_str());
     let mut all: Vec<(BTreeMap<Key, &Sight>, Tallies)> =
-        sources.iter().map(|sights| distinct(sights.iter().filter(concerns), truths.is_some())).collect();
+        sources.iter().map(|source| distinct(source.sights.iter().filter(concerns), truths.is_some())).collect();
     let kernel = kernel_stamps(&all);
     let firsts = firsts(&all);
     let called: BTreeMap<Key, Stamp> = truths
@@ -65,8 +74,9 @@ pub fn correlate(truths: Option<&[Truth]>, sources: &[Vec<Sight>]) -> Vec<Tallie
         Some(_) => called.keys().copied().collect(),
         None => firsts.keys().copied().collect(),
     };
-    for (told, tallies) in &mut all {
-        for key in &happened {
+    for ((told, tallies), source) in all.iter_mut().zip(sources) {
+        let is_told = |key: &&Key| source.tells.contains(&key.1) || told.contains_key(*key);
+        for key in happened.iter().filter(is_told) {
             let tally = tallies.entry(key.1).or_default();
             let sight = told.get(key);
             if let Some(called) = called.get(key) {
@@ -151,6 +161,20 @@ mod tests {
         Sight { stamped: Some(at(stamp)), ..sight(container, act, seen) }
     }
 
+    /// Pairs what sources told that tell of everything.
+    fn paired(truths: Option<&[Truth]>, sources: &[Vec<Sight>]) -> Vec<Tallies> {
+        let told: Vec<Told> = sources.iter().map(|sights| Told { sights, tells: &Act::ALL }).collect();
+        correlate(truths, &told)
+    }
+
+    #[test]
+    fn what_a_source_does_not_tell_of_it_cannot_miss() {
+        let truths = [truth("a", Act::Create, 1), truth("a", Act::Start, 2)];
+        let told = Told { sights: &[sight("a", Act::Start, 3)], tells: &[Act::Start, Act::Exit] };
+        let all = correlate(Some(&truths), &[told]);
+        assert_eq!((all[0].get(&Act::Create), all[0][&Act::Start].missed), (None, 0));
+    }
+
     fn truth(container: &str, act: Act, called: u64) -> Truth {
         Truth { container: container.to_owned(), act, called: at(called), returned: at(called + 50) }
     }
@@ -160,7 +184,7 @@ mod tests {
         let truths = [truth("a", Act::Start, 100), truth("a", Act::Exit, 900), truth("b", Act::Start, 200)];
         let events = vec![sight("a", Act::Start, 140), sight("b", Act::Start, 250), sight("a", Act::Exit, 910)];
         let lists = vec![sight("b", Act::Start, 1_000), sight("stranger", Act::Start, 1_000)];
-        let all = correlate(Some(&truths), &[events, lists]);
+        let all = paired(Some(&truths), &[events, lists]);
         assert_eq!(all[0][&Act::Start].since_act, [Some(40), Some(50)]);
         assert_eq!((all[0][&Act::Start].missed, all[0][&Act::Exit].missed), (0, 0));
         assert_eq!(all[1][&Act::Start].since_act, [None, Some(800)]);
@@ -172,7 +196,7 @@ mod tests {
     #[test]
     fn two_events_with_one_stamp_are_in_order_and_none_is_a_repetition() {
         let events = vec![stamped("a", Act::Start, 10, 5), stamped("a", Act::Exit, 11, 5)];
-        let all = correlate(Some(&[truth("a", Act::Start, 1), truth("a", Act::Exit, 2)]), &[events]);
+        let all = paired(Some(&[truth("a", Act::Start, 1), truth("a", Act::Exit, 2)]), &[events]);
         for act in [Act::Start, Act::Exit] {
             let Tally { missed, duplicated, reordered, .. } = all[0][&act];
             assert_eq!((missed, duplicated, reordered), (0, 0, 0), "{act}");
@@ -189,17 +213,17 @@ mod tests {
             stamped("a", Act::Start, 12, 7),
             stamped("a", Act::Start, 13, 8),
         ];
-        let all = correlate(Some(&truths), &[told]);
+        let all = paired(Some(&truths), &[told]);
         assert_eq!((all[0][&Act::Create].reordered, all[0][&Act::Start].duplicated), (1, 2));
         let unstamped = vec![sight("a", Act::Start, 10), sight("a", Act::Create, 11)];
-        assert_eq!(correlate(Some(&truths), &[unstamped])[0][&Act::Create].reordered, 1);
+        assert_eq!(paired(Some(&truths), &[unstamped])[0][&Act::Create].reordered, 1);
     }
 
     #[test]
     fn a_start_that_follows_from_its_exit_is_seen_and_collapsed() {
         let truths = [truth("a", Act::Start, 100), truth("a", Act::Exit, 200)];
         let lists = vec![Sight { implied: true, ..sight("a", Act::Start, 500) }, sight("a", Act::Exit, 500)];
-        let start = &correlate(Some(&truths), &[lists])[0][&Act::Start];
+        let start = &paired(Some(&truths), &[lists])[0][&Act::Start];
         assert_eq!((start.since_act.as_slice(), start.collapsed, start.missed), (&[Some(400)][..], 1, 0));
     }
 
@@ -207,7 +231,7 @@ mod tests {
     fn the_lag_is_from_the_kernels_stamp_to_every_source() {
         let kernel = vec![Sight { kernel: true, ..stamped("a", Act::Exit, 30, 20) }];
         let events = vec![stamped("a", Act::Exit, 70, 40)];
-        let all = correlate(Some(&[truth("a", Act::Exit, 10)]), &[kernel, events]);
+        let all = paired(Some(&[truth("a", Act::Exit, 10)]), &[kernel, events]);
         assert_eq!((&all[0][&Act::Exit].lag, &all[1][&Act::Exit].lag), (&vec![10], &vec![50]));
     }
 
@@ -220,7 +244,7 @@ mod tests {
             stamped("a", Act::Start, 31, 29),
         ];
         let lists = vec![sight("a", Act::Start, 40)];
-        let all = correlate(None, &[events, lists]);
+        let all = paired(None, &[events, lists]);
         assert_eq!((all[0][&Act::Start].missed, all[0][&Act::Start].duplicated), (0, 1));
         assert_eq!((all[1][&Act::Start].missed, all[1][&Act::Exit].missed), (1, 1));
         assert_eq!((all[0][&Act::Start].reordered, all[0][&Act::Exit].reordered), (0, 0), "it was started again");

@@ -9,8 +9,9 @@
 //! acts. Making the image, opening the sources and removing what is left are outside.
 //!
 //! ## Needs
-//! A Docker Engine and the right to its socket; for an image without a registry a static busybox on this host. `ebpf` needs Linux
-//! 5.8 with BTF, and CAP_BPF with CAP_PERFMON; `--act cgroup` no engine, and a tree of control groups that it may write to.
+//! A Docker Engine and the right to its socket; for the source `containerd` its socket, which is root's; for an image without a
+//! registry a static busybox on this host. `ebpf` needs Linux 5.8 with BTF, and CAP_BPF with CAP_PERFMON; `--act cgroup` no
+//! engine, and a tree of control groups that it may write to.
 //!
 //! ## Blind spots
 //! The engine's own work between the call and the act is inside of `events.since_act`: without a source of kernel stamps nobody
@@ -35,7 +36,9 @@ use std::time::Duration;
 
 pub use hands::HandError;
 pub use metrics::MEASUREMENT;
-pub use spec::{By, Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_SOCKET, Way, socket_of};
+pub use spec::{
+    By, Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_CONTAINERD, USUAL_NAMESPACES, USUAL_SOCKET, Way, socket_of,
+};
 
 use self::act::{Actor, Book};
 use self::assemble::assemble;
@@ -44,6 +47,7 @@ use self::race::Race;
 use crate::load::{DriverError, Lane, LaneRecord, Session};
 use crate::model::span::nanos;
 use crate::model::{Labels, Measured, Series, Warning, with_causes};
+use crate::source::containerd::ContainerdError;
 use crate::source::docker::EngineError;
 use crate::source::ebpf::EbpfError;
 use crate::source::watch::Act;
@@ -64,6 +68,15 @@ pub enum EventsError {
         /// Why.
         #[source]
         source: EngineError,
+    },
+    /// Containerd is not there, or not for us.
+    #[error("containerd at `{}` cannot be asked", socket.display())]
+    Containerd {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// Why.
+        #[source]
+        source: ContainerdError,
     },
     /// There is nothing to make an image of.
     #[error(transparent)]
@@ -116,6 +129,13 @@ impl EventsError {
             }
             Self::Ebpf(error) => return error.hint().unwrap_or_default().into(),
             Self::Groups(error) => return error.hint().unwrap_or_default().into(),
+            Self::Containerd { source: ContainerdError::Connect(error), .. } => match error.kind() {
+                io::ErrorKind::PermissionDenied => "its socket is root's: run this as root",
+                _ => "start it, or name its socket with --containerd or CONTAINERD_ADDRESS",
+            },
+            Self::Containerd { source: ContainerdError::NoSocket(_), .. } => {
+                "name its socket with --containerd or CONTAINERD_ADDRESS"
+            }
             Self::Image(_) => "install busybox-static, or take an image that the engine has with --image NAME",
             Self::Nothing(_) => "is there an image of that name, and has it the program `sleep`?",
             _ => "see `offloadctl probe events --help`",

@@ -2,7 +2,6 @@
 //!
 //! Separate from what happens meanwhile, because whoever acts must not share an event loop with those who watch.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,9 +12,10 @@ use tokio::task::JoinSet;
 use super::EventsError;
 use super::spec::{EventsSpec, SourceSpec, Way};
 use crate::model::Stamp;
+use crate::source::containerd::ContainerdWatcher;
 use crate::source::docker::{EventWatcher, PollWatcher};
 use crate::source::ebpf;
-use crate::source::watch::{Act, Sight, Told, Watching};
+use crate::source::watch::{Act, Sight, Teller, Told, Watching};
 use crate::sys::clock;
 use crate::sys::thread::Background;
 
@@ -42,7 +42,7 @@ pub struct Race {
 }
 
 struct Runner {
-    word: String,
+    source: SourceSpec,
     unlike: &'static [Act],
     log: Arc<Mutex<Log>>,
     cpu: Arc<AtomicU64>,
@@ -64,6 +64,8 @@ pub struct Account {
     pub word: String,
     /// The acts that it is not asked for, because it knows others under their names.
     pub unlike: &'static [Act],
+    /// What it means.
+    pub way: Way,
     /// In the order of their arrival.
     pub sights: Vec<Sight>,
     /// Sights that were lost on the way to it, or that there was no room for.
@@ -83,7 +85,7 @@ impl Race {
         let (mut runners, mut collectors) = (Vec::new(), JoinSet::new());
         for source in &spec.sources {
             let (sender, mut words) = mpsc::channel(ROOM);
-            let watching = open(source, &spec.docker_socket, sender).await?;
+            let watching = open(source.way, spec, sender).await?;
             let (log, cpu) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicU64::new(0)));
             let meter = Meter(Arc::clone(&cpu));
             let thread = Background::spawn("watcher", move || async move {
@@ -97,7 +99,7 @@ impl Race {
                     kept.lock().unwrap_or_else(PoisonError::into_inner).keep(told);
                 }
             });
-            runners.push(Runner { word: source.word.clone(), unlike: spec.unlike(source), log, cpu, thread });
+            runners.push(Runner { source: source.clone(), unlike: spec.unlike(source), log, cpu, thread });
         }
         let race = Self { runners, collectors, began: clock::now() };
         race.until_ready().await?;
@@ -109,17 +111,25 @@ impl Race {
         let Self { runners, mut collectors, began } = self;
         let elapsed = clock::now().since(began).as_secs_f64().max(1e-9);
         let mut accounts = Vec::new();
-        for Runner { word, unlike, log, cpu, thread } in runners {
+        for Runner { source, unlike, log, cpu, thread } in runners {
             drop(thread);
-            accounts.push((word, unlike, log, cpu));
+            accounts.push((source, unlike, log, cpu));
         }
         // The threads are over, so nobody tells any more.
         while collectors.join_next().await.is_some() {}
-        let account = |(word, unlike, log, cpu): (String, &'static [Act], Arc<Mutex<Log>>, Arc<AtomicU64>)| {
+        let account = |(source, unlike, log, cpu): (SourceSpec, &'static [Act], Arc<Mutex<Log>>, Arc<AtomicU64>)| {
             let mut log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
             log.sights.retain(|sight| !unlike.contains(&sight.act));
             let cores = cpu.load(Ordering::Relaxed) as f64 / 1e9 / elapsed;
-            Account { word, unlike, sights: log.sights, lost: log.lost, sentences: log.sentences, cores }
+            Account {
+                word: source.word,
+                way: source.way,
+                unlike,
+                sights: log.sights,
+                lost: log.lost,
+                sentences: log.sentences,
+                cores,
+            }
         };
         accounts.into_iter().map(account).collect()
     }
@@ -131,7 +141,7 @@ impl Race {
             if clock::now() > deadline {
                 let mut log = silent.log.lock().unwrap_or_else(PoisonError::into_inner);
                 let why = log.sentences.pop().unwrap_or_else(|| "it does not say why".to_owned());
-                return Err(EventsError::NotReady { word: silent.word.clone(), why });
+                return Err(EventsError::NotReady { word: silent.source.word.clone(), why });
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -164,11 +174,19 @@ impl Log {
     }
 }
 
-async fn open(source: &SourceSpec, socket: &Path, teller: mpsc::Sender<Told>) -> Result<Watching, EventsError> {
-    let refused = |error| EventsError::engine(socket, error);
-    Ok(match source.way {
-        Way::Docker => Box::pin(EventWatcher::open(socket).await.map_err(refused)?.watch(teller)),
+async fn open(way: Way, spec: &EventsSpec, teller: Teller) -> Result<Watching, EventsError> {
+    let of_docker = |error| EventsError::engine(&spec.docker_socket, error);
+    Ok(match way {
+        Way::Docker => Box::pin(EventWatcher::open(&spec.docker_socket).await.map_err(of_docker)?.watch(teller)),
         Way::Ebpf => ebpf::open()?.watch(teller),
-        Way::Poll(every) => Box::pin(PollWatcher::open(socket, every).await.map_err(refused)?.watch(teller)),
+        Way::Poll(every) => {
+            Box::pin(PollWatcher::open(&spec.docker_socket, every).await.map_err(of_docker)?.watch(teller))
+        }
+        Way::Containerd => {
+            let socket = &spec.containerd_socket;
+            let opened = ContainerdWatcher::open(socket, &spec.namespaces).await;
+            let of_containerd = |source| EventsError::Containerd { socket: socket.clone(), source };
+            Box::pin(opened.map_err(of_containerd)?.watch(teller))
+        }
     })
 }

@@ -14,6 +14,12 @@ use crate::source::watch::Act;
 /// Where an engine's socket lies if nobody says so.
 pub const USUAL_SOCKET: &str = "/var/run/docker.sock";
 
+/// Where containerd's socket lies if nobody says so.
+pub const USUAL_CONTAINERD: &str = "/run/containerd/containerd.sock";
+
+/// The namespaces of containerd that are watched if nobody says which: Docker's, Kubernetes's, and that of its own client.
+pub const USUAL_NAMESPACES: [&str; 3] = ["moby", "k8s.io", "default"];
+
 /// The shortest and the longest span between two lists.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(600);
@@ -22,10 +28,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No word of ours.
-    #[error("`{0}` is no source: there are docker, ebpf and poll=TIME")]
+    #[error("`{0}` is no source: there are docker, containerd, ebpf and poll=TIME")]
     Unknown(String),
     /// A word that stands for something that this version has not.
-    #[error("`{0}` is a source that this version does not have yet: there are docker, ebpf and poll=TIME")]
+    #[error("`{0}` is a source that this version does not have yet: there are docker, containerd, ebpf and poll=TIME")]
     Absent(String),
     /// Lists in no span, or in one that makes no sense.
     #[error("`{word}`: {why}")]
@@ -45,6 +51,8 @@ pub enum SpecError {
 pub enum Way {
     /// The stream of events of a Docker Engine.
     Docker,
+    /// The stream of events of containerd.
+    Containerd,
     /// The kernel's tracepoints.
     Ebpf,
     /// The list of a Docker Engine, again and again.
@@ -61,6 +69,19 @@ pub enum By {
 }
 
 words!(By { Docker = "docker", Cgroup = "cgroup" });
+
+impl Way {
+    /// The acts that it tells of: what it never tells, it cannot miss. Docker makes a container of containerd only when it
+    /// starts its own, and no list says why a process was killed.
+    #[must_use]
+    pub const fn tells(self) -> &'static [Act] {
+        match self {
+            Self::Docker | Self::Ebpf => &Act::ALL,
+            Self::Containerd => &[Act::Start, Act::Exit, Act::Oom],
+            Self::Poll(_) => &[Act::Create, Act::Start, Act::Exit, Act::Destroy],
+        }
+    }
+}
 
 /// A source as it was typed, which is what its label says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +133,10 @@ pub struct EventsSpec {
     /// The socket of the Docker Engine; empty where none is asked.
     #[serde(skip_serializing_if = "is_empty")]
     pub docker_socket: PathBuf,
+    /// The socket of containerd.
+    pub containerd_socket: PathBuf,
+    /// The namespaces of containerd that are watched.
+    pub namespaces: Vec<String>,
     /// What is done.
     #[serde(flatten)]
     pub deed: Deed,
@@ -123,7 +148,7 @@ impl EventsSpec {
     pub fn longest_poll(&self) -> Duration {
         let spans = self.sources.iter().map(|source| match source.way {
             Way::Poll(every) => every,
-            Way::Docker | Way::Ebpf => Duration::ZERO,
+            Way::Docker | Way::Containerd | Way::Ebpf => Duration::ZERO,
         });
         spans.max().unwrap_or_default()
     }
@@ -161,12 +186,13 @@ impl FromStr for SourceSpec {
     fn from_str(word: &str) -> Result<Self, SpecError> {
         let way = match word.split_once('=') {
             None if word == "docker" => Way::Docker,
+            None if word == "containerd" => Way::Containerd,
             None if word == "ebpf" => Way::Ebpf,
             Some(("poll", span)) => Way::Poll(span_of(word, span)?),
             None if word == "poll" => {
                 return Err(SpecError::Span { word: word.to_owned(), why: "write how often, as `poll=1s`".to_owned() });
             }
-            None if matches!(word, "containerd" | "cri") => return Err(SpecError::Absent(word.to_owned())),
+            None if word == "cri" => return Err(SpecError::Absent(word.to_owned())),
             Some(("poll-containerd" | "poll-cri", _)) => return Err(SpecError::Absent(word.to_owned())),
             _ => return Err(SpecError::Unknown(word.to_owned())),
         };
@@ -204,6 +230,7 @@ mod tests {
     fn a_source_is_a_word_or_says_how_often() {
         let way = |word: &str| word.parse::<SourceSpec>().map(|source| source.way);
         assert_eq!((way("docker"), way("ebpf")), (Ok(Way::Docker), Ok(Way::Ebpf)));
+        assert_eq!(way("containerd"), Ok(Way::Containerd));
         assert_eq!(way("poll=250ms"), Ok(Way::Poll(Duration::from_millis(250))));
         for (word, why) in [
             ("poll", "as `poll=1s`"),

@@ -1,0 +1,84 @@
+//! The part of containerd's interface that is used: the subscription to its events and the question for its version, with their
+//! true names and numbers. Unknown fields are skipped, as protobuf has it.
+//!
+//! Written down here and not generated, as etcd's is.
+
+use prost::Message;
+
+/// The method that tells the version.
+pub const VERSION: &str = "/containerd.services.version.v1.Version/Version";
+
+/// The method that tells events.
+pub const SUBSCRIBE: &str = "/containerd.services.events.v1.Events/Subscribe";
+
+/// What the version is.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct VersionResponse {
+    /// As `1.6.20`.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+/// Which events are wanted.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct SubscribeRequest {
+    /// Any of these; none for all.
+    #[prost(string, repeated, tag = "1")]
+    pub filters: Vec<String>,
+}
+
+/// An event.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Envelope {
+    /// When it was told first.
+    #[prost(message, optional, tag = "1")]
+    pub timestamp: Option<Timestamp>,
+    /// Of which namespace.
+    #[prost(string, tag = "2")]
+    pub namespace: String,
+    /// What happened, as `/tasks/start`.
+    #[prost(string, tag = "3")]
+    pub topic: String,
+    /// To what.
+    #[prost(message, optional, tag = "4")]
+    pub event: Option<Any>,
+}
+
+/// A time of day.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Timestamp {
+    /// Since the Unix epoch.
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    /// Beyond them.
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
+}
+
+/// A message of a kind that its topic says.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Any {
+    /// The message.
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+/// What all events of containers and tasks begin with; and of a task's exit the process, which is the container's own where both
+/// are one.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Subject {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container: String,
+}
+
+/// The end of a process.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TaskExit {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container: String,
+    /// The process: the container's own has its name.
+    #[prost(string, tag = "2")]
+    pub process: String,
+}
