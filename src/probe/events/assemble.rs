@@ -10,9 +10,6 @@ use crate::model::figure::count;
 use crate::model::{Clock, Finding, Labels, Measured, Outcome, Role, Scalar, Series, Severity, Warning};
 use crate::source::watch::Act;
 
-/// What each source means alike.
-const LIKE_ALL: &[Act] = &[Act::Start, Act::Exit, Act::Oom];
-
 /// Everything but the load's own series; without a book, of what happened anyway.
 pub fn assemble(book: Option<&Book>, accounts: &[Account]) -> Measured {
     let told: Vec<Told> =
