@@ -28,8 +28,12 @@
 //! [`bench::heartbeat`] needs no driver: [`detect`] holds the failure detectors and [`sim`] the small world on a virtual
 //! clock in which they are tried.
 //!
+//! [`probe::events`] is passive: it races the watchers of [`source`] (engines, lists, the kernel's tracepoints) on one clock, and a
+//! pure correlator pairs what they saw. [`stats::compare`] holds two sides of runs against each other; `compare` and
+//! `topology run` make such runs themselves, each in a process of its own.
+//!
 //! [`sync`] is the state-synchronisation system that a ruler must be tried on: agent, gateway, and the store that keeps its
-//! records; [`source`] is where its agents learn what happens.
+//! records; [`source`] is where its agents learn what happens, too.
 //!
 //! [`probe::host`] is what `doctor` asks: which of all this works on a host, and how finely. [`topo::carry`] and
 //! [`topo::KernelLink`] put emulated links between programs that are not ours.
