@@ -24,6 +24,8 @@ fn the_workflow_keeps_a_baseline_and_judges_a_change_by_it() {
         let profile = format!("[profile.link]\nrtt_mean = \"{mean}\"\nrtt_p95 = \"{mean}\"\njitter = \"0ms\"\n");
         scene.write(&format!("{name}.toml"), &format!("{profile}[target.far]\nemulate = \"link\"\n"));
     }
+    // A machine that is busy with other tests is slower by more than a twentieth, and by less than ten times.
+    scene.write("offload.toml", "[baseline]\ntolerance = \"100%\"\n");
     let run = |branch: &str, topology: &str| {
         let measure = format!("probe rtt --topology {topology}.toml --channel echo --concurrency 1 --count 60");
         let mut command = Command::new("bash");

@@ -120,12 +120,12 @@ fn a_report_goes_into_files_too() {
 #[test]
 fn a_figure_over_time_names_the_run_with_which_it_changed() {
     let scene = Scene::new();
-    for (name, mean) in [("fast", "2ms"), ("slow", "12ms")] {
+    for (name, mean) in [("fast", "20ms"), ("slow", "120ms")] {
         let profile = format!("[profile.link]\nrtt_mean = \"{mean}\"\nrtt_p95 = \"{mean}\"\njitter = \"0ms\"\n");
         scene.write(&format!("{name}.toml"), &format!("{profile}[target.far]\nemulate = \"link\"\n"));
     }
     let run = |name: &str| {
-        let line = format!("probe rtt --topology {name}.toml --channel echo --concurrency 1 --count 40 --json --quiet");
+        let line = format!("probe rtt --topology {name}.toml --channel echo --concurrency 1 --count 20 --json --quiet");
         valid(RUN, &scene.run(&line).stdout)["id"].as_str().unwrap().to_owned()
     };
     for _ in 0..6 {
