@@ -5,7 +5,7 @@
 
 use super::GateError;
 use super::estimate::{Estimate, estimate};
-use super::gate::{Gate, Operator, Statistic, Subject};
+use super::gate::{Gate, Statistic, Subject};
 use crate::model::{GateDecision, GateReport, GateResult, Measurement, Role, Run, Scalar, Series};
 
 /// What the command of a name can measure.
@@ -117,13 +117,7 @@ fn result(gate: &Gate, run: &Run, estimate: Result<Estimate, String>, [series, u
 
 fn decide(gate: &Gate, estimate: Estimate) -> (GateDecision, String) {
     let Estimate { low, high, .. } = estimate;
-    let limit = gate.limit;
-    let (violates, satisfies) = match gate.operator {
-        Operator::Above => (low > limit, high <= limit),
-        Operator::AtLeast => (low >= limit, high < limit),
-        Operator::Below => (high < limit, low >= limit),
-        Operator::AtMost => (high <= limit, low > limit),
-    };
+    let (violates, satisfies) = gate.verdict_on(low, high);
     let subject = if low < high { "the whole 95 % interval" } else { "the value" };
     match (violates, satisfies) {
         (true, _) if low.is_infinite() && low > 0.0 => {

@@ -105,6 +105,17 @@ impl Gate {
         matches!(self.subject, Subject::Series(..))
     }
 
+    /// Whether a whole interval violates the limit, and whether all of it satisfies it.
+    pub(super) fn verdict_on(&self, low: f64, high: f64) -> (bool, bool) {
+        let limit = self.limit;
+        match self.operator {
+            Operator::Above => (low > limit, high <= limit),
+            Operator::AtLeast => (low >= limit, high < limit),
+            Operator::Below => (high < limit, low >= limit),
+            Operator::AtMost => (high <= limit, low > limit),
+        }
+    }
+
     /// Whether it asks for nothing but what these labels are.
     #[must_use]
     pub fn is_of(&self, labels: &Labels) -> bool {

@@ -8,7 +8,7 @@ mod shown;
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -138,21 +138,14 @@ impl Work<'_> {
     async fn all(&self) -> Result<Vec<Cell>, Failure> {
         let mut cells = Vec::new();
         for (name, topology) in &self.matrix.topologies {
-            let way = Way::to(topology).await;
-            let served = async {
-                let measured = self.row(name, &way).await?;
-                Ok::<_, Failure>(measured)
-            };
-            let row = match &way.tunnel {
-                Some((proxy, far)) => {
-                    let listener = way.listener.lock().await.take();
-                    let Some(listener) = listener else { continue };
-                    tokio::select! {
-                        row = served => row,
-                        () = through_proxy(listener, proxy.clone(), far.clone()) => Ok(Vec::new()),
-                    }
-                }
-                None => served.await,
+            let Way { address, tunnel } = Way::to(topology).await;
+            let row = self.row(name, &address);
+            let row = match tunnel {
+                Some(Tunnel { listener, proxy, far }) => tokio::select! {
+                    row = row => row,
+                    () = through_proxy(listener, proxy, far) => Ok(Vec::new()),
+                },
+                None => row.await,
             };
             cells.extend(row?);
             if self.stop.is_requested() {
@@ -163,9 +156,9 @@ impl Work<'_> {
     }
 
     /// The cells of one topology.
-    async fn row(&self, name: &str, way: &Way) -> Result<Vec<Cell>, Failure> {
+    async fn row(&self, name: &str, address: &Result<String, String>) -> Result<Vec<Cell>, Failure> {
         let mut cells = Vec::new();
-        let trips = match (&way.address, self.matrix.across) {
+        let trips = match (address, self.matrix.across) {
             (Err(why), _) => Some(Err(why.clone())),
             (Ok(address), Across::Intervals) => {
                 let asked = self.matrix.probe(name, address, "")?;
@@ -178,7 +171,7 @@ impl Work<'_> {
                 break;
             }
             let file = format!("{name}.{}", column.replace('/', "-per-"));
-            let run = match (&trips, &way.address) {
+            let run = match (&trips, address) {
                 (Some(Err(why)), _) | (_, Err(why)) => Err(why.clone()),
                 (Some(Ok(_)), _) => {
                     let network = self.folder.join(format!("{name}.rtt.json")).display().to_string();
@@ -206,7 +199,7 @@ impl Work<'_> {
         let key = self.matrix.key(name);
         let path = self.folder.join(format!("{file}.json"));
         let is_kept = |run: &Run| run.complete && run.labels.get("matrix") == Some(&key);
-        if let Some(run) = kept(&path).filter(|run| !self.restart && is_kept(run)) {
+        if let Some(run) = read_run(&path).ok().filter(|run| !self.restart && is_kept(run)) {
             return Ok(answered(run));
         }
         match asked.measure(self.stop).await {
@@ -226,10 +219,6 @@ impl Work<'_> {
     }
 }
 
-fn kept(path: &Path) -> Option<Run> {
-    path.exists().then(|| read_run(path).ok()).flatten()
-}
-
 /// A run in which something was answered.
 fn answered(run: Run) -> Result<Run, String> {
     match run.responses().any(|series| !series.histogram.is_empty()) || !run.complete {
@@ -242,14 +231,20 @@ fn answered(run: Run) -> Result<Run, String> {
 struct Way {
     /// Where to, or why not.
     address: Result<String, String>,
-    /// The proxy and what lies behind it.
-    tunnel: Option<(String, String)>,
-    listener: tokio::sync::Mutex<Option<TcpListener>>,
+    /// What carries it there, where a proxy lies on the way.
+    tunnel: Option<Tunnel>,
+}
+
+/// Connections taken here go through the proxy to what lies behind it.
+struct Tunnel {
+    listener: TcpListener,
+    proxy: String,
+    far: String,
 }
 
 impl Way {
     async fn to(topology: &Topology) -> Self {
-        let direct = |address: Result<String, String>| Self { address, tunnel: None, listener: None.into() };
+        let direct = |address: Result<String, String>| Self { address, tunnel: None };
         let (Some(far), Some(via)) = (&topology.address, &topology.via) else {
             return direct(Ok(topology.address.clone().unwrap_or_default()));
         };
@@ -265,6 +260,6 @@ impl Way {
             Err(error) => return direct(Err(format!("no port for the way through {via}: {error}"))),
         };
         let address = listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string());
-        Self { address, tunnel: Some((proxy, far.clone())), listener: Some(listener).into() }
+        Self { address, tunnel: Some(Tunnel { listener, proxy, far: far.clone() }) }
     }
 }

@@ -7,7 +7,7 @@ use super::{Judged, judged};
 use crate::model::{GateDecision, GateResult, Run};
 use crate::stats::GateError;
 use crate::stats::evaluate::Catalogue;
-use crate::stats::gate::{Gate, Operator};
+use crate::stats::gate::Gate;
 
 /// What an interval of 95 % leaves out, as all gates are judged by.
 const LEFT_OUT: f64 = 0.05;
@@ -84,14 +84,7 @@ fn result(gate: &Gate, judged: &Judged, run_id: &str) -> GateResult {
 }
 
 fn decide(gate: &Gate, low: f64, high: f64) -> (GateDecision, String) {
-    let limit = gate.limit;
-    let (violates, satisfies) = match gate.operator {
-        Operator::Above => (low > limit, high <= limit),
-        Operator::AtLeast => (low >= limit, high < limit),
-        Operator::Below => (high < limit, low >= limit),
-        Operator::AtMost => (high <= limit, low > limit),
-    };
-    match (violates, satisfies) {
+    match gate.verdict_on(low, high) {
         (true, _) => (
             GateDecision::Fail,
             "the whole 95 % interval of the change against the baseline violates the limit".to_owned(),
