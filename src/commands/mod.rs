@@ -49,6 +49,8 @@ mod toolkit;
 #[cfg(feature = "toolkit")]
 mod topology;
 #[cfg(feature = "toolkit")]
+mod trace;
+#[cfg(feature = "toolkit")]
 mod value;
 
 use std::process::ExitCode;
