@@ -88,6 +88,9 @@ struct SystemArgs {
     /// The name of its node
     #[arg(long, value_name = "ID", requires = "agent")]
     node: Option<String>,
+    /// The named pipe that this agent reads as its `script`: changes are then lines that this program writes
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    pipe: Option<PathBuf>,
     /// The socket of the Docker Engine, as a path or unix://PATH
     #[arg(long, value_name = "ADDRESS", env = "DOCKER_HOST", default_value = USUAL_SOCKET)]
     docker_host: String,
@@ -120,8 +123,9 @@ impl TraceArgs {
         };
         let is_of_docker = |setting: &Setting| setting.source.is_of_docker();
         let has_docker = settings.iter().any(is_of_docker);
-        if self.system.agent && !has_docker {
-            return Err(usage("an agent that runs already watches a runtime, not a pipe of ours", "write --source docker"));
+        if self.system.agent && !has_docker && self.system.pipe.is_none() {
+            let what = "an agent that runs already watches a runtime, or a pipe of its own";
+            return Err(usage(what, "write --source docker, or name the pipe with --pipe"));
         }
         if self.system.gateway.is_some() && settings.iter().any(|setting| setting.store != self.store) {
             return Err(usage("the store of a gateway that runs already cannot be changed", "leave out --gateway"));
@@ -138,7 +142,7 @@ impl TraceArgs {
         let usual = if has_docker { RATE_OF_CONTAINERS } else { RATE_OF_LINES };
         let rate = self.rate.map_or_else(|| usual.parse().map_err(Failure::usage), Ok)?;
         let longest = settings.iter().map(|setting| setting.source.longest_wait()).max().unwrap_or_default();
-        let SystemArgs { gateway, token_file, ca_file, node, image, .. } = &self.system;
+        let SystemArgs { gateway, token_file, ca_file, node, pipe, image, .. } = &self.system;
         let gateway = gateway.clone().zip(token_file.clone());
         let gateway = gateway.map(|(url, token_file)| GatewaySpec { url, token_file, ca_file: ca_file.clone() });
         let load = LoadSpec {
@@ -149,6 +153,7 @@ impl TraceArgs {
             max_in_flight: MAX_IN_FLIGHT,
             seed: 0,
         };
-        Ok(TraceSpec { settings, gateway, node: node.clone(), docker_socket, image: image.clone(), load })
+        let (node, pipe, image) = (node.clone(), pipe.clone(), image.clone());
+        Ok(TraceSpec { settings, gateway, node, pipe, docker_socket, image, load })
     }
 }

@@ -44,7 +44,7 @@ impl Hand {
     ///
     /// # Errors
     /// When they cannot be made here.
-    pub async fn open(spec: &TraceSpec, setting: &Setting, system: &System) -> Result<Self, HandError> {
+    pub async fn open(_spec: &TraceSpec, setting: &Setting, system: &System) -> Result<Self, HandError> {
         match (setting.source, &system.pipe) {
             // For reading too: who only writes would wait for a reader.
             (Source::Script, Some(path)) => {

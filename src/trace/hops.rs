@@ -59,15 +59,15 @@ impl Hop {
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
-            Self::Kernel => "the runtime starts the process",
-            Self::Runtime => "the runtime notes that it runs",
-            Self::Event => "the agent's source learns of it",
-            Self::Agent => "the agent decides and sends",
-            Self::Wire => "TLS and network to the gateway",
-            Self::Gateway => "the gateway validates and decides",
-            Self::Store => "the store makes it durable",
-            Self::Publish => "the gateway wakes the subscriber's stream",
-            Self::Subscriber => "TLS and network to the subscriber",
+            Self::Kernel => "starts the process",
+            Self::Runtime => "notes the start",
+            Self::Event => "agent hears of it",
+            Self::Agent => "decides, sends",
+            Self::Wire => "TLS and network",
+            Self::Gateway => "validates, decides",
+            Self::Store => "makes it durable",
+            Self::Publish => "wakes the stream",
+            Self::Subscriber => "TLS and network",
         }
     }
 }

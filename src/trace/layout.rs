@@ -135,9 +135,10 @@ fn decided(run: &Run, largest: &str, answer: Answer) -> Answer {
 fn hops(run: &Run) -> Table {
     let mut table = Table::new(vec![
         Column::name("hop"),
-        Column::extra("what happens", 2),
+        Column::name("what happens"),
         Column::figure("p50"),
-        Column::figure("p99"),
+        Column::figure("p95"),
+        Column::extra("p99", 2),
         Column::extra("max", 1),
         Column::figure("share of the mean"),
     ]);
@@ -148,16 +149,16 @@ fn hops(run: &Run) -> Table {
     };
     let mut row = |name: &str, about: &str, series: Option<&Series>, share: Cell| {
         let Some(series) = series else { return };
-        let (p50, p99) = (Cell::quantile(series, "p50"), Cell::quantile(series, "p99"));
-        table.push(vec![Cell::text(name), Cell::text(about), p50, p99, Cell::span(series.summary.max_ns), share]);
+        let [p50, p95, p99] = ["p50", "p95", "p99"].map(|word| Cell::quantile(series, word));
+        table.push(vec![Cell::text(name), Cell::text(about), p50, p95, p99, Cell::span(series.summary.max_ns), share]);
     };
     for one in Hop::ALL {
         row(one.name(), one.about(), hop(run, None, one), share(one.name()));
     }
     let none = Labels::new();
-    row("unexplained", "no part claims it", run.find("trace.unexplained", &none), share("unexplained"));
-    row("whole way", "from the call to the subscriber", run.find("trace.total.service", &none), Cell::Blank);
-    table
+    row("unexplained", "nobody claims it", run.find("trace.unexplained", &none), share("unexplained"));
+    row("whole way", "call to subscriber", run.find("trace.total.service", &none), Cell::Blank);
+    table.without_empty_columns()
 }
 
 /// Several settings: a column each.

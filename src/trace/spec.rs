@@ -28,6 +28,9 @@ pub struct TraceSpec {
     /// The node of an agent that runs already; absent for one of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The named pipe that this agent reads, where this program writes what happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipe: Option<PathBuf>,
     /// The socket of the Docker Engine, where containers are started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_socket: Option<PathBuf>,

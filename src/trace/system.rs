@@ -68,7 +68,7 @@ impl System {
         let trust = TlsSpec { ca_file: reached.ca_file.clone(), ..TlsSpec::default() };
         let trust = Trust::load(&trust).map_err(TraceError::Trust)?;
         let subscriber = Subscriber::start(reached.url.clone(), trust, reached.reader.clone()).await?;
-        let (mut pipe, mut agent) = (None, None);
+        let (mut pipe, mut agent) = (spec.pipe.clone(), None);
         if spec.node.is_none() {
             if setting.source == Source::Script {
                 pipe = Some(make_pipe(folder.path())?);
