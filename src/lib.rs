@@ -55,6 +55,8 @@ pub mod console;
 pub mod context;
 pub mod detect;
 #[cfg(feature = "toolkit")]
+pub mod diagnose;
+#[cfg(feature = "toolkit")]
 pub mod echo;
 pub mod error;
 #[cfg(feature = "toolkit")]

@@ -20,6 +20,8 @@ mod completions;
 #[cfg(feature = "toolkit")]
 mod config;
 #[cfg(feature = "toolkit")]
+mod diagnose;
+#[cfg(feature = "toolkit")]
 mod doctor;
 #[cfg(feature = "toolkit")]
 mod echo;
