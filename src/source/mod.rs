@@ -6,9 +6,15 @@
 
 #[cfg(feature = "toolkit")]
 pub mod containerd;
+#[cfg(feature = "toolkit")]
+pub mod cri;
 pub mod docker;
 #[cfg(feature = "toolkit")]
 pub mod ebpf;
+#[cfg(feature = "toolkit")]
+pub mod image;
+#[cfg(feature = "toolkit")]
+pub mod line;
 pub mod piped;
 pub mod scripted;
 #[cfg(feature = "toolkit")]

@@ -8,6 +8,8 @@ pub mod cgroup;
 pub mod child;
 pub mod clock;
 pub mod companion;
+#[cfg(feature = "toolkit")]
+pub mod daemon;
 pub mod datagram;
 pub mod descriptor;
 pub mod disk;
