@@ -88,6 +88,9 @@ impl<'a> Actor<'a> {
             }
             let mut errands = self.errands.take();
             while errands.join_next().await.is_some() {}
+            if let Err(error) = self.hand.clear().await {
+                self.fault(&error);
+            }
         };
         if tokio::time::timeout(REMOVED_WITHIN, removed).await.is_err() {
             self.faults.borrow_mut().push("what was made could not all be removed in time".to_owned());

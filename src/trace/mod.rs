@@ -21,6 +21,7 @@ mod actor;
 mod assemble;
 mod hand;
 mod hops;
+mod kernel;
 mod layout;
 mod metrics;
 mod spec;
@@ -39,6 +40,7 @@ pub use spec::{CompareError, GatewaySpec, NODE, Setting, Source, SourceError, St
 use self::actor::{Actor, Followed};
 use self::assemble::{Changes, KernelStamps, assemble};
 use self::hand::{Hand, HandError};
+use self::kernel::KernelWatch;
 use self::subscriber::SubscriberError;
 use self::system::System;
 use crate::load::{DriverError, Lane, LaneRecord, Length, LoadSpec, Operation as _, Session};
@@ -125,6 +127,7 @@ impl TraceError {
             }
             Self::Token { .. } | Self::TokenFile { .. } => "give the file that the gateway was given".into(),
             Self::Silent { .. } => "does the agent watch the runtime that makes the change, and report to this gateway?".into(),
+            Self::Hand(error) => error.hint().into(),
             _ => "see `offloadctl trace --help`".into(),
         }
     }
@@ -137,6 +140,7 @@ struct Part {
     followed: Vec<Followed>,
     kernel: KernelStamps,
     faults: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 /// Measures every setting, until the user stops it.
@@ -166,6 +170,7 @@ pub async fn measure(spec: &TraceSpec, session: &mut Session<'_>) -> Result<Meas
             has_runtime: setting.source.is_of_docker(),
         };
         assemble(&changes, &mut measured);
+        measured.warnings.extend(part.warnings);
         measured.warnings.extend(part.faults.iter().map(|text| Warning::new("act_failed", text)));
     }
     measured.warnings.extend(swept.into_iter().map(|text| Warning::new("leftover", text)));
@@ -203,7 +208,10 @@ async fn follow(
     }
     let Some(system) = session.prepare(System::start(spec, setting)).await else { return Ok(()) };
     let mut system = system?;
-    let hand = Hand::open(spec, setting, &system).await?;
+    let kernel = if setting.source.is_of_docker() { KernelWatch::begin() } else { None };
+    let Some(opened) = session.prepare(Hand::open(spec, setting, &system)).await else { return Ok(()) };
+    let (hand, warnings) = opened?;
+    part.warnings.extend(warnings);
     let System { subscriber, .. } = &system;
     let actor = Actor::new(hand, subscriber);
     let came = session.prepare(first(&actor, setting)).await;
@@ -221,6 +229,7 @@ async fn follow(
     };
     let (load, actor) = driven;
     actor.clear().await;
+    part.kernel.extend(kernel.map(|kernel| kernel.stamps()).unwrap_or_default());
     part.followed.extend(actor.followed());
     part.faults.extend(actor.faults());
     drop(actor);

@@ -73,13 +73,11 @@ pub enum Source {
     Docker,
     /// Lists of a Docker Engine, so often.
     Poll(Duration),
-    /// The kernel's tracepoints, of plain processes in control groups of ours.
-    Ebpf,
 }
 
 /// A source that there is not.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no source: write script, docker, ebpf or poll=TIME, for example poll=2s")]
+#[error("`{0}` is no source: write script, docker or poll=TIME, for example poll=2s")]
 pub struct SourceError(String);
 
 /// Where a gateway of ours keeps what it knows.
@@ -171,7 +169,6 @@ impl FromStr for Source {
         Ok(match text {
             "script" => Self::Script,
             "docker" => Self::Docker,
-            "ebpf" => Self::Ebpf,
             _ => {
                 let every = text.strip_prefix("poll=").and_then(|every| humantime::parse_duration(every).ok());
                 let every = every.filter(|every| (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(every));
@@ -186,7 +183,6 @@ impl fmt::Display for Source {
         match self {
             Self::Script => out.write_str("script"),
             Self::Docker => out.write_str("docker"),
-            Self::Ebpf => out.write_str("ebpf"),
             Self::Poll(every) => write!(out, "poll={}", humantime::format_duration(*every)),
         }
     }
@@ -246,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_source_is_printed_as_it_is_read() {
-        for text in ["script", "docker", "ebpf", "poll=2s", "poll=500ms"] {
+        for text in ["script", "docker", "poll=2s", "poll=500ms"] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
         for wrong in ["poll=", "poll=2", "poll=0s", "poll=2h", "cri"] {

@@ -9,6 +9,8 @@ mod engine;
 #[cfg(feature = "toolkit")]
 mod hand;
 #[cfg(feature = "toolkit")]
+pub mod owned;
+#[cfg(feature = "toolkit")]
 mod poll;
 mod read;
 #[cfg(test)]
