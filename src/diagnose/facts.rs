@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::detect::{DetectorSpec, detection_ns};
-use crate::model::{Labels, Run, Series};
+use crate::model::{Labels, Run};
 
 /// Everything that rules judge.
 #[derive(Clone, Debug)]
@@ -50,13 +50,13 @@ pub struct Way {
 pub struct Link {
     /// The target.
     pub name: String,
-    /// The series that says most of it.
+    /// The series that lost most: a stream hides what its retransmissions heal.
     pub series: String,
-    /// Attempts.
+    /// Its attempts.
     pub attempts: u64,
     /// Those that stayed unanswered.
     pub lost: u64,
-    /// The median round trip.
+    /// The shortest median round trip of all series.
     pub p50_ns: Option<u64>,
 }
 
@@ -151,27 +151,35 @@ impl Way {
 }
 
 impl Link {
-    /// Of a run of `probe rtt`: of each target the response that was asked most, the echo before others.
+    /// Of a run of `probe rtt`, each target once.
     #[must_use]
     pub fn all(run: &Run) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        let is_told = |series: &&Series| !series.floor && series.labels.value("target").is_some();
-        let mut responses: Vec<&Series> = run.responses().filter(is_told).collect();
-        responses.sort_by_key(|series| series.name != "rtt.echo");
-        for series in responses {
-            let name = series.labels.value("target").unwrap_or_default();
-            if all.iter().any(|link| link.name == name) {
-                continue;
-            }
-            all.push(Self {
+        for series in run.responses().filter(|series| !series.floor) {
+            let Some(name) = series.labels.value("target") else { continue };
+            let one = Self {
                 name: name.to_owned(),
                 series: series.name.clone(),
                 attempts: series.counts.attempt_count,
                 lost: series.counts.unanswered_count(),
                 p50_ns: series.summary.p50_ns,
-            });
+            };
+            match all.iter_mut().find(|link| link.name == name) {
+                Some(known) => known.absorb(one),
+                None => all.push(one),
+            }
         }
         all
+    }
+
+    /// With another series of the same target.
+    fn absorb(&mut self, other: Self) {
+        let p50_ns = [self.p50_ns, other.p50_ns].into_iter().flatten().min();
+        let ratio = |link: &Self| link.lost as f64 / link.attempts.max(1) as f64;
+        if ratio(&other) > ratio(self) {
+            *self = other;
+        }
+        self.p50_ns = p50_ns;
     }
 }
 

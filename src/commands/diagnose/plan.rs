@@ -20,11 +20,11 @@ use crate::sys::file::read_text;
 use crate::trace::NODE;
 
 /// Changes that are followed, and how many a second, by lines and by containers.
-const LINES: [&str; 4] = ["--count", "60", "--rate", "10/s"];
+const LINES: [&str; 4] = ["--count", "50", "--rate", "10/s"];
 const CONTAINERS: [&str; 4] = ["--count", "20", "--rate", "2/s"];
 
 /// Nobody is asked more often than this.
-const GENTLY: [&str; 4] = ["--rate", "5/s", "--duration", "8s"];
+const GENTLY: [&str; 4] = ["--rate", "5/s", "--duration", "6s"];
 
 /// The detector of a gateway that is told nothing, with its margin.
 const DETECTOR: &str = "missed:3";
