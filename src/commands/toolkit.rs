@@ -2,7 +2,9 @@
 
 use clap::{Command, CommandFactory as _, Subcommand};
 
-use super::{Cli, bench, catalogue, compare, completions, diagnose, doctor, echo, gateway, probe, report, topology, trace};
+use super::{
+    Cli, bench, catalogue, compare, completions, diagnose, doctor, echo, gateway, probe, report, topology, trace,
+};
 use crate::error::{Exit, Failure};
 use crate::model::Measurement;
 

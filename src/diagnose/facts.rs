@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::detect::{DetectorSpec, detection_ns};
-use crate::model::{Labels, Run};
+use crate::model::{Labels, Run, Series};
 
 /// Everything that rules judge.
 #[derive(Clone, Debug)]
@@ -56,7 +56,8 @@ pub struct Link {
     pub attempts: u64,
     /// Those that stayed unanswered.
     pub lost: u64,
-    /// The shortest median round trip of all series.
+    /// The median round trip to the far end itself, as far as it was asked: by echo, else by ICMP, else by a handshake, which something
+    /// in between may answer.
     pub p50_ns: Option<u64>,
 }
 
@@ -132,9 +133,8 @@ impl Way {
         let hops = run.scalars.iter().filter(|scalar| scalar.name == "trace.mean");
         let hops = hops.filter_map(|scalar| Some((scalar.labels.value("hop")?.to_owned(), scalar.value?)));
         let p95 = run.series.iter().filter(|series| series.name == "trace.hop");
-        let p95 = p95.filter_map(|series| {
-            Some((series.labels.value("hop")?.to_owned(), series.summary.p95_ns? as f64))
-        });
+        let p95 =
+            p95.filter_map(|series| Some((series.labels.value("hop")?.to_owned(), series.summary.p95_ns? as f64)));
         let text = |pointer: &str| run.spec.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
         let is_ours = run.spec.get("gateway").is_none_or(serde_json::Value::is_null);
         Some(Self {
@@ -155,7 +155,11 @@ impl Link {
     #[must_use]
     pub fn all(run: &Run) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        for series in run.responses().filter(|series| !series.floor) {
+        let nearness =
+            |series: &&Series| ["rtt.echo", "rtt.echo_udp", "rtt.icmp"].iter().position(|name| *name == series.name);
+        let mut responses: Vec<&Series> = run.responses().filter(|series| !series.floor).collect();
+        responses.sort_by_key(|series| nearness(series).unwrap_or(usize::MAX));
+        for series in responses {
             let Some(name) = series.labels.value("target") else { continue };
             let one = Self {
                 name: name.to_owned(),
@@ -172,9 +176,9 @@ impl Link {
         all
     }
 
-    /// With another series of the same target.
+    /// With another series of the same target, which says less of its distance.
     fn absorb(&mut self, other: Self) {
-        let p50_ns = [self.p50_ns, other.p50_ns].into_iter().flatten().min();
+        let p50_ns = self.p50_ns.or(other.p50_ns);
         let ratio = |link: &Self| link.lost as f64 / link.attempts.max(1) as f64;
         if ratio(&other) > ratio(self) {
             *self = other;

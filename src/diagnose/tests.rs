@@ -75,7 +75,11 @@ fn planted() -> Vec<(&'static str, Facts)> {
     let mut far = fine();
     far.links[0].p50_ns = Some(180_000_000);
     let mut cold = fine();
-    cold.servers[0].phases.iter_mut().filter(|(phase, _)| phase == "tls" || phase == "total").for_each(|one| one.1 += 20.0 * MS);
+    cold.servers[0]
+        .phases
+        .iter_mut()
+        .filter(|(phase, _)| phase == "tls" || phase == "total")
+        .for_each(|one| one.1 += 20.0 * MS);
     let mut slow_disk = fine();
     slow_disk.members[0].fsync_p99 = Some((16.0 * MS, Some(32.0 * MS)));
     let mut slow_commit = fine();
@@ -116,7 +120,8 @@ fn each_planted_fault_is_named_first_by_its_rule_and_every_rule_can_be_triggered
     let mut triggered = BTreeSet::new();
     for (rule, facts) in planted() {
         let found = findings(&facts);
-        let first = found.iter().find(|finding| finding.id != "total_fine").unwrap_or_else(|| panic!("{rule}: nothing"));
+        let first =
+            found.iter().find(|finding| finding.id != "total_fine").unwrap_or_else(|| panic!("{rule}: nothing"));
         assert_eq!(first.id, rule, "{found:#?}");
         let advice = first.advice.as_ref().unwrap();
         assert!(!first.evidence.is_empty() && advice.verify.is_some(), "{rule}");
@@ -165,7 +170,11 @@ fn what_costs_more_comes_first_and_two_that_pull_against_each_other_say_so() {
 fn without_a_trace_the_rest_is_judged_all_the_same() {
     let facts = Facts { way: None, links: Vec::new(), servers: Vec::new(), members: Vec::new(), ..fine() };
     assert_eq!(findings(&facts), []);
-    let slow = Facts { way: None, members: vec![Member { fsync_p99: Some((20.0 * MS, None)), ..fine().members[0].clone() }], ..fine() };
+    let slow = Facts {
+        way: None,
+        members: vec![Member { fsync_p99: Some((20.0 * MS, None)), ..fine().members[0].clone() }],
+        ..fine()
+    };
     assert_eq!(findings(&slow)[0].id, "etcd_disk");
 }
 

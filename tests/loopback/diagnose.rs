@@ -36,7 +36,9 @@ fn named_first(document: &Value, id: &str, setting: &str, predicted: Option<&str
     assert_eq!(first["id"], id, "{found:#?}");
     let advice = &first["advice"];
     assert_eq!(advice["setting"], setting, "{advice:#}");
-    assert!(advice["new"].is_string() && advice["verify"].is_string() && !first["evidence"].as_array().unwrap().is_empty());
+    assert!(
+        advice["new"].is_string() && advice["verify"].is_string() && !first["evidence"].as_array().unwrap().is_empty()
+    );
     assert_eq!(advice["predicted"]["name"].as_str(), predicted, "{advice:#}");
 }
 

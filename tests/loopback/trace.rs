@@ -134,7 +134,8 @@ impl System {
         let port = if slow == Slow::Wire { delayed } else { direct };
         let url = |port: u16| format!("https://localhost:{port}");
         let source = Late(Piped::new(&pipe), of(Slow::BetweenSourceAndAgent));
-        let agent = agent(format!("{}/state", url(port)), &certificate, source, of(Slow::Agent), slow != Slow::Unstamped);
+        let agent =
+            agent(format!("{}/state", url(port)), &certificate, source, of(Slow::Agent), slow != Slow::Unstamped);
         let gateway_spec =
             GatewaySpec { url: url(direct).parse().unwrap(), token_file: tokens, ca_file: Some(certificate) };
         let load = LoadSpec {
@@ -196,7 +197,7 @@ fn gateway(folder: PathBuf, tokens: PathBuf, slow: Slow) -> (Background, u16, u1
     };
     let sleep = if slow == Slow::Store { DELAY } else { Duration::ZERO };
     let open = move || Ok(Box::new(Sleeping(MemoryStore::new(HISTORY), sleep)) as Box<dyn MetadataStore>);
-    let voice = Arc::new(|text: String| eprintln!("{text}"));
+    let voice = Arc::new(drop::<String>);
     let service = Service::start(settings, Box::new(open), Access::read(&tokens).unwrap(), 10_000, voice).unwrap();
     if slow != Slow::Unstamped {
         service.traces.switch_on();
@@ -253,7 +254,7 @@ fn agent(
     Background::spawn("agent", move || async move {
         let (_sender, live) = watch::channel(live);
         let shutdown = Arc::new(Shutdown::listen_apart_from_hangups().unwrap());
-        let voice = Arc::new(|_, text: String| eprintln!("{text}"));
+        let voice = Arc::new(|_, _| {});
         run(settings, 1, Surroundings { sources: vec![Box::new(source)], live, shutdown, voice, is_traced }).await;
     })
     .unwrap()
@@ -267,8 +268,7 @@ fn mean(measured: &Measured, hop: &str) -> Option<Duration> {
     found.value.map(|ns| Duration::from_nanos(ns as u64))
 }
 
-const HOPS: [&str; 8] =
-    ["event", "agent", "wire", "gateway", "store", "publish", "subscriber", "unexplained"];
+const HOPS: [&str; 8] = ["event", "agent", "wire", "gateway", "store", "publish", "subscriber", "unexplained"];
 
 /// The delay is in this part, never less than programmed, and in no other one.
 #[track_caller]
@@ -280,8 +280,11 @@ fn found_in(slow: Slow, part: &str) {
     for hop in HOPS {
         let took = mean(&measured, hop).unwrap_or_else(|| panic!("there is no {hop}"));
         sum += took;
-        let (least, most) =
-            if hop == part { (DELAY, DELAY + lateness.above(SLACK)) } else { (Duration::ZERO, lateness.above(WITHOUT)) };
+        let (least, most) = if hop == part {
+            (DELAY, DELAY + lateness.above(SLACK))
+        } else {
+            (Duration::ZERO, lateness.above(WITHOUT))
+        };
         assert!((least..=most).contains(&took), "{hop}: {took:?} is not within {least:?} and {most:?}");
     }
     assert!(total.abs_diff(sum) < Duration::from_micros(10), "the parts are {sum:?} and the whole is {total:?}");

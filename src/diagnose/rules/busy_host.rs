@@ -25,7 +25,12 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
         "find what keeps the processors of this host busy, and measure again; every hop waits for them",
         Some("offloadctl doctor".to_owned()),
     )
-    .of_setting("CPUQuota or resources.limits.cpu", Some("whatever runs here beside it".to_owned()), None, "less, or another host");
+    .of_setting(
+        "CPUQuota or resources.limits.cpu",
+        Some("whatever runs here beside it".to_owned()),
+        None,
+        "less, or another host",
+    );
     // Every part of the way waits for a processor about as long as a start does.
     let cost_ns = slip as f64 * 5.0;
     vec![Bottleneck {
