@@ -35,8 +35,8 @@
 //! [`sync`] is the state-synchronisation system that a ruler must be tried on: agent, gateway, and the store that keeps its
 //! records; [`source`] is where its agents learn what happens, too.
 //!
-//! [`probe::host`] is what `doctor` asks: which of all this works on a host, and how finely. [`topo::carry`] and
-//! [`topo::KernelLink`] put emulated links between programs that are not ours.
+//! [`probe::host`] is what `doctor` asks: which of all this works on a host, and how finely. [`topo::carry`]
+//! puts an emulated link between programs that are not ours.
 //!
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.

@@ -7,7 +7,6 @@ pub mod cgroup;
 #[cfg(feature = "toolkit")]
 pub mod child;
 pub mod clock;
-pub mod companion;
 pub mod datagram;
 pub mod descriptor;
 pub mod disk;
@@ -19,7 +18,6 @@ pub mod host;
 pub mod icmp;
 pub mod interface;
 pub mod interrupted;
-pub mod namespace;
 pub mod notify;
 #[cfg(feature = "toolkit")]
 pub mod own_group;
@@ -29,7 +27,6 @@ pub mod presence;
 pub mod privilege;
 pub mod procfs;
 pub mod resolve;
-pub mod route;
 pub mod server;
 pub mod shutdown;
 pub mod socket;
