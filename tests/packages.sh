@@ -1,8 +1,8 @@
 # Which programs the tests and the peer benchmarks call, and how they come onto a Debian machine. Sourced by bash.
 # shellcheck shell=bash
 
-# Servers and tools of the administrator lie outside of the path of ordinary users.
-PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+# Servers, tools of the administrator and plugins of container networks lie outside of the path of ordinary users.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/cni"
 
 # Each line: a program that is called by name, and the package that brings it.
 package_of() {
@@ -12,6 +12,7 @@ package_of() {
         busybox) echo busybox-static ;;
         clang) echo clang ;;
         cmp) echo diffutils ;;
+        containerd | ctr) echo containerd ;;
         docker | dockerd) echo docker.io ;;
         etcd) echo etcd-server ;;
         etcdctl) echo etcd-client ;;
@@ -19,6 +20,7 @@ package_of() {
         curl) echo curl ;;
         faketime) echo faketime ;;
         fping) echo fping ;;
+        host-local) echo containernetworking-plugins ;;
         ip | tc) echo iproute2 ;;
         jq) echo jq ;;
         llvm-strip) echo llvm ;;

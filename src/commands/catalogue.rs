@@ -14,16 +14,18 @@ use crate::model::layout::{Answer, Block, Cell, Column, Names, Table, load_text,
 use crate::model::{Layout, Measurement, Role, Run, Series};
 use crate::report::Page;
 use crate::stats::Gate;
-use crate::{bench, probe};
+use crate::{bench, diagnose, probe, trace};
 
 /// Every command that measures.
-pub const ALL: [&Measurement; 6] = [
+pub const ALL: [&Measurement; 8] = [
     &bench::etcd::MEASUREMENT,
     &bench::heartbeat::MEASUREMENT,
     &probe::host::MEASUREMENT,
     &probe::api::MEASUREMENT,
     &probe::events::MEASUREMENT,
     &probe::rtt::MEASUREMENT,
+    &diagnose::MEASUREMENT,
+    &trace::MEASUREMENT,
 ];
 
 /// The command of this name.

@@ -7,6 +7,8 @@ pub mod cgroup;
 #[cfg(feature = "toolkit")]
 pub mod child;
 pub mod clock;
+#[cfg(feature = "toolkit")]
+pub mod daemon;
 pub mod datagram;
 pub mod descriptor;
 pub mod disk;

@@ -13,8 +13,8 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Where programs are looked for beside the path: servers lie outside of the path of ordinary users.
-const SERVER_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+/// Where programs are looked for beside the path: servers and plugins lie outside of the path of ordinary users.
+const SERVER_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin:/usr/lib/cni";
 
 /// Longest wait for a condition: what takes a second on an idle machine takes long on a busy one with a slow disk.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "the servers of this ring bring their own TLS")]
 #[path = "../support/certificate.rs"]
 mod certificate;
+mod cri;
 mod disk;
 mod docker;
 mod ebpf;
@@ -24,6 +25,7 @@ mod privilege;
 mod program;
 mod refusal;
 mod restart;
+mod runtime;
 mod server;
 mod stamps;
 #[expect(dead_code, reason = "shared with the other rings")]

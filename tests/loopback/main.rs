@@ -34,4 +34,5 @@ mod strange;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod trace;
 mod web;

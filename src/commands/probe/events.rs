@@ -12,8 +12,8 @@ use crate::commands::value::{parse_positive, parse_whole, unique};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
 use crate::probe::events::{
-    By, Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_CONTAINERD, USUAL_NAMESPACES, USUAL_SOCKET, Way, measure,
-    socket_of,
+    By, Deed, EventsSpec, MEASUREMENT, Own, SourceSpec, USUAL_CONTAINERD, USUAL_CRI, USUAL_NAMESPACES, USUAL_SOCKET,
+    Way, measure, socket_of,
 };
 
 const EXAMPLES: &str = "Examples:
@@ -21,6 +21,8 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe events --source docker,poll=1s
   The engine beside the containerd below it:
     offloadctl probe events --source docker,containerd --containerd /run/containerd/containerd.sock
+  Pods at a kubelet's runtime: what its relist sees, and where their time goes?
+    offloadctl probe events --act cri --source containerd,cri,poll-cri=1s
   A hundred containers in bursts of ten, polled faster and slower:
     offloadctl probe events --source docker,poll=100ms,poll=5s --count 100 --burst 10 --rate 30/m
   When did its process really begin, by the kernel's own stamps?
@@ -48,8 +50,8 @@ const MAX_IN_FLIGHT: usize = 256;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EventsArgs {
-    /// Who races: docker and containerd (their events), ebpf (the kernel's tracepoints), poll=TIME and poll-containerd=TIME
-    /// (their lists, each TIME)
+    /// Who races: docker, containerd and cri (their events), ebpf (the kernel's tracepoints), poll=TIME, poll-containerd=TIME
+    /// and poll-cri=TIME (their lists, each TIME)
     #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
     source: Vec<SourceSpec>,
     /// The socket of the Docker Engine, as a path or unix://PATH
@@ -58,6 +60,9 @@ pub struct EventsArgs {
     /// The socket of containerd, as a path or unix://PATH; that of a Docker Engine of your own lies below its --exec-root
     #[arg(long, value_name = "ADDRESS", env = "CONTAINERD_ADDRESS", default_value = USUAL_CONTAINERD)]
     containerd: String,
+    /// The socket by which a runtime serves CRI, as a path or unix://PATH
+    #[arg(long, value_name = "ENDPOINT", env = "CONTAINER_RUNTIME_ENDPOINT", default_value = USUAL_CRI)]
+    cri: String,
     /// The namespaces of containerd that are watched
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_values = USUAL_NAMESPACES, value_parser = parse_namespace)]
     namespace: Vec<String>,
@@ -76,7 +81,8 @@ pub struct EventsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Containers")]
 struct OwnArgs {
-    /// Who makes them: docker, or cgroup, which is nobody: plain processes in control groups of our own
+    /// Who makes them: docker; cri, a Pod of one container each; or cgroup, which is nobody: plain processes in control groups
+    /// of our own
     #[arg(long, value_name = "WHO", default_value = "docker")]
     act: By,
     /// How many to make
@@ -91,7 +97,7 @@ struct OwnArgs {
     /// Make so many at once at each planned start
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_whole::<u16>)]
     burst: u16,
-    /// An image that the engine has and that holds `sleep` [default: one made of this host's static busybox]
+    /// An image that the engine has, or a runtime can pull, and that holds `sleep` [default: of this host's static busybox]
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
 }
@@ -126,8 +132,8 @@ impl EventsArgs {
         }
         let deed = if self.watch { Deed::Watch { duration: self.duration } } else { Deed::Own(self.own.spec()) };
         let namespaces = unique(self.namespace.iter().cloned());
-        let (docker_socket, containerd_socket) = (PathBuf::new(), PathBuf::new());
-        let mut spec = EventsSpec { sources, docker_socket, containerd_socket, namespaces, deed };
+        let [docker_socket, containerd_socket, cri_socket] = [const { PathBuf::new() }; 3];
+        let mut spec = EventsSpec { sources, docker_socket, containerd_socket, cri_socket, namespaces, deed };
         if matches!(&spec.deed, Deed::Own(own) if own.by == By::Cgroup) {
             self.check_groups(&spec)?;
         }
@@ -142,6 +148,9 @@ impl EventsArgs {
         if spec.sources.iter().any(|source| matches!(source.way, Way::Containerd | Way::PollContainerd(_))) {
             spec.containerd_socket = socket(&self.containerd)?;
         }
+        if spec.needs_cri() {
+            spec.cri_socket = socket(&self.cri)?;
+        }
         Ok(spec)
     }
 
@@ -149,6 +158,7 @@ impl EventsArgs {
     fn check_groups(&self, spec: &EventsSpec) -> Result<(), Failure> {
         let usage = |what: &str, hint: &str| Err(Failure::plain(Exit::Usage, what).hint(hint));
         if spec.needs_engine()
+            || spec.needs_cri()
             || spec.sources.iter().any(|source| matches!(source.way, Way::Containerd | Way::PollContainerd(_)))
         {
             return usage("plain processes are seen by the kernel alone", "write `--act cgroup --source ebpf`");

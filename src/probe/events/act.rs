@@ -1,10 +1,8 @@
 //! What is done, and therefore known to have happened: containers of our own, made, started, killed and removed.
 //!
-//! Separate from the watching. Each thing of ours bears the mark of this process, so that the next run finds what a killed one
-//! left; what bears no mark is never touched.
+//! Separate from the watching, and from whose hands do it.
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,25 +12,15 @@ use tokio::task::JoinSet;
 
 use super::EventsError;
 use super::correlate::Truth;
-use super::hands::{Groups, HandError, Hands};
-use super::image::{PROGRAM, archive};
-use super::spec::{By, Own};
+use super::hands::{HandError, Hands, Step};
+use super::spec::{EventsSpec, Own};
 use crate::load::{Answer, Operation};
-use crate::model::{Outcome, Stamp, Warning, with_causes};
-use crate::source::docker::{Hand, Labelled};
+use crate::model::{Outcome, Stamp, Warning};
 use crate::source::watch::Act;
 use crate::sys::clock;
-use crate::sys::owner::{Fate, Owner};
-
-/// The labels of everything of ours: whose it is, and of which run.
-const OWNER: &str = "offloadctl.owner";
-const RUN: &str = "offloadctl.run";
 
 /// How long a container stays that has ended, so that a list can show it, as those do that nobody removes at once.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How much longer than meant a container lives by itself where nobody kills it.
-const SPARE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at whether all lives are over.
 const LOOK: Duration = Duration::from_millis(5);
@@ -40,12 +28,10 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Longest wait for what the engine was asked to make when the run ends.
 const MADE_WITHIN: Duration = Duration::from_secs(15);
 
-/// Containers of ours at an engine.
+/// Containers of ours.
 pub struct Actor {
     hand: Hands,
     own: Own,
-    image: String,
-    labels: Labels,
     lives: RefCell<JoinSet<()>>,
     /// Whether lives are to be cut short.
     stop: watch::Sender<bool>,
@@ -63,39 +49,20 @@ pub struct Book {
     pub proved: Vec<String>,
     /// Why something did not, each reason once.
     pub faults: Vec<String>,
-}
-
-#[derive(Clone)]
-struct Labels {
-    owner: String,
-    run: String,
+    /// How long each step of the making of a Pod took.
+    pub steps: Vec<(Step, Duration)>,
 }
 
 impl Actor {
     /// Removes what killed runs left, and makes ready to act: with the warnings about what was left.
     ///
     /// # Errors
-    /// When the engine cannot be reached, or has no such image.
-    pub async fn open(socket: &Path, own: &Own) -> Result<(Self, Vec<Warning>), EventsError> {
-        let (hand, warnings) = match own.by {
-            By::Docker => {
-                let hand = Hand::open(socket).await.map_err(|error| EventsError::engine(socket, error))?;
-                let warnings = sweep(&hand).await;
-                (Hands::Docker(hand), warnings)
-            }
-            By::Cgroup => {
-                let (groups, removed) = Groups::open()?;
-                let warnings = removed.into_iter().map(|text| Warning::new("leftover", text)).collect();
-                (Hands::Groups(groups), warnings)
-            }
-        };
-        let run = format!("{:016x}", clock::entropy());
-        let labels = Labels { owner: Owner::ours().to_string(), run: run.clone() };
+    /// When whoever is to act cannot be reached.
+    pub async fn open(spec: &EventsSpec, own: &Own) -> Result<(Self, Vec<Warning>), EventsError> {
+        let (hand, warnings) = Hands::open(spec, own).await?;
         let actor = Self {
             hand,
             own: own.clone(),
-            image: own.image.clone().unwrap_or_else(|| format!("offloadctl-events:{run}")),
-            labels,
             lives: RefCell::new(JoinSet::new()),
             stop: watch::Sender::new(false),
             book: Arc::default(),
@@ -109,15 +76,7 @@ impl Actor {
     /// # Errors
     /// When it cannot be made.
     pub async fn prepare(&self) -> Result<(), EventsError> {
-        if self.makes_image() {
-            let archive = archive()?;
-            self.hand.import(&self.image, archive, &self.labels.pairs()).await.map_err(EventsError::Import)?;
-        }
-        Ok(())
-    }
-
-    fn makes_image(&self) -> bool {
-        self.own.by == By::Docker && self.own.image.is_none()
+        self.hand.prepare().await
     }
 
     /// Waits until every container has been killed and removed in its time.
@@ -134,38 +93,21 @@ impl Actor {
         std::mem::take(&mut *self.book.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Removes everything of this run; the ids of the containers that the listing still showed.
+    /// Removes everything of this run.
     ///
     /// # Errors
     /// When something of ours stays.
-    pub async fn clear(&self) -> Result<Vec<String>, HandError> {
+    pub async fn clear(&self) -> Result<(), HandError> {
         // What the engine was asked to make is made, whether or not anybody waits for its answer: it is listed only then.
         self.stop.send_replace(true);
         // Past that an engine hangs, and what it makes even so is for the next run.
         let _ = tokio::time::timeout(MADE_WITHIN, self.outlive()).await;
-        let filter = format!("{RUN}={}", self.labels.run);
-        let is_ours = |one: &Labelled| one.label(RUN) == Some(self.labels.run.as_str());
-        let mut stayed = Vec::new();
-        for container in self.hand.containers(&filter).await?.into_iter().filter(is_ours) {
-            self.hand.remove(&container.id).await?;
-            stayed.push(container.id);
-        }
-        if self.makes_image() {
-            self.hand.remove_image(&self.image).await?;
-        }
-        Ok(stayed)
+        self.hand.clear().await
     }
 
     /// Makes and starts one container in a task of its own, which goes on where nobody waits for it any more.
     async fn launch(&self) -> Outcome {
-        let maker = Maker {
-            hand: self.hand.clone(),
-            book: Arc::clone(&self.book),
-            image: self.image.clone(),
-            is_own_image: self.own.image.is_none(),
-            labels: self.labels.clone(),
-            alive: self.own.alive,
-        };
+        let maker = Maker { hand: self.hand.clone(), book: Arc::clone(&self.book), alive: self.own.alive };
         let mut stop = self.stop.subscribe();
         let (sender, outcome) = oneshot::channel();
         self.lives.borrow_mut().spawn(async move {
@@ -187,33 +129,31 @@ impl Actor {
 struct Maker {
     hand: Hands,
     book: Arc<Mutex<Book>>,
-    image: String,
-    is_own_image: bool,
-    labels: Labels,
     alive: Duration,
 }
 
 impl Maker {
     /// How it went, and what there is of it now: whether it was started stands beside it.
     async fn launch(self) -> (Outcome, Option<(Life, bool)>) {
-        let seconds = (self.alive + SPARE).as_secs().to_string();
-        let program = format!("/{PROGRAM}");
-        let command: &[&str] = if self.is_own_image { &[&program, "sleep", &seconds] } else { &["sleep", &seconds] };
-        let called = clock::now();
-        let id = match self.hand.create(&self.image, command, &self.labels.pairs()).await {
-            Ok(id) => id,
+        let made = match self.hand.create().await {
+            Ok(made) => made,
             Err(error) => return (self.fault("made", &error), None),
         };
-        note(&self.book, &id, Act::Create, called);
+        let (id, mut steps) = (made.id, made.steps);
+        let created = note(&self.book, &id, Act::Create, made.called);
         let called = clock::now();
         let outcome = match self.hand.start(&id).await {
             Ok(()) => {
-                note(&self.book, &id, Act::Start, called);
+                let started = note(&self.book, &id, Act::Start, called);
+                steps.extend([(Step::Create, created), (Step::Start, started)]);
                 Outcome::Ok
             }
             Err(error) => self.fault("started", &error),
         };
-        let Self { hand, book, alive, .. } = self;
+        let Self { hand, book, alive } = self;
+        if hand.has_steps() && outcome == Outcome::Ok {
+            book.lock().unwrap_or_else(PoisonError::into_inner).steps.extend(steps);
+        }
         (outcome, Some((Life { hand, book, id, alive }, outcome == Outcome::Ok)))
     }
 
@@ -233,12 +173,6 @@ impl Operation for Actor {
     }
 }
 
-impl Labels {
-    fn pairs(&self) -> [(&str, &str); 2] {
-        [(OWNER, &self.owner), (RUN, &self.run)]
-    }
-}
-
 /// A container from its start to its removal.
 struct Life {
     hand: Hands,
@@ -254,7 +188,7 @@ impl Life {
             tokio::time::sleep(alive).await;
             let called = clock::now();
             match hand.kill(&id).await {
-                Ok(()) => note(&book, &id, Act::Exit, called),
+                Ok(()) => drop(note(&book, &id, Act::Exit, called)),
                 Err(error) => fault(&book, format!("a container could not be killed: {}", error.told())),
             }
             tokio::time::sleep(LINGER).await;
@@ -264,15 +198,21 @@ impl Life {
         }
         let called = clock::now();
         match hand.remove(&id).await {
-            Ok(()) => note(&book, &id, Act::Destroy, called),
+            Ok(()) => drop(note(&book, &id, Act::Destroy, called)),
             Err(error) => fault(&book, format!("a container could not be removed: {}", error.told())),
+        }
+        if let Err(error) = hand.tidy(&id).await {
+            fault(&book, format!("what was made for a container could not be removed: {}", error.told()));
         }
     }
 }
 
-fn note(book: &Mutex<Book>, container: &str, act: Act, called: Stamp) {
+/// Writes down what was done; how long the call took.
+fn note(book: &Mutex<Book>, container: &str, act: Act, called: Stamp) -> Duration {
     let truth = Truth { container: container.to_owned(), act, called, returned: clock::now() };
+    let took = truth.returned.since(called);
     book.lock().unwrap_or_else(PoisonError::into_inner).truths.push(truth);
+    took
 }
 
 fn fault(book: &Mutex<Book>, text: String) {
@@ -280,37 +220,4 @@ fn fault(book: &Mutex<Book>, text: String) {
     if book.faults.len() < 10 && !book.faults.contains(&text) {
         book.faults.push(text);
     }
-}
-
-/// Removes what runs left whose process is gone; what there is to say about it.
-async fn sweep(hand: &Hand) -> Vec<Warning> {
-    // What cannot be listed is no obstacle here: whatever follows says more.
-    let containers = hand.containers(OWNER).await.unwrap_or_default();
-    let images = hand.images(OWNER).await.unwrap_or_default();
-    let (mut gone, mut unknown, mut stuck) = (0_u64, 0_u64, None);
-    for (one, is_image) in containers.iter().map(|one| (one, false)).chain(images.iter().map(|one| (one, true))) {
-        let owner: Option<Owner> = one.label(OWNER).and_then(|mark| mark.parse().ok());
-        match owner.map(|owner| owner.fate()) {
-            Some(Fate::Runs) => {}
-            Some(Fate::Gone) => {
-                let removed = if is_image { hand.remove_image(&one.id).await } else { hand.remove(&one.id).await };
-                match removed {
-                    Ok(()) => gone += 1,
-                    Err(error) => stuck = Some(with_causes(&error)),
-                }
-            }
-            Some(Fate::Unknown) | None => unknown += 1,
-        }
-    }
-    let warning = |text: String| Warning::new("leftover", text);
-    let by_hand = format!("`docker ps -a --filter label={OWNER}` and `docker images --filter label={OWNER}` show them");
-    let gone = (gone > 0)
-        .then(|| warning(format!("{gone} containers and images were removed that a run left when it was killed")));
-    let stuck = stuck.map(|why| warning(format!("what a killed run left cannot be removed ({why}); {by_hand}")));
-    let unknown = (unknown > 0).then(|| {
-        warning(format!(
-            "{unknown} containers and images are of runs of another host or container, and are left; {by_hand}"
-        ))
-    });
-    [gone, stuck, unknown].into_iter().flatten().collect()
 }

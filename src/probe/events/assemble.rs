@@ -2,11 +2,15 @@
 //!
 //! Separate from the pairing, which knows acts and stamps and nothing of how they are told.
 
+use std::time::Duration;
+
 use super::act::Book;
 use super::correlate::{Tallies, Tally, Told, Truth, correlate};
+use super::hands::Step;
 use super::race::Account;
 use crate::load::Track;
 use crate::model::figure::count;
+use crate::model::span::nanos;
 use crate::model::{Clock, Finding, Labels, Measured, Outcome, Role, Scalar, Series, Severity, Warning};
 use crate::source::watch::Act;
 
@@ -22,7 +26,7 @@ pub fn assemble(book: Option<&Book>, accounts: &[Account]) -> Measured {
         measured.findings.extend(findings(account, tallies, book));
         measured.warnings.extend(warnings(account));
     }
-    measured.series.extend(book.into_iter().flat_map(|book| calls(&book.truths)));
+    measured.series.extend(book.into_iter().flat_map(|book| calls(&book.truths).into_iter().chain(steps(&book.steps))));
     measured
 }
 
@@ -58,6 +62,16 @@ fn calls(truths: &[Truth]) -> Vec<Series> {
     Act::ALL.into_iter().filter_map(of).collect()
 }
 
+/// How long each step of the making of a Pod took.
+fn steps(all: &[(Step, Duration)]) -> Vec<Series> {
+    let of = |step: Step| {
+        let mut spans = all.iter().filter(|(known, _)| *known == step).map(|(_, span)| nanos(*span)).peekable();
+        spans.peek()?;
+        Some(part("events.step", &Labels::new().with("step", step.name()), spans))
+    };
+    Step::ALL.into_iter().filter_map(of).collect()
+}
+
 fn part(name: &str, labels: &Labels, spans: impl Iterator<Item = u64>) -> Series {
     let mut track = Track::default();
     spans.enumerate().for_each(|(at, ns)| track.record(at as u64, Outcome::Ok, ns));
@@ -74,7 +88,8 @@ fn scalars(account: &Account, tallies: &Tallies) -> Vec<Scalar> {
         ("events.collapsed", sum(|tally| tally.collapsed)),
     ];
     let counts = counts.into_iter().map(|(name, value)| Scalar::new(name, &labels, "count", value));
-    counts.chain([Scalar::new("events.watcher_cpu", &labels, "cores", account.cores)]).collect()
+    let daemon = account.daemon_cores.map(|cores| Scalar::new("events.daemon_cpu", &labels, "cores", cores));
+    counts.chain([Scalar::new("events.watcher_cpu", &labels, "cores", account.cores)]).chain(daemon).collect()
 }
 
 /// What a source lost, with what proves it.

@@ -10,7 +10,7 @@ pub const MEASUREMENT: Measurement =
 const SEEN: &[&str] = &["source", "event"];
 const SOURCE: &[&str] = &["source"];
 
-const METRICS: [Metric; 11] = [
+const METRICS: [Metric; 13] = [
     Metric::series(
         "events.since_act",
         Response,
@@ -22,6 +22,12 @@ const METRICS: [Metric; 11] = [
         Response,
         &[],
         "from the planned start of a container, or of a burst of them, to the return of the call that started it; making it is inside",
+    ),
+    Metric::series(
+        "events.step",
+        Phase,
+        &["step"],
+        "a step of the making of a Pod by CRI: pull of its image, sandbox with its network, create and start of its container",
     ),
     Metric::series("events.call", Phase, &["event"], "from a call to its return"),
     Metric::series(
@@ -61,5 +67,11 @@ const METRICS: [Metric; 11] = [
         "cores",
         SOURCE,
         "processor time of this process's watcher of the source, over the run",
+    ),
+    Metric::scalar(
+        "events.daemon_cpu",
+        "cores",
+        SOURCE,
+        "processor time of the daemon that the source asks, over the run: what was done and every other source that asks it are inside; absent where nobody is asked, or an init system holds the socket",
     ),
 ];

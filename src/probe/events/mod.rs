@@ -9,8 +9,8 @@
 //! acts. Making the image, opening the sources and removing what is left are outside.
 //!
 //! ## Needs
-//! A Docker Engine and the right to its socket; for an image without a registry a static busybox on this host. `containerd` needs its
-//! socket, which is root's; `ebpf` Linux 5.8 with BTF, and CAP_BPF with CAP_PERFMON; `--act cgroup` no engine, and a tree of control
+//! A Docker Engine and the right to its socket; for an image without a registry a static busybox on this host. `containerd` and `cri`
+//! need their socket, which is root's; `ebpf` Linux 5.8 with BTF, and CAP_BPF with CAP_PERFMON; `--act cgroup` no engine, and a tree of control
 //! groups that it may write to.
 //!
 //! ## Blind spots
@@ -23,7 +23,6 @@ mod act;
 mod assemble;
 mod correlate;
 mod hands;
-mod image;
 mod layout;
 mod metrics;
 mod race;
@@ -37,19 +36,21 @@ use std::time::Duration;
 pub use hands::HandError;
 pub use metrics::MEASUREMENT;
 pub use spec::{
-    By, Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_CONTAINERD, USUAL_NAMESPACES, USUAL_SOCKET, Way, socket_of,
+    By, Deed, EventsSpec, Own, SourceSpec, SpecError, USUAL_CONTAINERD, USUAL_CRI, USUAL_NAMESPACES, USUAL_SOCKET, Way,
+    socket_of,
 };
 
 use self::act::{Actor, Book};
 use self::assemble::assemble;
-use self::image::ImageError;
 use self::race::Race;
 use crate::load::{DriverError, Lane, LaneRecord, Session};
 use crate::model::span::nanos;
 use crate::model::{Labels, Measured, Series, Warning, with_causes};
-use crate::source::containerd::ContainerdError;
+use crate::source::cri::RegistryError;
 use crate::source::docker::EngineError;
 use crate::source::ebpf::EbpfError;
+use crate::source::image::ImageError;
+use crate::source::line::LineError;
 use crate::source::watch::Act;
 use crate::sys::clock;
 use crate::sys::own_group::GroupError;
@@ -76,8 +77,20 @@ pub enum EventsError {
         socket: PathBuf,
         /// Why.
         #[source]
-        source: ContainerdError,
+        source: LineError,
     },
+    /// No runtime serves CRI there, or not to us.
+    #[error("the runtime at `{}` cannot be asked by CRI", socket.display())]
+    Cri {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// Why.
+        #[source]
+        source: LineError,
+    },
+    /// There is nothing to pull images from.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// There is nothing to make an image of.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -129,14 +142,24 @@ impl EventsError {
             }
             Self::Ebpf(error) => return error.hint().unwrap_or_default().into(),
             Self::Groups(error) => return error.hint().unwrap_or_default().into(),
-            Self::Containerd { source: ContainerdError::Connect(error), .. } => match error.kind() {
+            Self::Containerd { source: LineError::Connect(error), .. } => match error.kind() {
                 io::ErrorKind::PermissionDenied => "its socket is root's: run this as root",
                 _ => "start it, or name its socket with --containerd or CONTAINERD_ADDRESS",
             },
-            Self::Containerd { source: ContainerdError::NoSocket(_), .. } => {
+            Self::Containerd { source: LineError::NoSocket(_), .. } => {
                 "name its socket with --containerd or CONTAINERD_ADDRESS"
             }
-            Self::Image(_) => "install busybox-static, or take an image that the engine has with --image NAME",
+            Self::Cri { source: LineError::Connect(error), .. } if error.kind() != io::ErrorKind::PermissionDenied => {
+                "start it, or name its socket with --cri or CONTAINER_RUNTIME_ENDPOINT"
+            }
+            Self::Cri { source: LineError::Connect(_), .. } => "its socket is root's: run this as root",
+            Self::Cri { source: LineError::NoSocket(_), .. } => {
+                "name its socket with --cri or CONTAINER_RUNTIME_ENDPOINT"
+            }
+            Self::Cri { source, .. } if source.is_unknown_method() => {
+                "it serves no CRI v1: containerd does where its plugin `cri` is not disabled (`disabled_plugins` in its config.toml), and CRI-O does"
+            }
+            Self::Image(_) | Self::Registry(RegistryError::Image(_)) => "install busybox-static, or take an image that the engine has with --image NAME",
             Self::Nothing(_) => "is there an image of that name, and has it the program `sleep`?",
             _ => "see `offloadctl probe events --help`",
         }
@@ -184,7 +207,7 @@ async fn watch(spec: &EventsSpec, duration: Duration, session: &mut Session<'_>)
 
 /// Makes containers, and removes everything of ours whatever happens.
 async fn act(spec: &EventsSpec, own: &Own, session: &mut Session<'_>) -> Result<Measured, EventsError> {
-    let Some(opened) = session.prepare(Actor::open(&spec.docker_socket, own)).await else {
+    let Some(opened) = session.prepare(Actor::open(spec, own)).await else {
         return Ok(Measured::default());
     };
     let (actor, leftovers) = opened?;

@@ -13,10 +13,12 @@ use super::EventsError;
 use super::spec::{EventsSpec, SourceSpec, Way};
 use crate::model::Stamp;
 use crate::source::containerd::{ContainerdPollWatcher, ContainerdWatcher};
+use crate::source::cri::{CriPollWatcher, CriWatcher};
 use crate::source::docker::{EventWatcher, PollWatcher};
 use crate::source::ebpf;
 use crate::source::watch::{Act, Sight, Teller, Told, Watching};
 use crate::sys::clock;
+use crate::sys::daemon::Daemon;
 use crate::sys::thread::Background;
 
 /// Words of a watcher that wait for being written down.
@@ -46,6 +48,8 @@ struct Runner {
     unlike: &'static [Act],
     log: Arc<Mutex<Log>>,
     cpu: Arc<AtomicU64>,
+    /// Whom it asks, and what that one had used before.
+    daemon: Option<(Daemon, Duration)>,
     thread: Background,
 }
 
@@ -72,6 +76,8 @@ pub struct Account {
     pub sentences: Vec<String>,
     /// Processors that its thread kept busy.
     pub cores: f64,
+    /// Processors that the daemon kept busy which it asks.
+    pub daemon_cores: Option<f64>,
 }
 
 impl Race {
@@ -97,7 +103,9 @@ impl Race {
                     kept.lock().unwrap_or_else(PoisonError::into_inner).keep(told);
                 }
             });
-            runners.push(Runner { source: source.clone(), unlike: spec.unlike(source), log, cpu, thread });
+            let daemon = spec.socket(source).and_then(Daemon::behind);
+            let daemon = daemon.and_then(|daemon| Some((daemon, daemon.cpu()?)));
+            runners.push(Runner { source: source.clone(), unlike: spec.unlike(source), log, cpu, daemon, thread });
         }
         let race = Self { runners, collectors, began: clock::now() };
         race.until_ready().await?;
@@ -108,22 +116,22 @@ impl Race {
     pub async fn end(self) -> Vec<Account> {
         let Self { runners, mut collectors, began } = self;
         let elapsed = clock::now().since(began).as_secs_f64().max(1e-9);
-        let mut accounts = Vec::new();
-        for Runner { source, unlike, log, cpu, thread } in runners {
+        let mut ended = Vec::new();
+        for Runner { source, unlike, log, cpu, daemon, thread } in runners {
+            let used = daemon.and_then(|(daemon, before)| Some(daemon.cpu()?.saturating_sub(before)));
             drop(thread);
-            accounts.push((source, unlike, log, cpu));
+            let share = |used: Duration| used.as_secs_f64() / elapsed;
+            let cores = share(Duration::from_nanos(cpu.load(Ordering::Relaxed)));
+            ended.push((source, unlike, log, (cores, used.map(share))));
         }
         // The threads are over, so nobody tells any more.
         while collectors.join_next().await.is_some() {}
-        let account = |(source, unlike, log, cpu): (SourceSpec, &'static [Act], Arc<Mutex<Log>>, Arc<AtomicU64>)| {
-            let mut log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
-            // What it knows under a name of its own is another act.
-            log.sights.retain(|sight| !unlike.contains(&sight.act));
-            let tells = source.way.tells().iter().copied().filter(|act| !unlike.contains(act)).collect();
-            let cores = cpu.load(Ordering::Relaxed) as f64 / 1e9 / elapsed;
-            Account { word: source.word, tells, sights: log.sights, lost: log.lost, sentences: log.sentences, cores }
-        };
-        accounts.into_iter().map(account).collect()
+        let mut accounts = Vec::new();
+        for (source, unlike, log, cores) in ended {
+            let log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
+            accounts.push(account(source, unlike, log, cores));
+        }
+        accounts
     }
 
     async fn until_ready(&self) -> Result<(), EventsError> {
@@ -139,6 +147,14 @@ impl Race {
         }
         Ok(())
     }
+}
+
+fn account(source: SourceSpec, unlike: &[Act], log: Log, (cores, daemon_cores): (f64, Option<f64>)) -> Account {
+    let Log { mut sights, lost, sentences, .. } = log;
+    // What it knows under a name of its own is another act.
+    sights.retain(|sight| !unlike.contains(&sight.act));
+    let tells = source.way.tells().iter().copied().filter(|act| !unlike.contains(act)).collect();
+    Account { word: source.word, tells, sights, lost, sentences, cores, daemon_cores }
 }
 
 /// Keeps what its thread has used when it ends there.
@@ -169,6 +185,7 @@ impl Log {
 async fn open(way: Way, spec: &EventsSpec, teller: Teller) -> Result<Watching, EventsError> {
     let of_docker = |error| EventsError::engine(&spec.docker_socket, error);
     let of_containerd = |source| EventsError::Containerd { socket: spec.containerd_socket.clone(), source };
+    let of_cri = |source| EventsError::Cri { socket: spec.cri_socket.clone(), source };
     Ok(match way {
         Way::Docker => Box::pin(EventWatcher::open(&spec.docker_socket).await.map_err(of_docker)?.watch(teller)),
         Way::Ebpf => ebpf::open()?.watch(teller),
@@ -178,6 +195,10 @@ async fn open(way: Way, spec: &EventsSpec, teller: Teller) -> Result<Watching, E
         Way::Containerd => {
             let opened = ContainerdWatcher::open(&spec.containerd_socket, &spec.namespaces).await;
             Box::pin(opened.map_err(of_containerd)?.watch(teller))
+        }
+        Way::Cri => Box::pin(CriWatcher::open(&spec.cri_socket).await.map_err(of_cri)?.watch(teller)),
+        Way::PollCri(every) => {
+            Box::pin(CriPollWatcher::open(&spec.cri_socket, every).await.map_err(of_cri)?.watch(teller))
         }
         Way::PollContainerd(every) => {
             let opened = ContainerdPollWatcher::open(&spec.containerd_socket, &spec.namespaces, every).await;

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::load::LoadSpec;
 use crate::model::span::as_nanos;
 use crate::model::words;
+use crate::source::cri;
 use crate::source::watch::Act;
 
 /// Where an engine's socket lies if nobody says so.
@@ -16,6 +17,9 @@ pub const USUAL_SOCKET: &str = "/var/run/docker.sock";
 
 /// Where containerd's socket lies if nobody says so.
 pub const USUAL_CONTAINERD: &str = "/run/containerd/containerd.sock";
+
+/// Where a runtime serves CRI if nobody says so: containerd does by the socket that it has anyway.
+pub const USUAL_CRI: &str = USUAL_CONTAINERD;
 
 /// The namespaces of containerd that are watched if nobody says which: Docker's, Kubernetes's, and that of its own client.
 pub const USUAL_NAMESPACES: [&str; 3] = ["moby", "k8s.io", "default"];
@@ -28,13 +32,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No word of ours.
-    #[error("`{0}` is no source: there are docker, containerd, ebpf, poll=TIME and poll-containerd=TIME")]
-    Unknown(String),
-    /// A word that stands for something that this version has not.
     #[error(
-        "`{0}` is a source that this version does not have yet: there are docker, containerd, ebpf, poll=TIME and poll-containerd=TIME"
+        "`{0}` is no source: there are docker, containerd, cri, ebpf, poll=TIME, poll-containerd=TIME and poll-cri=TIME"
     )]
-    Absent(String),
+    Unknown(String),
     /// Lists in no span, or in one that makes no sense.
     #[error("`{word}`: {why}")]
     Span {
@@ -61,6 +62,10 @@ pub enum Way {
     Poll(Duration),
     /// The tasks of containerd, again and again.
     PollContainerd(Duration),
+    /// The events of a runtime by CRI.
+    Cri,
+    /// The lists of a runtime by CRI, again and again.
+    PollCri(Duration),
 }
 
 /// Who makes the containers.
@@ -68,11 +73,13 @@ pub enum Way {
 pub enum By {
     /// A Docker Engine.
     Docker,
+    /// A runtime, by CRI: a Pod of one container each.
+    Cri,
     /// Nobody: plain processes in control groups of our own.
     Cgroup,
 }
 
-words!(By { Docker = "docker", Cgroup = "cgroup" });
+words!(By { Docker = "docker", Cri = "cri", Cgroup = "cgroup" });
 
 impl Way {
     /// The acts that it tells of: what it never tells, it cannot miss. Docker makes a container of containerd only when it
@@ -84,6 +91,7 @@ impl Way {
             Self::Containerd => &[Act::Start, Act::Exit, Act::Oom],
             Self::PollContainerd(_) => &[Act::Start, Act::Exit],
             Self::Poll(_) => &[Act::Create, Act::Start, Act::Exit, Act::Destroy],
+            Self::Cri | Self::PollCri(_) => &cri::TELLS,
         }
     }
 }
@@ -140,6 +148,9 @@ pub struct EventsSpec {
     pub docker_socket: PathBuf,
     /// The socket of containerd.
     pub containerd_socket: PathBuf,
+    /// The socket by which a runtime serves CRI; empty where none is asked.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cri_socket: PathBuf,
     /// The namespaces of containerd that are watched.
     pub namespaces: Vec<String>,
     /// What is done.
@@ -152,7 +163,9 @@ impl EventsSpec {
     #[must_use]
     pub fn longest_poll(&self) -> Duration {
         let spans = self.sources.iter().map(|source| match source.way {
-            Way::Poll(every) | Way::PollContainerd(every) => every,
+            Way::Poll(every) | Way::PollContainerd(every) | Way::PollCri(every) => every,
+            // A runtime without events is asked for its lists.
+            Way::Cri => cri::RELIST,
             Way::Docker | Way::Containerd | Way::Ebpf => Duration::ZERO,
         });
         spans.max().unwrap_or_default()
@@ -165,11 +178,30 @@ impl EventsSpec {
         acts || self.sources.iter().any(|source| matches!(source.way, Way::Docker | Way::Poll(_)))
     }
 
+    /// Whom a source asks, where it asks anybody.
+    #[must_use]
+    pub fn socket(&self, source: &SourceSpec) -> Option<&Path> {
+        match source.way {
+            Way::Docker | Way::Poll(_) => Some(&self.docker_socket),
+            Way::Containerd | Way::PollContainerd(_) => Some(&self.containerd_socket),
+            Way::Cri | Way::PollCri(_) => Some(&self.cri_socket),
+            Way::Ebpf => None,
+        }
+    }
+
+    /// Whether a runtime is asked for anything by CRI.
+    #[must_use]
+    pub fn needs_cri(&self) -> bool {
+        let acts = matches!(&self.deed, Deed::Own(own) if own.by == By::Cri);
+        acts || self.sources.iter().any(|source| matches!(source.way, Way::Cri | Way::PollCri(_)))
+    }
+
     /// The acts that this source knows under another meaning than the others: an engine makes a group when it starts a
     /// container, not when it makes it, and removes it when that has ended.
     #[must_use]
     pub fn unlike(&self, source: &SourceSpec) -> &'static [Act] {
-        let is_beside = self.needs_engine() || self.sources.iter().any(|other| other.way != Way::Ebpf);
+        let is_beside =
+            self.needs_engine() || self.needs_cri() || self.sources.iter().any(|other| other.way != Way::Ebpf);
         if source.way == Way::Ebpf && is_beside { &[Act::Create, Act::Destroy] } else { &[] }
     }
 }
@@ -194,13 +226,13 @@ impl FromStr for SourceSpec {
             None if word == "docker" => Way::Docker,
             None if word == "ebpf" => Way::Ebpf,
             None if word == "containerd" => Way::Containerd,
+            None if word == "cri" => Way::Cri,
             Some(("poll", span)) => Way::Poll(span_of(word, span)?),
             Some(("poll-containerd", span)) => Way::PollContainerd(span_of(word, span)?),
-            None if matches!(word, "poll" | "poll-containerd") => {
+            Some(("poll-cri", span)) => Way::PollCri(span_of(word, span)?),
+            None if matches!(word, "poll" | "poll-containerd" | "poll-cri") => {
                 return Err(SpecError::Span { word: word.to_owned(), why: format!("write how often, as `{word}=1s`") });
             }
-            None if word == "cri" => return Err(SpecError::Absent(word.to_owned())),
-            Some(("poll-cri", _)) => return Err(SpecError::Absent(word.to_owned())),
             _ => return Err(SpecError::Unknown(word.to_owned())),
         };
         Ok(Self { word: word.to_owned(), way })
@@ -214,7 +246,8 @@ fn is_empty(path: &Path) -> bool {
 fn span_of(word: &str, text: &str) -> Result<Duration, SpecError> {
     let wrong = |why: String| SpecError::Span { word: word.to_owned(), why };
     if text.parse::<f64>().is_ok() {
-        return Err(wrong(format!("it needs its unit: write `poll={text}s`")));
+        let name = word.split('=').next().unwrap_or_default();
+        return Err(wrong(format!("it needs its unit: write `{name}={text}s`")));
     }
     let span = humantime::parse_duration(text).map_err(|error| wrong(error.to_string()))?;
     match (SHORTEST..=LONGEST).contains(&span) {
@@ -237,7 +270,8 @@ mod tests {
     fn a_source_is_a_word_or_says_how_often() {
         let way = |word: &str| word.parse::<SourceSpec>().map(|source| source.way);
         assert_eq!((way("docker"), way("ebpf")), (Ok(Way::Docker), Ok(Way::Ebpf)));
-        assert_eq!(way("containerd"), Ok(Way::Containerd));
+        assert_eq!((way("containerd"), way("cri")), (Ok(Way::Containerd), Ok(Way::Cri)));
+        assert_eq!(way("poll-cri=1s"), Ok(Way::PollCri(Duration::from_secs(1))));
         assert_eq!(way("poll-containerd=1s"), Ok(Way::PollContainerd(Duration::from_secs(1))));
         assert_eq!(way("poll=250ms"), Ok(Way::Poll(Duration::from_millis(250))));
         for (word, why) in [
@@ -246,8 +280,8 @@ mod tests {
             ("poll=1ns", "each 10 ms"),
             ("poll=x", "poll=x"),
             ("dockers", "is no source"),
-            ("cri", "does not have yet"),
-            ("poll-cri=1s", "does not have yet"),
+            ("poll-cri", "as `poll-cri=1s`"),
+            ("cri=1s", "is no source"),
         ] {
             let error = way(word).unwrap_err().to_string();
             assert!(error.contains(why), "{word}: {error}");

@@ -7,79 +7,25 @@
 mod interface;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper::http::uri::PathAndQuery;
-use hyper::http::{Request as HttpRequest, Response as HttpResponse};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
-use tokio::net::UnixStream;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tonic::body::Body;
-use tonic::client::{Grpc, GrpcService};
-use tonic::{Request, Status};
-use tonic_prost::ProstCodec;
 
 use self::interface::{
     Envelope, ListTasksRequest, ListTasksResponse, Process, SUBSCRIBE, Subject, SubscribeRequest, TASKS, TaskExit,
     VERSION, VersionResponse,
 };
+use super::line::{ANSWER_WITHIN, Line, LineError};
 use super::watch::{Act, OwnTime, Sight, Stage, Teller, Told, poll};
 use crate::model::{Stamp, WallTime, with_causes};
 use crate::sys::clock;
 
-/// Longest time that an answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// The head of a subscription comes with its first event; until then it is taken for accepted after this.
-const HEAD_WITHIN: Duration = Duration::from_millis(300);
-
 /// Wait before a subscription that broke is asked for again.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// Longest event that is read.
-const LONGEST_EVENT: usize = 4 << 20;
-
 /// The namespace of Docker.
 const DOCKER: &str = "moby";
-
-/// What keeps containerd from telling.
-#[derive(Debug, thiserror::Error)]
-pub enum ContainerdError {
-    /// Nobody there, or not for us.
-    #[error("no connection to its socket")]
-    Connect(#[source] io::Error),
-    /// What lies at its path is no socket.
-    #[error("`{}` is no socket", .0.display())]
-    NoSocket(PathBuf),
-    /// What answers speaks no HTTP/2, or stopped in the middle.
-    #[error("the connection broke off")]
-    Http(#[from] hyper::Error),
-    /// It took too long.
-    #[error("no answer within {} s", ANSWER_WITHIN.as_secs())]
-    Late,
-    /// It refuses.
-    #[error("it answers {}: {}", .0.code(), .0.message())]
-    Refused(Box<Status>),
-    /// It has ended the stream.
-    #[error("it ended the events")]
-    Ended,
-}
-
-impl From<Status> for ContainerdError {
-    fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
-    }
-}
 
 /// A watcher of the events of some namespaces.
 pub struct ContainerdWatcher {
@@ -94,22 +40,14 @@ pub struct ContainerdPollWatcher {
     every: Duration,
 }
 
-/// A connection; it lives as long as this.
-struct Line {
-    grpc: Grpc<Pipe>,
-    _driver: JoinSet<()>,
-}
-
 impl ContainerdWatcher {
     /// Of these namespaces of the containerd behind this socket.
     ///
     /// # Errors
     /// When it does not answer, or not to us.
-    pub async fn open(socket: &Path, namespaces: &[String]) -> Result<Self, ContainerdError> {
-        let mut line = Line::open(socket).await?;
-        let method = PathAndQuery::from_static(VERSION);
-        let asked = line.grpc.unary(Request::new(()), method, ProstCodec::<(), VersionResponse>::default());
-        timeout(ANSWER_WITHIN, asked).await.map_err(|_| ContainerdError::Late)??;
+    pub async fn open(socket: &Path, namespaces: &[String]) -> Result<Self, LineError> {
+        let line = Line::open(socket).await?;
+        line.ask::<_, VersionResponse>(VERSION, (), ANSWER_WITHIN).await?;
         let filters = namespaces.iter().map(|name| format!("namespace=={name:?}")).collect();
         Ok(Self { socket: socket.to_owned(), filters })
     }
@@ -128,23 +66,14 @@ impl ContainerdWatcher {
     }
 
     /// Tells what happens from now on; ends well when nobody listens.
-    async fn pass_on(&self, teller: &Teller, time: &mut OwnTime) -> Result<(), ContainerdError> {
-        let mut line = Line::open(&self.socket).await?;
-        let request = Request::new(SubscribeRequest { filters: self.filters.clone() });
-        let method = PathAndQuery::from_static(SUBSCRIBE);
-        let asked = line.grpc.server_streaming(request, method, ProstCodec::<_, Envelope>::default());
-        let mut asked = std::pin::pin!(asked);
-        let early = timeout(HEAD_WITHIN, &mut asked).await;
-        if teller.send(Told::Watching).await.is_err() {
-            return Ok(());
-        }
-        let answer = match early {
-            Ok(answer) => answer,
-            Err(_) => asked.await,
-        };
-        let mut events = answer?.into_inner();
+    async fn pass_on(&self, teller: &Teller, time: &mut OwnTime) -> Result<(), LineError> {
+        let line = Line::open(&self.socket).await?;
+        let request = SubscribeRequest { filters: self.filters.clone() };
+        // That nobody listens is met with the first event.
+        let accepted = async { drop(teller.send(Told::Watching).await) };
+        let mut events = line.stream::<_, Envelope>(SUBSCRIBE, request, accepted).await?;
         loop {
-            let event = events.message().await?.ok_or(ContainerdError::Ended)?;
+            let event = events.next().await?;
             let seen = clock::now();
             let Some(told) = told(&event, seen, time) else { continue };
             if teller.send(told).await.is_err() {
@@ -159,7 +88,7 @@ impl ContainerdPollWatcher {
     ///
     /// # Errors
     /// When it does not answer, or not to us.
-    pub async fn open(socket: &Path, namespaces: &[String], every: Duration) -> Result<Self, ContainerdError> {
+    pub async fn open(socket: &Path, namespaces: &[String], every: Duration) -> Result<Self, LineError> {
         list(socket, namespaces).await?;
         Ok(Self { socket: socket.to_owned(), namespaces: namespaces.to_vec(), every })
     }
@@ -172,18 +101,12 @@ impl ContainerdPollWatcher {
 }
 
 /// All tasks of these namespaces, by a connection of its own.
-async fn list(socket: &Path, namespaces: &[String]) -> Result<BTreeMap<String, Stage>, ContainerdError> {
-    let mut line = Line::open(socket).await?;
+async fn list(socket: &Path, namespaces: &[String]) -> Result<BTreeMap<String, Stage>, LineError> {
+    let line = Line::open(socket).await?;
     let mut stages = BTreeMap::new();
     for namespace in namespaces {
-        let mut request = Request::new(ListTasksRequest {});
-        // A namespace that cannot stand in a head is none of containerd's.
-        let Ok(value) = namespace.parse() else { continue };
-        request.metadata_mut().insert("containerd-namespace", value);
-        let method = PathAndQuery::from_static(TASKS);
-        let asked = line.grpc.unary(request, method, ProstCodec::<_, ListTasksResponse>::default());
-        let answer = timeout(ANSWER_WITHIN, asked).await.map_err(|_| ContainerdError::Late)??;
-        stages.extend(answer.into_inner().tasks.into_iter().map(stage_of));
+        let answer: ListTasksResponse = line.ask_in(namespace, TASKS, ListTasksRequest {}).await?;
+        stages.extend(answer.tasks.into_iter().map(stage_of));
     }
     Ok(stages)
 }
@@ -196,43 +119,6 @@ fn stage_of(task: Process) -> (String, Stage) {
         _ => Stage::Unknown,
     };
     (if task.container.is_empty() { task.id } else { task.container }, stage)
-}
-
-impl Line {
-    async fn open(socket: &Path) -> Result<Self, ContainerdError> {
-        let stream = UnixStream::connect(socket).await.map_err(|error| {
-            let found = std::fs::metadata(socket);
-            match found.is_ok_and(|found| !found.file_type().is_socket()) {
-                true => ContainerdError::NoSocket(socket.to_owned()),
-                false => ContainerdError::Connect(error),
-            }
-        })?;
-        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-        let mut driver = JoinSet::new();
-        // How it ends is told by what was asked.
-        driver.spawn(async move { drop(connection.await) });
-        let grpc = Grpc::with_origin(Pipe(sender), Uri::from_static("http://containerd"));
-        Ok(Self { grpc: grpc.max_decoding_message_size(LONGEST_EVENT), _driver: driver })
-    }
-}
-
-/// A connection's sender as gRPC wants it.
-#[derive(Clone)]
-struct Pipe(SendRequest<Body>);
-
-impl GrpcService<Body> for Pipe {
-    type ResponseBody = Incoming;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse<Incoming>, hyper::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        // HTTP/2 is ready until it is closed, and then the call itself says so.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
 }
 
 /// What is told of an event, which arrived at this time; `None` of what is none of the acts that are watched.

@@ -2,11 +2,14 @@
 //!
 //! Pure: a stored, a merged and a fresh run look alike.
 
+mod steps;
+mod ways;
+
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::model::figure::{count, duration, limit, significant};
+use crate::model::figure::{count, duration, limit};
 use crate::model::layout::{
     Answer, Block, Cell, Column, Histogram, Note, Table, findings, load_text, notes_on, too_few,
 };
@@ -39,10 +42,15 @@ pub fn layout(run: &Run) -> Layout<'_> {
     Layout {
         subject: subject(run),
         answer: answer(run, name, event, &sources),
-        blocks: vec![
-            Block::Table(table(run, name, &sources).titled(format!("known {what}"))),
-            Block::Histogram(Histogram { title: format!("{event} known {what}"), columns: columns.collect() }),
-        ],
+        blocks: [
+            Some(Block::Table(table(run, name, &sources).titled(format!("known {what}")))),
+            steps::table(run).map(Block::Table),
+            Some(Block::Table(ways::table(run, name, &sources))),
+            Some(Block::Histogram(Histogram { title: format!("{event} known {what}"), columns: columns.collect() })),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         detail: vec![Block::Table(parts(run))],
         notes,
         ..Layout::default()
@@ -82,13 +90,15 @@ fn scalar(run: &Run, name: &str, source: &str) -> Option<f64> {
 }
 
 fn subject(run: &Run) -> Vec<String> {
-    let socket = run.spec.get("docker_socket").and_then(Value::as_str).map(str::to_owned);
+    let text = |key: &str| run.spec.get(key).and_then(Value::as_str);
+    let act = text("act").filter(|act| *act != "docker").map(|act| format!("acts by {act}"));
+    let socket = text("docker_socket").or_else(|| text("cri_socket")).map(str::to_owned);
     let ns = |key: &str| run.spec.get(key).and_then(Value::as_u64);
     let load = load_text(&run.spec).map(|load| load.replace("attempts", "starts"));
     let alive = ns("alive_ns").map(|alive| format!("alive for {}", limit(alive)));
     let burst = ns("burst").filter(|burst| *burst > 1).map(|burst| format!("{} containers each", count(burst)));
     let watched = ns("duration_ns").map(|span| format!("{} of whatever happens", limit(span)));
-    socket.into_iter().chain(load).chain(burst).chain(alive).chain(watched).collect()
+    socket.into_iter().chain(act).chain(load).chain(burst).chain(alive).chain(watched).collect()
 }
 
 fn answer(run: &Run, name: &str, event: &str, sources: &[&str]) -> Answer {
@@ -136,7 +146,6 @@ fn table(run: &Run, name: &str, sources: &[&str]) -> Table {
         Column::extra("twice", 4),
         Column::extra("order", 4),
         Column::figure("collapsed"),
-        Column::figure("CPU"),
     ]);
     for source in sources {
         let quantile = |event: &str, q: &str| {
@@ -157,8 +166,6 @@ fn table(run: &Run, name: &str, sources: &[&str]) -> Table {
             counted("events.duplicated"),
             counted("events.reordered"),
             counted("events.collapsed"),
-            scalar(run, "events.watcher_cpu", source)
-                .map_or(Cell::Absent, |cores| Cell::text(format!("{} % of a core", significant(cores * 100.0)))),
         ]);
     }
     if name == "events.since_act" {
@@ -173,7 +180,7 @@ fn table(run: &Run, name: &str, sources: &[&str]) -> Table {
 
 /// A row of something that is no source.
 fn beside(name: &str, cell: impl Fn(&str) -> Cell) -> Vec<Cell> {
-    const FIGURES: [&str; 13] = [
+    const FIGURES: [&str; 12] = [
         "create p50",
         "start p50",
         "start p95",
@@ -182,7 +189,6 @@ fn beside(name: &str, cell: impl Fn(&str) -> Cell) -> Vec<Cell> {
         "exit p95",
         "oom p50",
         "destroy p50",
-        "",
         "",
         "",
         "",

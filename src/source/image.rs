@@ -1,6 +1,6 @@
-//! An image that needs no registry: a static busybox alone, packed as a tar archive in memory.
+//! What images of ours hold: a static busybox of this host alone, packed as a tar archive in memory.
 //!
-//! Separate because it is about files and bytes, and the engine is not concerned.
+//! Separate because it is about files and bytes, and no engine is concerned: one imports the archive, another pulls it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,22 +41,57 @@ pub enum ImageError {
     },
 }
 
-/// The archive of an image with this host's busybox.
-///
-/// # Errors
-/// When there is none that runs by itself.
-pub fn archive() -> Result<Vec<u8>, ImageError> {
-    let named = find_program(Path::new(PROGRAM));
-    let all = named.into_iter().chain(PLACES.iter().map(PathBuf::from)).filter(|path| path.is_file());
-    let mut fault = ImageError::Missing;
-    for path in all {
-        match read(&path, LONGEST) {
-            Ok(program) if is_static(&program) => return Ok(packed(PROGRAM, &program)),
-            Ok(_) => fault = ImageError::Dynamic(path),
-            Err(source) => fault = ImageError::Read { path, source },
+/// An archive with this host's busybox, which may end in a number so that it is another than all others.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    head: Vec<u8>,
+}
+
+impl Archive {
+    /// With the busybox of this host.
+    ///
+    /// # Errors
+    /// When there is none that runs by itself.
+    pub fn of_this_host() -> Result<Self, ImageError> {
+        let named = find_program(Path::new(PROGRAM));
+        let all = named.into_iter().chain(PLACES.iter().map(PathBuf::from)).filter(|path| path.is_file());
+        let mut fault = ImageError::Missing;
+        for path in all {
+            match read(&path, LONGEST) {
+                Ok(program) if is_static(&program) => return Ok(Self::of(PROGRAM, &program)),
+                Ok(_) => fault = ImageError::Dynamic(path),
+                Err(source) => fault = ImageError::Read { path, source },
+            }
         }
+        Err(fault)
     }
-    Err(fault)
+
+    /// With this one program at its root.
+    #[must_use]
+    pub fn of(name: &str, content: &[u8]) -> Self {
+        Self { head: packed(name, content) }
+    }
+
+    /// What all archives begin with.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// What the archive of this number ends with.
+    #[must_use]
+    pub fn tail(&self, number: u32) -> Vec<u8> {
+        let mut tail = packed("number", number.to_string().as_bytes());
+        tail.resize(tail.len() + END, 0);
+        tail
+    }
+
+    /// All of the archive without a number.
+    #[must_use]
+    pub fn whole(mut self) -> Vec<u8> {
+        self.head.resize(self.head.len() + END, 0);
+        self.head
+    }
 }
 
 /// Whether a program of 64 bits, in this host's order of bytes, asks for no interpreter (elf.h: `PT_INTERP` is 3).
@@ -71,7 +106,7 @@ fn is_static(program: &[u8]) -> bool {
     program.starts_with(b"\x7fELF\x02\x01") && (0..count).all(|at| kind(at).is_some_and(|kind| kind != 3))
 }
 
-/// A tar archive (POSIX ustar) with this one program at its root.
+/// This one program at the root, as it lies in a tar archive (POSIX ustar).
 fn packed(name: &str, content: &[u8]) -> Vec<u8> {
     let mut header = [0_u8; BLOCK];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
@@ -87,10 +122,10 @@ fn packed(name: &str, content: &[u8]) -> Vec<u8> {
     put(257, "ustar\x0000");
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut archive = Vec::with_capacity(BLOCK + content.len() + BLOCK + END);
+    let mut archive = Vec::with_capacity(BLOCK + content.len() + BLOCK);
     archive.extend_from_slice(&header);
     archive.extend_from_slice(content);
-    archive.resize(archive.len().next_multiple_of(BLOCK) + END, 0);
+    archive.resize(archive.len().next_multiple_of(BLOCK), 0);
     archive
 }
 
@@ -103,10 +138,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let content = vec![7; 700];
         let file = folder.path().join("image.tar");
-        std::fs::write(&file, packed("busybox", &content)).unwrap();
+        let archive = Archive::of("busybox", &content);
+        std::fs::write(&file, [archive.head(), &archive.tail(12)].concat()).unwrap();
         let done = std::process::Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(folder.path()).status();
         assert!(done.unwrap().success());
         assert_eq!(std::fs::read(folder.path().join("busybox")).unwrap(), content);
+        assert_eq!(std::fs::read(folder.path().join("number")).unwrap(), b"12");
+        assert_eq!(archive.whole().len(), 3 * BLOCK + END, "a head, and 700 bytes in two blocks");
     }
 
     #[test]
