@@ -2,7 +2,9 @@
 
 use clap::{Command, CommandFactory as _, Subcommand};
 
-use super::{Cli, bench, catalogue, compare, completions, diagnose, doctor, echo, gateway, probe, report, topology, trace};
+use super::{
+    Cli, bench, catalogue, compare, completions, diagnose, doctor, echo, gateway, probe, report, topology, trace,
+};
 use crate::error::{Exit, Failure};
 use crate::model::Measurement;
 
@@ -32,7 +34,7 @@ pub enum Toolkit {
     Trace(Box<trace::TraceArgs>),
     /// Show, merge, compare and gate stored runs
     Report(report::ReportArgs),
-    /// Measure two sides in turns, and say whether they differ
+    /// Measure two sides alternately, and say whether they differ
     Compare(compare::CompareArgs),
     /// Be the far end of `probe rtt`
     Echo(echo::EchoArgs),

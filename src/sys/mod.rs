@@ -24,6 +24,8 @@ pub mod notify;
 #[cfg(feature = "toolkit")]
 pub mod own_group;
 pub mod owner;
+#[cfg(feature = "toolkit")]
+pub mod pipe;
 pub mod plugin;
 pub mod presence;
 pub mod privilege;
