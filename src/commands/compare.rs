@@ -1,4 +1,4 @@
-//! `offloadctl compare`: measures two sides in turns, and says whether they differ.
+//! `offloadctl compare`: measures two sides alternately, and says whether they differ.
 //!
 //! Separate from `report --baseline`, which compares what was measured before: here both sides see the same hour of the same
 //! host, because their runs alternate.
@@ -53,7 +53,7 @@ pub struct CompareArgs {
     quiet: bool,
 }
 
-/// Measures both sides in turns, and ends with the verdict.
+/// Measures both sides alternately, and ends with the verdict.
 ///
 /// # Errors
 /// When a command measures nothing (usage), cannot measure, or an output cannot be written.

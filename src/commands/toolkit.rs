@@ -34,7 +34,7 @@ pub enum Toolkit {
     Trace(Box<trace::TraceArgs>),
     /// Show, merge, compare and gate stored runs
     Report(report::ReportArgs),
-    /// Measure two sides in turns, and say whether they differ
+    /// Measure two sides alternately, and say whether they differ
     Compare(compare::CompareArgs),
     /// Be the far end of `probe rtt`
     Echo(echo::EchoArgs),

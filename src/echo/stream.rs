@@ -15,7 +15,6 @@ use super::stamper::{Answered, Stamper};
 use crate::model::{Stamp, WallStamp};
 use crate::sys::host::same_kernel;
 use crate::sys::interrupted::again;
-use crate::sys::stamping::Stampers;
 use crate::sys::{clock, stamping};
 
 /// Bytes read from a connection at once; also all that is kept of it.
@@ -85,8 +84,8 @@ impl Stamps {
         match &mut self.stamper {
             Some(stamper) => {
                 stamper.before_reading(stream.as_fd());
-                let (read, stamps) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
-                Ok((read, stamps.kernel))
+                let (read, stamp) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
+                Ok((read, stamp))
             }
             None => again(|| stream.read(buffer)).map(|read| (read, None)),
         }
@@ -103,7 +102,7 @@ impl Stamps {
 
     fn pong(&mut self, stream: &TcpStream, ping: Frame, received: Stamp) -> Frame {
         if ping.wants_stamps && self.stamper.is_none() && !self.is_refused {
-            match stamping::stamp_stream(stream, Stampers::Kernel) {
+            match stamping::stamp_stream(stream) {
                 Ok(()) => self.stamper = Some(Stamper::new()),
                 Err(_) => self.is_refused = true,
             }

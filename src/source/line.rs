@@ -5,25 +5,22 @@
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::handshake;
 use hyper::http::uri::PathAndQuery;
-use hyper::http::{Request as HttpRequest, Response as HttpResponse};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tonic::body::Body;
-use tonic::client::{Grpc, GrpcService};
+use tonic::client::Grpc;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
+
+use crate::sys::pipe::Pipe;
 
 /// Longest time that an answer may take which is only looked up.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -208,24 +205,5 @@ impl<A> Stream<A> {
     /// When there will be none any more.
     pub async fn next(&mut self) -> Result<A, LineError> {
         self.events.message().await?.ok_or(LineError::Ended)
-    }
-}
-
-/// A connection's sender as gRPC wants it.
-#[derive(Clone)]
-struct Pipe(SendRequest<Body>);
-
-impl GrpcService<Body> for Pipe {
-    type ResponseBody = Incoming;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse<Incoming>, hyper::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        // HTTP/2 is ready until it is closed, and then the call itself says so.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
     }
 }

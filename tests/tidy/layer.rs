@@ -2,7 +2,7 @@
 //!
 //! Separate because this is the one place to change when a folder is born or a dependency is allowed.
 
-use crate::code::{Mention, line_of, mask, mentions, words};
+use crate::code::{Mention, mentions};
 use crate::tree::{Finding, Tree};
 
 /// What a folder may use of ours.
@@ -40,10 +40,10 @@ const LIBRARY: &str = "lib";
 
 /// Compares every mention of our own modules in `src` with the table.
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    tree.rust(&["src"]).flat_map(|(path, text)| check_file(path, text)).collect()
+    tree.code(&["src"]).flat_map(|(path, _, code)| check_file(path, code)).collect()
 }
 
-fn check_file(path: &str, text: &str) -> Vec<Finding> {
+fn check_file(path: &str, code: &str) -> Vec<Finding> {
     let user = top_of(path);
     if user == LIBRARY {
         return Vec::new();
@@ -55,7 +55,7 @@ fn check_file(path: &str, text: &str) -> Vec<Finding> {
             "move it into a folder that is, or add a row in tests/tidy/layer.rs and in CONTRIBUTING.md",
         )];
     }
-    own_mentions(path, text).iter().filter_map(|mention| judge(path, user, mention)).collect()
+    own_mentions(path, code).iter().filter_map(|mention| judge(path, user, mention)).collect()
 }
 
 fn judge(path: &str, user: &str, mention: &Mention) -> Option<Finding> {
@@ -107,28 +107,23 @@ fn top_of(path: &str) -> &str {
 }
 
 /// Paths from the root of the crate, written as `crate::` or reached through enough `super::`.
-pub fn own_mentions(path: &str, text: &str) -> Vec<Mention> {
-    let code = mask(text);
-    let mut all = mentions(&code, "crate");
+pub fn own_mentions(path: &str, code: &str) -> Vec<Mention> {
+    let mut all = mentions(code, "crate");
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     let depth = inner.split('/').count();
-    all.extend(climbing(&code, depth).into_iter().filter(|mention| mention.path.first().is_some_and(|f| is_known(f))));
+    all.extend(climbing(code, depth).into_iter().filter(|mention| mention.path.first().is_some_and(|f| is_known(f))));
     all
 }
 
 /// What `super::` reaches when it is repeated at least `depth` times.
 fn climbing(code: &str, depth: usize) -> Vec<Mention> {
-    let mut all = Vec::new();
-    for (offset, _) in words(code).filter(|(_, word)| *word == "super") {
-        let line = line_of(code, offset);
-        let begins = !code[..offset].ends_with("super::");
-        for mut mention in mentions(&code[offset..], "super").into_iter().take_while(|m| begins && m.line == 1) {
-            let climbs = 1 + mention.path.iter().take_while(|segment| *segment == "super").count();
-            mention.path.drain(..climbs - 1);
-            mention.line = line;
-            all.extend((climbs >= depth).then_some(mention));
-        }
-    }
+    let begins = |mention: &Mention| !code[..mention.offset].ends_with("super::");
+    let mut all: Vec<Mention> = mentions(code, "super").into_iter().filter(begins).collect();
+    all.retain_mut(|mention| {
+        let climbs = 1 + mention.path.iter().take_while(|segment| *segment == "super").count();
+        mention.path.drain(..climbs - 1);
+        climbs >= depth
+    });
     all
 }
 

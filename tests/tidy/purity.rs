@@ -2,7 +2,7 @@
 //!
 //! Separate because the list of pure places is a promise that the simulator and the tests rely on.
 
-use crate::code::{line_of, mask, words};
+use crate::code::{line_of, words};
 use crate::layer::own_mentions;
 use crate::tree::{Finding, Tree};
 
@@ -22,11 +22,10 @@ const IMPURE: [(&str, &str); 4] = [
 
 /// Finds impure code in pure files.
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    tree.rust(&["src"]).filter(|(path, _)| is_pure(path)).flat_map(|(path, text)| check_file(path, text)).collect()
+    tree.code(&["src"]).filter(|(path, ..)| is_pure(path)).flat_map(|(path, _, code)| check_file(path, code)).collect()
 }
 
-fn check_file(path: &str, text: &str) -> Vec<Finding> {
-    let code = mask(text);
+fn check_file(path: &str, code: &str) -> Vec<Finding> {
     let find = |line, what: String| {
         let remedy = "a pure file takes time, chance and input as arguments; move this into the shell around it";
         Finding::at_line(path, line, what, remedy)
@@ -34,11 +33,11 @@ fn check_file(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (needle, what) in IMPURE {
         let hits = code.match_indices(needle);
-        findings.extend(hits.map(|(at, _)| find(line_of(&code, at), format!("`{needle}` is {what}"))));
+        findings.extend(hits.map(|(at, _)| find(line_of(code, at), format!("`{needle}` is {what}"))));
     }
-    let hits = words(&code).filter(|(_, word)| *word == "async");
-    findings.extend(hits.map(|(at, _)| find(line_of(&code, at), "`async` code".to_owned())));
-    let hits = own_mentions(path, text).into_iter().filter(|mention| mention.path.first().is_some_and(|f| f == "sys"));
+    let hits = words(code).filter(|(_, word)| *word == "async");
+    findings.extend(hits.map(|(at, _)| find(line_of(code, at), "`async` code".to_owned())));
+    let hits = own_mentions(path, code).into_iter().filter(|mention| mention.path.first().is_some_and(|f| f == "sys"));
     findings.extend(hits.map(|mention| find(mention.line, "`crate::sys` is the operating system".to_owned())));
     findings
 }

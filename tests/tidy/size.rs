@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::code::{functions, mask, test_regions};
+use crate::code::{functions, test_regions};
 use crate::tree::{Finding, Tree};
 
 const FILE_LIMIT: usize = 500;
@@ -31,7 +31,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         Err(why) => return vec![Finding::in_file(REMEMBERED, why, "write lines of the form \"src/a.rs\" = 612")],
     };
     let all: Vec<Sized> =
-        tree.rust(&["src", "tests", "benches"]).flat_map(|(path, text)| measure(path, text)).collect();
+        tree.code(&["src", "tests", "benches"]).flat_map(|(path, text, code)| measure(path, text, code)).collect();
     let mut findings: Vec<Finding> = all.iter().filter_map(|sized| judge(sized, &memory)).collect();
     let is_needed = |name: &str| all.iter().any(|sized| sized.name == name && sized.length > sized.limit);
     let forgotten = memory.keys().filter(|name| !is_needed(name));
@@ -52,12 +52,11 @@ fn judge(sized: &Sized, memory: &BTreeMap<String, usize>) -> Option<Finding> {
     (*length > most).then(|| Finding::in_file(place, what, "split it along what it does"))
 }
 
-fn measure(path: &str, text: &str) -> Vec<Sized> {
-    let code = mask(text);
-    let regions = test_regions(&code);
+fn measure(path: &str, text: &str, code: &str) -> Vec<Sized> {
+    let regions = test_regions(code);
     let limit = if path == MAIN { MAIN_LIMIT } else { FILE_LIMIT };
     let mut all = vec![Sized { name: path.to_owned(), place: path.to_owned(), length: text.lines().count(), limit }];
-    all.extend(functions(&code).into_iter().map(|function| {
+    all.extend(functions(code).into_iter().map(|function| {
         let inside = |(first, last): &(usize, usize)| (*first..=*last).contains(&function.line);
         let is_test = path.starts_with("tests/") || regions.iter().any(inside);
         Sized {

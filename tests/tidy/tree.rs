@@ -6,13 +6,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::{LazyLock, OnceLock};
+
+use crate::code::mask;
 
 /// Folders at the root that hold no source of ours.
 const SKIPPED: [&str; 2] = [".git", "target"];
 
-/// Paths relative to the root of the repository, with `/`, and the text of each file.
+/// Paths relative to the root of the repository, with `/`, and each file.
 #[derive(Default)]
-pub struct Tree(BTreeMap<String, String>);
+pub struct Tree(BTreeMap<String, File>);
+
+/// A text, and its code as soon as a check asks for it.
+#[derive(Default)]
+struct File {
+    text: String,
+    code: OnceLock<String>,
+}
 
 /// One broken rule: where, what, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,22 +33,30 @@ pub struct Finding {
 }
 
 impl Tree {
-    /// All files of this repository, whether or not they are committed.
-    pub fn of_repository() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut tree = Self::default();
-        tree.read_folder(root, "");
-        tree
+    /// All files of this repository, whether or not they are committed; read once for all checks.
+    pub fn of_repository() -> &'static Self {
+        static REPOSITORY: LazyLock<Tree> = LazyLock::new(|| {
+            let mut tree = Tree::default();
+            tree.read_folder(Path::new(env!("CARGO_MANIFEST_DIR")), "");
+            tree
+        });
+        &REPOSITORY
     }
 
     /// A tree written down in a test.
     pub fn of(files: &[(&str, &str)]) -> Self {
-        Self(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+        let file = |text: &str| File { text: text.to_owned(), ..File::default() };
+        Self(files.iter().map(|(path, text)| ((*path).to_owned(), file(text))).collect())
     }
 
     /// The text of one file.
     pub fn text(&self, path: &str) -> Option<&str> {
-        self.0.get(path).map(String::as_str)
+        self.0.get(path).map(|file| file.text.as_str())
+    }
+
+    /// The Rust files below any of these folders, each with its text and its code without comments and literals.
+    pub fn code<'a>(&'a self, folders: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        self.rust(folders).map(|(path, text)| (path, text, self.0[path].code.get_or_init(|| mask(text)).as_str()))
     }
 
     /// Whether a file or a folder of this path exists.
@@ -50,7 +68,7 @@ impl Tree {
     /// The files below any of these folders, in the order of their paths.
     pub fn below(&self, folders: &[&str]) -> impl Iterator<Item = (&str, &str)> {
         let inside = |path: &str| folders.iter().any(|folder| path.starts_with(&format!("{folder}/")));
-        self.0.iter().filter(move |(path, _)| inside(path)).map(|(path, text)| (path.as_str(), text.as_str()))
+        self.0.iter().filter(move |(path, _)| inside(path)).map(|(path, file)| (path.as_str(), file.text.as_str()))
     }
 
     /// The Rust files below any of these folders.
@@ -69,7 +87,8 @@ impl Tree {
                     self.read_folder(&entry.path(), &format!("{path}/"));
                 }
             } else if let Ok(bytes) = fs::read(entry.path()) {
-                self.0.insert(path, String::from_utf8_lossy(&bytes).into_owned());
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                self.0.insert(path, File { text, ..File::default() });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Words that belong to one place or to none: `unsafe`, printing, exiting, and work left undone.
 
-use crate::code::{line_of, mask, mentions, words};
+use crate::code::{line_of, mentions, words};
 use crate::tree::{Finding, Tree};
 
 /// Every folder that holds Rust code.
@@ -22,11 +22,10 @@ const LEFTOVERS: [&str; 4] =
 /// Finds unsafe code outside the doors to the operating system.
 pub fn check_unsafe(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, text) in tree.rust(&CODE).filter(|(path, _)| !DOORS.iter().any(|door| path.starts_with(door))) {
-        let code = mask(text);
-        let hits = words(&code).filter(|(_, word)| *word == "unsafe");
+    for (path, _, code) in tree.code(&CODE).filter(|(path, ..)| !DOORS.iter().any(|door| path.starts_with(door))) {
+        let hits = words(code).filter(|(_, word)| *word == "unsafe");
         findings.extend(hits.map(|(at, _)| {
-            Finding::at_line(path, line_of(&code, at), "unsafe code", "move it behind a safe function in src/sys")
+            Finding::at_line(path, line_of(code, at), "unsafe code", "move it behind a safe function in src/sys")
         }));
     }
     findings
@@ -35,16 +34,14 @@ pub fn check_unsafe(tree: &Tree) -> Vec<Finding> {
 /// Finds code in `src` that prints outside the console, and code anywhere that ends the process.
 pub fn check_output(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, text) in tree.rust(&CODE) {
-        let code = mask(text);
-        let exits =
-            mentions(&code, "process").into_iter().filter(|m| m.path.first().is_some_and(|word| word == "exit"));
+    for (path, _, code) in tree.code(&CODE) {
+        let exits = mentions(code, "process").into_iter().filter(|m| m.path.first().is_some_and(|word| word == "exit"));
         findings.extend(exits.map(|mention| {
             let remedy = "return the exit code to main, so that files are closed and servers stopped";
             Finding::at_line(path, mention.line, "it ends the process", remedy)
         }));
         if path.starts_with("src/") && !path.starts_with(CONSOLE) {
-            findings.extend(spoken(&code).into_iter().map(|(line, needle)| {
+            findings.extend(spoken(code).into_iter().map(|(line, needle)| {
                 let remedy = format!("hand the text to {CONSOLE}");
                 Finding::at_line(path, line, format!("`{needle}` writes to a standard stream"), remedy)
             }));

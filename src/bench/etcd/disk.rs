@@ -16,7 +16,7 @@ use crate::sys::shutdown::Shutdown;
 /// Where etcd's documentation draws the line for the p99 of a synced write.
 const P99_LIMIT_NS: u64 = 10_000_000;
 
-/// Times the disk of each folder in turn.
+/// Times the disk of each folder, one after another.
 ///
 /// # Errors
 /// When a folder cannot be written.

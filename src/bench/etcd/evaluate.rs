@@ -20,7 +20,7 @@ const HOST_LIMIT_RATIO: f64 = 0.85;
 /// Share of a put's median that makes a part of it the cause.
 const MAIN_PART_RATIO: f64 = 0.4;
 
-/// Times the floor above which a put mostly waits for its turn.
+/// Times the floor above which a put mostly waits for those before it.
 const QUEUE_RATIO: f64 = 3.0;
 
 /// Puts to a WAL sync above which etcd writes them together.

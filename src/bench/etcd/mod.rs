@@ -19,7 +19,6 @@
 //! server's metrics are coarse: a percentile of them is an upper bound. All values hold the same byte. Revisions that were
 //! written stay in the database until the cluster is compacted, keys or not.
 
-mod bed;
 mod compare;
 mod disk;
 mod error;
@@ -36,6 +35,7 @@ mod spawn;
 mod spec;
 mod stop;
 mod summary;
+mod target;
 mod watch;
 mod window;
 
@@ -47,8 +47,8 @@ pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 use crate::load::Session;
 use crate::model::{Labels, Measured, Warning, with_causes};
 use crate::wire::Url;
-use bed::{Bed, Measurement, Turn};
 use stop::{Refused, Stopped};
+use target::{Measurement, Round, Target};
 
 /// Measures all cells one after another, and removes what it wrote.
 ///
@@ -79,21 +79,21 @@ async fn measure_at(
     labels: &Labels,
     session: &mut Session<'_>,
 ) -> Result<Measured, EtcdError> {
-    let Some(bed) = session.prepare(Bed::open(spec, endpoints)).await else { return Ok(Measured::default()) };
-    let bed = bed?;
-    let made = measure_all(spec, &bed, labels, session).await;
-    let cleared = bed.clear().await;
+    let Some(target) = session.prepare(Target::open(spec, endpoints)).await else { return Ok(Measured::default()) };
+    let target = target?;
+    let made = measure_all(spec, &target, labels, session).await;
+    let cleared = target.clear().await;
     let measurements = match (made, &cleared) {
         (Ok(measurements), _) => measurements,
         (Err(error), Ok(())) => return Err(error),
-        (Err(error), Err(_)) => return Err(bed.left(Some(error))),
+        (Err(error), Err(_)) => return Err(target.left(Some(error))),
     };
-    let mut measured = summary::assemble(&bed, labels, &measurements);
+    let mut measured = summary::assemble(&target, labels, &measurements);
     measured.interrupted = session.is_over();
     tell_stops(&mut measured, &measurements);
     match cleared {
         Ok(()) if measurements.iter().any(|one| one.stopped == Some(Stopped::Refused(Refused::NoSpace))) => {
-            match bed.make_room().await {
+            match target.make_room().await {
                 Ok(()) => {
                     let text = "the keys were removed, the cluster compacted and defragmented, and the alarm NOSPACE disarmed, which this load had raised";
                     measured.warnings.push(Warning::new("room_made", text));
@@ -118,10 +118,10 @@ fn tell_stops(measured: &mut Measured, measurements: &[Measurement]) {
     }
 }
 
-/// Every cell in turn, until the end, the wish to stop, or a quota that came near.
+/// Every cell, one after another, until the end, the wish to stop, or a quota that came near.
 async fn measure_all(
     spec: &EtcdSpec,
-    bed: &Bed<'_>,
+    target: &Target<'_>,
     labels: &Labels,
     session: &mut Session<'_>,
 ) -> Result<Vec<Measurement>, EtcdError> {
@@ -132,8 +132,8 @@ async fn measure_all(
             break;
         }
         session.stage(&format!("{} of {}: {}", at + 1, cells.len(), cell.labels_text()));
-        let turn = Turn { cell: *cell, labels, rounds: 1, earlier: None };
-        let Some(measurement) = bed.measure(turn, session).await? else { break };
+        let part = Round { cell: *cell, labels, rounds: 1, earlier: None };
+        let Some(measurement) = target.measure(part, session).await? else { break };
         session.keep(&measurement.lanes);
         measurements.push(measurement);
     }

@@ -69,7 +69,7 @@ pub struct SpawnSpec {
     pub settings: Vec<Setting>,
     /// Members of each cluster.
     pub members: usize,
-    /// Turns that each measurement is made in, all settings in each turn.
+    /// Rounds that each measurement is made in, all settings in each round.
     pub rounds: u32,
 }
 

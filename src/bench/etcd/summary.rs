@@ -2,9 +2,9 @@
 //!
 //! Separate from measuring, which it no longer touches, and from the verdict, which knows no series.
 
-use super::bed::{Bed, Measurement};
 use super::evaluate::{Figures, floor, verdict};
 use super::spec::Workload;
+use super::target::{Measurement, Target};
 use super::watch::WatchNotes;
 use super::window::Window;
 use crate::load::LaneRecord;
@@ -13,14 +13,14 @@ use crate::sys::host::environment;
 
 /// Everything that is said about these measurements; `labels` tell them from those of another setting.
 #[must_use]
-pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) -> Measured {
-    let mut measured = Measured { warnings: bed.warnings.clone(), ..Measured::default() };
+pub fn assemble(target: &Target<'_>, labels: &Labels, measurements: &[Measurement]) -> Measured {
+    let mut measured = Measured { warnings: target.warnings.clone(), ..Measured::default() };
     let mut figures: Vec<Figures> = Vec::new();
     for measurement in measurements {
         let series: Vec<Series> = measurement.lanes.iter().cloned().flat_map(LaneRecord::into_series).collect();
         measured.scalars.extend(throughput(measurement));
         if measurement.cell.workload == Workload::Put {
-            let one = figures_of(bed, measurement, &series);
+            let one = figures_of(target, measurement, &series);
             measured.scalars.push(Scalar::new(
                 "etcd.put.floor",
                 measurement.lanes[0].labels(),
@@ -31,15 +31,15 @@ pub fn assemble(bed: &Bed<'_>, labels: &Labels, measurements: &[Measurement]) ->
         }
         measured.series.extend(series);
     }
-    let windows = windows(bed, measurements);
-    for (url, window) in bed.endpoints().iter().zip(&windows) {
+    let windows = windows(target, measurements);
+    for (url, window) in target.endpoints().iter().zip(&windows) {
         let endpoint = labels.clone().with("endpoint", &url.authority());
         measured.scalars.extend(window.clone().unwrap_or_default().scalars(&endpoint));
     }
     // The measurement with most puts is the one that shows a limit.
     let heaviest = figures.iter().max_by(|a, b| keys_per_second(a).total_cmp(&keys_per_second(b)));
     measured.findings.extend(heaviest.and_then(verdict));
-    measured.findings.extend(noticed(bed, &windows));
+    measured.findings.extend(noticed(target, &windows));
     measured.findings.extend(watched(measurements));
     measured
 }
@@ -67,12 +67,13 @@ fn per_second(measurement: &Measurement, lane: &LaneRecord) -> Option<f64> {
     (seconds > 0.0).then(|| lane.counts().ok_count as f64 / seconds)
 }
 
-fn figures_of(bed: &Bed<'_>, measurement: &Measurement, series: &[Series]) -> Figures {
+fn figures_of(target: &Target<'_>, measurement: &Measurement, series: &[Series]) -> Figures {
     // Without the generator's own delay: the floor has none either.
     let service = series.iter().find(|series| series.role == Role::Service);
     let known: Vec<&Window> = measurement.windows.iter().flatten().collect();
-    let leader = bed.leader_at.and_then(|at| measurement.windows.get(at)?.as_ref()).or_else(|| known.first().copied());
-    let is_local = bed.endpoints().iter().all(|url| matches!(url.host.as_str(), "127.0.0.1" | "::1" | "localhost"));
+    let leader =
+        target.leader_at.and_then(|at| measurement.windows.get(at)?.as_ref()).or_else(|| known.first().copied());
+    let is_local = target.endpoints().iter().all(|url| matches!(url.host.as_str(), "127.0.0.1" | "::1" | "localhost"));
     Figures {
         p50_ns: service.and_then(|series| series.summary.p50_ns).map(|ns| ns as f64),
         per_second: per_second(measurement, &measurement.lanes[0]).unwrap_or(0.0),
@@ -80,27 +81,27 @@ fn figures_of(bed: &Bed<'_>, measurement: &Measurement, series: &[Series]) -> Fi
         batch: measurement.cell.batch,
         clients: measurement.cell.clients,
         client_rtt_ns: measurement.rtt_ns.map(|ns| ns as f64),
-        voter_count: bed.voter_count,
+        voter_count: target.voter_count,
         leader: leader.cloned(),
         own_cores: measurement.own_cores,
         local_cores: is_local.then(|| known.iter().filter_map(|window| window.cpu_cores()).sum()),
         host_cores: environment().cpu_count.map(|count| count as f64),
-        access: bed.access_text(),
+        access: target.access_text(),
     }
 }
 
 /// Each endpoint over all measurements together.
-fn windows(bed: &Bed<'_>, measurements: &[Measurement]) -> Vec<Option<Window>> {
+fn windows(target: &Target<'_>, measurements: &[Measurement]) -> Vec<Option<Window>> {
     let all = |at: usize| {
         let windows = measurements.iter().filter_map(|measurement| measurement.windows.get(at)?.clone());
         windows.reduce(Window::merged)
     };
-    (0..bed.endpoints().len()).map(all).collect()
+    (0..target.endpoints().len()).map(all).collect()
 }
 
 /// What the members counted that should not have happened.
-fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
-    let named = || bed.endpoints().iter().map(|url| url.authority()).zip(windows);
+fn noticed(target: &Target<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
+    let named = || target.endpoints().iter().map(|url| url.authority()).zip(windows);
     let counted = |of: fn(&Window) -> Option<f64>| -> Vec<String> {
         let above = |(name, window): (String, &Option<Window>)| {
             of(window.as_ref()?).filter(|count| *count > 0.0).map(|count| format!("{name}: {count:.0}"))
@@ -113,7 +114,7 @@ fn noticed(bed: &Bed<'_>, windows: &[Option<Window>]) -> Vec<Finding> {
         let text = "the cluster changed its leader during the load";
         let advice = Advice::new(
             "see the timeline for the gap; raise --election-timeout to ten times the round trip between the members",
-            format!("{} endpoint status --write-out table", bed.etcdctl()),
+            format!("{} endpoint status --write-out table", target.etcdctl()),
         );
         let finding = Finding::new("etcd_leader_changes", Severity::Notice, text);
         findings.push(finding.with_evidence(changes).with_advice(advice));

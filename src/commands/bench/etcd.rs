@@ -104,13 +104,13 @@ struct AccessArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clusters of our own")]
 struct SpawnArgs {
-    /// Start local clusters instead of loading --endpoints, one for each value of a flag of etcd, and compare them in turns
+    /// Start local clusters instead of loading --endpoints, one for each value of a flag of etcd, and compare them round by round
     #[arg(long, value_name = "SETTING=VALUE,...", num_args = 0..=1, default_missing_value = "")]
     spawn: Vec<Settings>,
     /// Members of each of these clusters
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_members, requires = "spawn")]
     members: usize,
-    /// Turns that each measurement is made in
+    /// Rounds that each measurement is made in
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = parse_whole::<u32>, requires = "spawn")]
     rounds: u32,
     /// The program to start

@@ -76,7 +76,6 @@ fn span(sent: WallStamp, received: WallStamp) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exchange::CardStamps;
     use super::*;
     use crate::echo::Epoch;
     use crate::model::Stamp;
@@ -92,7 +91,6 @@ mod tests {
             sent: Some(at(1_000)),
             far: Some((at(1_030 + ahead), at(1_050 + ahead))),
             received: Some(at(1_060)),
-            card: CardStamps::default(),
             is_steady: true,
             epoch: (0, Epoch::default()),
         }

@@ -23,6 +23,7 @@ use super::transport::{DialError, Endpoint, Wire};
 use super::unary::{Call, Server, frame};
 use super::watch::WatchStream;
 use crate::model::words;
+use crate::sys::pipe::Pipe;
 
 /// Bytes that a server may send before we have read any: one stream, and the whole connection.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -194,7 +195,7 @@ impl Link {
     pub async fn watch(&self, prefix: &[u8], start_revision: i64) -> Result<WatchStream, Fault> {
         let opened = async {
             let (sender, _) = self.sender().await?;
-            WatchStream::open(&self.server, sender, self.access.token(), span(prefix), start_revision).await
+            WatchStream::open(&self.server, Pipe(sender), self.access.token(), span(prefix), start_revision).await
         };
         within_patience(opened, || "the watch was not confirmed in time".to_owned()).await
     }

@@ -7,13 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
 use hyper::http::uri::PathAndQuery;
-use hyper::http::{Request as HttpRequest, Response as HttpResponse};
 use tokio::sync::mpsc;
-use tonic::body::Body;
-use tonic::client::{Grpc, GrpcService};
+use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Streaming};
 use tonic_prost::ProstCodec;
@@ -21,6 +17,7 @@ use tonic_prost::ProstCodec;
 use super::fault::{CONNECTION_LOST, Fault};
 use super::interface::{EventType, WatchCreateRequest, WatchOp, WatchRequest, WatchResponse};
 use super::unary::{Server, fault_of};
+use crate::sys::pipe::Pipe;
 
 /// The method of the watch.
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -55,7 +52,7 @@ impl WatchStream {
     /// Opens a watch on a range of keys, and waits until the server confirms it.
     pub(super) async fn open(
         server: &Server,
-        sender: SendRequest<Body>,
+        pipe: Pipe,
         token: Option<Bytes>,
         (key, range_end): (Bytes, Bytes),
         start_revision: i64,
@@ -67,7 +64,7 @@ impl WatchStream {
         let _ = requests.try_send(message);
         let metadata = MetadataMap::from_headers(server.headers(token));
         let request = Request::from_parts(metadata, Extensions::default(), Requests(receiver));
-        let mut grpc = Grpc::with_origin(Pipe(sender), server.origin().clone());
+        let mut grpc = Grpc::with_origin(pipe, server.origin().clone());
         let answers = grpc.streaming(request, PathAndQuery::from_static(WATCH), ProstCodec::default()).await;
         let answers = answers.map_err(|status| fault_of(&status))?.into_inner();
         let mut stream = Self { answers, first: None, revision: 0, _requests: requests };
@@ -122,24 +119,5 @@ impl Stream for Requests {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<WatchRequest>> {
         self.0.poll_recv(context)
-    }
-}
-
-/// A connection's sender as gRPC wants it.
-#[derive(Clone)]
-struct Pipe(SendRequest<Body>);
-
-impl GrpcService<Body> for Pipe {
-    type ResponseBody = Incoming;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse<Incoming>, hyper::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        // HTTP/2 is ready until it is closed, and then the call itself says so.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
     }
 }

@@ -1,6 +1,6 @@
-//! The test bed: a cluster with our connections to it and our keys in it, and one measurement at a time on it.
+//! The target: a cluster with our connections to it and our keys in it, and one measurement at a time on it.
 //!
-//! Separate from the order of the measurements, so that several clusters can be measured in turns. Whoever opened a bed
+//! Separate from the order of the measurements, so that several clusters can be measured in rounds. Whoever opened a target
 //! clears it, however the measurements ended.
 
 use std::rc::Rc;
@@ -43,7 +43,7 @@ const FILL_AT_A_TIME: usize = 8;
 const FILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A cluster that is ready to be measured.
-pub struct Bed<'a> {
+pub struct Target<'a> {
     spec: &'a EtcdSpec,
     endpoints: Vec<Url>,
     /// Those of them that could be reached, with their number among the endpoints.
@@ -61,15 +61,15 @@ pub struct Bed<'a> {
     pub warnings: Vec<Warning>,
 }
 
-/// One turn of a measurement: the whole of it, or a part where several clusters are measured in turns.
-pub struct Turn<'a> {
+/// One round of a measurement: the whole of it, or a part where several clusters are measured in rounds.
+pub struct Round<'a> {
     /// What is measured.
     pub cell: Cell,
     /// What tells its series from those of another cluster.
     pub labels: &'a Labels,
-    /// In how many turns the measurement is made.
+    /// In how many rounds the measurement is made.
     pub rounds: u32,
-    /// What earlier turns gave.
+    /// What earlier rounds gave.
     pub earlier: Option<Measurement>,
 }
 
@@ -95,7 +95,7 @@ pub struct Measurement {
     pub rtt_ns: Option<u64>,
 }
 
-impl<'a> Bed<'a> {
+impl<'a> Target<'a> {
     /// Connects to the endpoints, logs in, and refuses what must not be loaded.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl<'a> Bed<'a> {
             let text = format!("{}; it is left out of the load", with_causes(error));
             Warning::new("endpoint_down", text)
         }));
-        let mut bed = Self {
+        let mut target = Self {
             spec,
             endpoints: endpoints.to_vec(),
             links: Rc::new(Links::open(&reached, spec.connections, &access).await.map_err(|(at, source)| {
@@ -140,16 +140,16 @@ impl<'a> Bed<'a> {
             voter_count: None,
             warnings,
         };
-        bed.prepare().await?;
-        Ok(bed)
+        target.prepare().await?;
+        Ok(target)
     }
 
-    /// Makes one measurement, or one turn of it; `None` where it was stopped before it began.
+    /// Makes one measurement, or one round of it; `None` where it was stopped before it began.
     ///
     /// # Errors
     /// When its keys cannot be written, its watch not opened, or the driver cannot run.
-    pub async fn measure(&self, turn: Turn<'_>, session: &mut Session<'_>) -> Result<Option<Measurement>, EtcdError> {
-        let Turn { cell, labels, rounds, mut earlier } = turn;
+    pub async fn measure(&self, round: Round<'_>, session: &mut Session<'_>) -> Result<Option<Measurement>, EtcdError> {
+        let Round { cell, labels, rounds, mut earlier } = round;
         if cell.workload.needs_keys() && earlier.is_none() {
             let Some(filled) = session.prepare(self.fill(cell.value_size)).await else { return Ok(None) };
             filled.map_err(EtcdError::asking("write the keys to be read"))?;
@@ -384,7 +384,7 @@ impl<'a> Bed<'a> {
 }
 
 impl Measurement {
-    /// This turn and a later one, whose lanes hold both already.
+    /// This round and a later one, whose lanes hold both already.
     fn merged(self, later: Self) -> Self {
         let both = |(a, b): (Option<Window>, Option<Window>)| Some(a?.merged(b?));
         let shares = self.own_cores.zip(later.own_cores);
