@@ -110,6 +110,7 @@ pub fn stamped() -> Run {
         one("rtt.echo", "near", &[], 75_000),
         one("rtt.echo.service", "near", &[], 70_000),
         one("rtt.echo.kernel", "near", &kernel, 33_000),
+        one("rtt.echo.kernel", "near", &[("stamps", "hardware")], 29_000),
         one("rtt.wakeup", "near", &echo, 37_000),
         one("rtt.network", "near", &echo, 3_000),
         one("rtt.oneway.forward", "near", &near, 1_600),
@@ -235,7 +236,13 @@ pub fn heartbeats() -> Run {
 pub fn examined() -> Run {
     let seen = [
         ("clock", 1.0, Severity::Info, "tsc, a read takes 25 ns, steps of 20 ns", "clock: it works"),
-        ("privileges", 0.5, Severity::Notice, "none", "privileges: without CAP_NET_RAW there are no raw sockets"),
+        (
+            "privileges",
+            0.5,
+            Severity::Notice,
+            "CAP_NET_RAW",
+            "privileges: without CAP_NET_ADMIN there are no links by the kernel",
+        ),
         ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "stored runs: cannot keep runs in `/nowhere`"),
     ];
     let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| {
