@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::sample_way::{diagnosed, followed};
 use crate::model::{
     Advice, Counts, Environment, Finding, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Role, Run, Scalar,
     SelfCost, Series, Severity, Summary, Validity, Variation, WallTime,
@@ -407,6 +408,8 @@ pub fn raced() -> Run {
 }
 
 /// One of each command.
-pub fn all() -> [Run; 7] {
-    [topologies(), requests(), raced(), writes(), heartbeats(), live_heartbeats(), examined()]
+pub fn all() -> Vec<Run> {
+    let mut all = vec![topologies(), requests(), raced(), writes(), heartbeats(), live_heartbeats(), examined()];
+    all.extend([followed(1), diagnosed()]);
+    all
 }
