@@ -17,7 +17,8 @@ use crate::stats::Gate;
 use crate::{bench, probe};
 
 /// Every command that measures.
-pub const ALL: [&Measurement; 6] = [
+pub const ALL: [&Measurement; 7] = [
+    &bench::cri::MEASUREMENT,
     &bench::etcd::MEASUREMENT,
     &bench::heartbeat::MEASUREMENT,
     &probe::host::MEASUREMENT,
