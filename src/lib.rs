@@ -35,6 +35,9 @@
 //! [`sync`] is the state-synchronisation system that a ruler must be tried on: agent, gateway, and the store that keeps its
 //! records; [`source`] is where its agents learn what happens, too.
 //!
+//! [`trace`] follows single changes through that system, or through somebody's: agent and gateway add their stamps to a change on its
+//! way, and a pure function makes hops of them.
+//!
 //! [`probe::host`] is what `doctor` asks: which of all this works on a host, and how finely. [`topo::carry`] and
 //! [`topo::KernelLink`] put emulated links between programs that are not ours.
 //!
@@ -51,6 +54,8 @@ pub mod console;
 #[cfg(feature = "toolkit")]
 pub mod context;
 pub mod detect;
+#[cfg(feature = "toolkit")]
+pub mod diagnose;
 #[cfg(feature = "toolkit")]
 pub mod echo;
 pub mod error;
@@ -70,4 +75,6 @@ pub mod sync;
 pub mod sys;
 #[cfg(feature = "toolkit")]
 pub mod topo;
+#[cfg(feature = "toolkit")]
+pub mod trace;
 pub mod wire;

@@ -17,6 +17,7 @@ use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
 use crate::source::docker::{Docker, try_engine};
+use crate::source::piped::{Piped, is_pipe};
 use crate::source::scripted::Script;
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
@@ -119,7 +120,8 @@ struct Node {
 
 enum Source {
     Script(Script),
-    Docker { socket: PathBuf, look_every: Option<Duration> },
+    Pipe(PathBuf),
+    Docker { socket: PathBuf, look_every: Option<Duration>, poll: Option<Duration> },
 }
 
 impl Plan {
@@ -163,7 +165,10 @@ impl Plan {
             .sources
             .iter()
             .map(|source| match source {
-                SourceSpec::Docker(socket) => format!("Docker at `{}`", socket.display()),
+                SourceSpec::Docker(socket, None) => format!("Docker at `{}`", socket.display()),
+                SourceSpec::Docker(socket, Some(every)) => {
+                    format!("Docker at `{}`, listed every {every:?}", socket.display())
+                }
                 SourceSpec::Script(path) => format!("the script `{}`", path.display()),
             })
             .collect();
@@ -248,7 +253,8 @@ impl Plan {
             };
             let sources = self.sources.iter().map(|source| source.start(&node.id)).collect();
             let voice = voice(&node.id, args, &said);
-            let around = Surroundings { sources, live, shutdown: Arc::clone(shutdown), voice };
+            let shutdown = Arc::clone(shutdown);
+            let around = Surroundings { sources, live, shutdown, voice, is_traced: self.config.is_traced };
             senders.push((node.id.clone(), sender));
             agents.spawn(async move {
                 let phase = from_now(settings.phase, clock::now().since(begun), interval);
@@ -262,17 +268,19 @@ impl Plan {
 impl Source {
     fn open(spec: &SourceSpec, look_every: Option<Duration>) -> Result<Self, Failure> {
         match spec {
+            SourceSpec::Script(path) if is_pipe(path) => Ok(Self::Pipe(path.clone())),
             SourceSpec::Script(path) => Script::read(path)
                 .map(Self::Script)
                 .map_err(|error| Failure::of(&error, error.is_usage()).hinted(error.hint())),
-            SourceSpec::Docker(socket) => Ok(Self::Docker { socket: socket.clone(), look_every }),
+            SourceSpec::Docker(socket, poll) => Ok(Self::Docker { socket: socket.clone(), look_every, poll: *poll }),
         }
     }
 
     fn start(&self, node_id: &str) -> Box<dyn EventSource> {
         match self {
             Self::Script(script) => Box::new(script.play(node_id)),
-            Self::Docker { socket, look_every } => Box::new(Docker::new(socket, *look_every)),
+            Self::Pipe(path) => Box::new(Piped::new(path)),
+            Self::Docker { socket, look_every, poll } => Box::new(Docker::new(socket, *look_every).polled(*poll)),
         }
     }
 }

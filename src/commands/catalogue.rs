@@ -14,10 +14,10 @@ use crate::model::layout::{Answer, Block, Cell, Column, Names, Table, load_text,
 use crate::model::{Layout, Measurement, Role, Run, Series};
 use crate::report::Page;
 use crate::stats::Gate;
-use crate::{bench, probe};
+use crate::{bench, diagnose, probe, trace};
 
 /// Every command that measures.
-pub const ALL: [&Measurement; 7] = [
+pub const ALL: [&Measurement; 9] = [
     &bench::cri::MEASUREMENT,
     &bench::etcd::MEASUREMENT,
     &bench::heartbeat::MEASUREMENT,
@@ -25,6 +25,8 @@ pub const ALL: [&Measurement; 7] = [
     &probe::api::MEASUREMENT,
     &probe::events::MEASUREMENT,
     &probe::rtt::MEASUREMENT,
+    &diagnose::MEASUREMENT,
+    &trace::MEASUREMENT,
 ];
 
 /// The command of this name.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::baseline::{BaselineArgs, BaselineFile};
 use super::catalogue::{self, Known};
+use super::diagnose::DiagnoseFile;
 use crate::error::{Exit, Failure};
 use crate::model::{Measurement, Run};
 use crate::stats::Gate;
@@ -31,6 +32,8 @@ pub struct Config {
     gates: Vec<Gate>,
     /// What runs are compared with.
     pub baseline: BaselineArgs,
+    /// What `diagnose` looks at.
+    pub diagnose: DiagnoseFile,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +45,8 @@ struct File {
     gates: Gates,
     #[serde(default)]
     baseline: BaselineFile,
+    #[serde(default)]
+    diagnose: DiagnoseFile,
 }
 
 #[derive(Default, Deserialize)]
@@ -83,7 +88,13 @@ impl Config {
             catalogue::check_gate(measurement, gate)?;
         }
         let baseline = file.baseline.args().map_err(wrong)?;
-        Ok(Self { path: Some(path.to_owned()), targets: file.targets, gates, baseline })
+        let (path, targets, diagnose) = (Some(path.to_owned()), file.targets, file.diagnose);
+        Ok(Self { path, targets, gates, baseline, diagnose })
+    }
+
+    /// A path of the file, which is one beside it.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(path)
     }
 
     /// The address of this name, where the file has it.

@@ -124,6 +124,9 @@ pub struct GatewayArgs {
     /// Messages of one node, heartbeats of one node, and requests with one token a second; more are answered with 429
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = parse_whole::<u32>, help_heading = "Limits")]
     node_rate: u32,
+    /// Take stamps of changes that agents trace, and tell subscribers of them; see `offloadctl trace`
+    #[arg(long)]
+    trace: bool,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -142,6 +145,9 @@ pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
     let open = args.open_store()?;
     let service = Service::start(args.settings(), open, access, args.node_rate, voice())
         .map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
+    if args.trace {
+        service.traces.switch_on();
+    }
     let runtime = event_loop()?;
     let served = runtime.block_on(args.serve(Arc::clone(&service), identity));
     // What was decided is written before the process ends.

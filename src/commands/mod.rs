@@ -20,6 +20,8 @@ mod completions;
 #[cfg(feature = "toolkit")]
 mod config;
 #[cfg(feature = "toolkit")]
+mod diagnose;
+#[cfg(feature = "toolkit")]
 mod doctor;
 #[cfg(feature = "toolkit")]
 mod echo;
@@ -48,6 +50,8 @@ mod report;
 mod toolkit;
 #[cfg(feature = "toolkit")]
 mod topology;
+#[cfg(feature = "toolkit")]
+mod trace;
 #[cfg(feature = "toolkit")]
 mod value;
 

@@ -10,7 +10,7 @@ use super::config::Config;
 use super::value::one_of;
 use crate::console;
 use crate::context::{OutputFile, Store};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::model::{Finding, Run, Severity, words};
 use crate::report::{Format, Report};
 use crate::stats::Gate;
@@ -84,6 +84,17 @@ impl ShowArgs {
     #[must_use]
     pub fn report(&self) -> Report<'static> {
         Report { width: console::width(), detail: self.detail, ..Report::default() }
+    }
+
+    /// Takes the configuration that stands where other commands have their targets.
+    ///
+    /// # Errors
+    /// A usage error where another one is named by `--config`.
+    pub fn use_config(&mut self, file: PathBuf) -> Result<(), Failure> {
+        match self.config.replace(file) {
+            Some(_) => Err(Failure::plain(Exit::Usage, "two configurations are named: leave --config out")),
+            None => Ok(()),
+        }
     }
 
     /// What `offload.toml` says, or the file that was named.

@@ -2,7 +2,7 @@
 
 use clap::{Command, CommandFactory as _, Subcommand};
 
-use super::{Cli, bench, catalogue, compare, completions, doctor, echo, gateway, probe, report, topology};
+use super::{Cli, bench, catalogue, compare, completions, diagnose, doctor, echo, gateway, probe, report, topology, trace};
 use crate::error::{Exit, Failure};
 use crate::model::Measurement;
 
@@ -20,12 +20,16 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub enum Toolkit {
+    /// Say where the time goes on this host, and which setting to change first
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Ask a question of a live target
     #[command(subcommand)]
     Probe(probe::ProbeCommand),
     /// Load a system and find what holds it back
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Follow one change of state through every hop, from the call to a subscriber
+    Trace(Box<trace::TraceArgs>),
     /// Show, merge, compare and gate stored runs
     Report(report::ReportArgs),
     /// Measure two sides in turns, and say whether they differ
@@ -70,8 +74,10 @@ fn at(command: Command, path: &[&'static str], measurement: &'static Measurement
 /// When it could not do its work.
 pub fn run(command: Toolkit) -> Result<Exit, Failure> {
     match command {
+        Toolkit::Diagnose(args) => diagnose::run(*args),
         Toolkit::Probe(command) => probe::run(command),
         Toolkit::Bench(command) => bench::run(command),
+        Toolkit::Trace(args) => trace::run(&args),
         Toolkit::Report(args) => report::run(args),
         Toolkit::Compare(args) => compare::run(&args),
         Toolkit::Echo(args) => echo::run(&args),

@@ -10,6 +10,7 @@
 
 mod adaptive;
 mod chen;
+mod formula;
 mod kubernetes;
 mod phi;
 mod silence;
@@ -17,6 +18,7 @@ mod spec;
 mod window;
 
 pub use adaptive::{Adaptive, Bounds, Observation};
+pub use formula::{detection_ns, silence_ns};
 pub use phi::{Model, reach};
 pub use spec::{DetectorSpec, Rule, SpecError};
 

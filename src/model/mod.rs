@@ -34,7 +34,7 @@ pub use cause::with_causes;
 #[cfg(feature = "toolkit")]
 pub use comparison::{Comparison, Comparisons, Verdict};
 pub use environment::{Environment, SelfCost};
-pub use finding::{Advice, Finding, Severity, Warning};
+pub use finding::{Advice, Finding, Prediction, Severity, Warning};
 pub use gate::{GateDecision, GateReport, GateResult};
 pub use histogram::{Histogram, HistogramError};
 pub use label::Labels;

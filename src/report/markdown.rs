@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::clean;
-use super::{Report, Reporter, bars, comparison, forest, heat, plot, trend, unit, verdict};
+use super::{Report, Reporter, bars, comparison, forest, heat, plot, trend, unit, verdict, waterfall};
 use crate::model::layout::{Block, Note, Table};
 
 /// GitHub markdown.
@@ -50,6 +50,7 @@ fn block(block: &Block) -> String {
         Block::Histogram(histogram) => code(bars::draw(histogram, WIDTH, ROWS)),
         Block::Scatter(scatter) => code(plot::draw(scatter, WIDTH)),
         Block::HeatMap(map) => code(heat::draw(map, WIDTH)),
+        Block::Waterfall(waterfall) => code(waterfall::draw(waterfall, WIDTH)),
         Block::Intervals(intervals) => code(forest::draw(intervals, WIDTH)),
         Block::Text(text) => format!("{}\n\n", escape(text)),
     }

@@ -24,6 +24,7 @@ mod text;
 mod trend;
 mod unit;
 mod verdict;
+mod waterfall;
 
 use std::path::Path;
 

@@ -4,7 +4,7 @@
 
 use super::sheet::Sheet;
 use super::text::{clean, hang, length, wrap};
-use super::{Report, Reporter, bars, comparison, forest, grid, heat, plot, trend, verdict};
+use super::{Report, Reporter, bars, comparison, forest, grid, heat, plot, trend, verdict, waterfall};
 use crate::model::layout::{Block, Note};
 
 /// Text for a terminal.
@@ -66,6 +66,7 @@ impl Page<'_> {
             Block::Histogram(histogram) => bars::draw(histogram, self.width, rows),
             Block::Scatter(scatter) => plot::draw(scatter, self.width),
             Block::HeatMap(map) => heat::draw(map, self.width),
+            Block::Waterfall(waterfall) => waterfall::draw(waterfall, self.width),
             Block::Intervals(intervals) => forest::draw(intervals, self.width),
             Block::Text(text) => hang("", &clean(text), self.prose()),
         }

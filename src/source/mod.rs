@@ -15,6 +15,7 @@ pub mod ebpf;
 pub mod image;
 #[cfg(feature = "toolkit")]
 pub mod line;
+pub mod piped;
 pub mod scripted;
 #[cfg(feature = "toolkit")]
 pub mod watch;
@@ -22,7 +23,10 @@ pub mod watch;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::model::WallTime;
+use crate::model::{Stamp, WallTime};
+
+/// The label of a container whose way to a subscriber is followed; its value is the id of the trace.
+pub const TRACE_LABEL: &str = "offloadctl.trace";
 
 /// Where a task stands, as a runtime sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,17 @@ pub struct Sighting {
     pub at: WallTime,
     /// What else there is to say of it, as JSON.
     pub payload: Option<String>,
+    /// Where its way to a subscriber is followed.
+    pub mark: Option<Mark>,
+}
+
+/// A change whose way is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The id of the trace, as the container's label says it.
+    pub id: String,
+    /// When this process had read the event, or the list, that shows the change.
+    pub read: Stamp,
 }
 
 /// What a source says.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Event, EventSource, Next, Sighting, TaskState};
+use super::{Event, EventSource, Mark, Next, Sighting, TaskState};
 use crate::model::Stamp;
 use crate::sys::clock;
 use crate::sys::file::read_text;
@@ -64,6 +64,8 @@ struct Line {
     task_id: Option<String>,
     status: Option<Word>,
     payload: Option<Box<RawValue>>,
+    /// The id of its trace.
+    trace: Option<String>,
     #[serde(default)]
     repeat: bool,
 }
@@ -87,7 +89,7 @@ struct Step {
 
 #[derive(Clone, Debug)]
 enum What {
-    See { task_id: String, state: TaskState, payload: Option<String> },
+    See { task_id: String, state: TaskState, payload: Option<String>, trace: Option<String> },
     Vanish(String),
     Repeat,
 }
@@ -146,10 +148,10 @@ impl Scripted {
     /// What it knows at its start: the lines that come first and wait for nothing.
     fn begin(&mut self) -> Event {
         let mut known = Vec::new();
-        while let Some(Step { after: Duration::ZERO, what: What::See { task_id, state, payload } }) =
-            self.steps.get(self.at)
+        while let Some(Step { after: Duration::ZERO, what }) = self.steps.get(self.at)
+            && let Some(seen) = what.sighting()
         {
-            known.push(sighting(task_id, *state, payload));
+            known.push(seen);
             self.at += 1;
         }
         Event::Known(known)
@@ -167,12 +169,9 @@ impl Scripted {
             tokio::time::sleep(due.since(clock::now())).await;
             self.since = Some(due);
             self.at += 1;
-            match &step.what {
-                What::See { task_id, state, payload } => {
-                    return Some(Event::Changed(vec![sighting(task_id, *state, payload)]));
-                }
-                What::Vanish(task_id) => return Some(Event::Vanished(task_id.clone())),
-                What::Repeat => self.at = 0,
+            match step.what.event() {
+                Some(event) => return Some(event),
+                None => self.at = 0,
             }
         }
     }
@@ -191,7 +190,7 @@ fn step(line: &str) -> Result<Step, String> {
         (Some(task_id), Some(Word::Vanished), false) => What::Vanish(task_id),
         (Some(task_id), Some(word), false) => {
             let payload = line.payload.map(|payload| payload.get().to_owned());
-            What::See { task_id, state: state_of(word), payload }
+            What::See { task_id, state: state_of(word), payload, trace: line.trace }
         }
         _ => return Err("it has neither `task_id` and `status` nor `repeat` alone".to_owned()),
     };
@@ -208,8 +207,32 @@ const fn state_of(word: Word) -> TaskState {
     }
 }
 
-fn sighting(task_id: &str, state: TaskState, payload: &Option<String>) -> Sighting {
-    Sighting { task_id: task_id.to_owned(), state, at: clock::wall_now(), payload: payload.clone() }
+impl What {
+    fn sighting(&self) -> Option<Sighting> {
+        let Self::See { task_id, state, payload, trace } = self else { return None };
+        let mark = trace.clone().map(|id| Mark { id, read: clock::now() });
+        let (task_id, payload) = (task_id.clone(), payload.clone());
+        Some(Sighting { task_id, state: *state, at: clock::wall_now(), payload, mark })
+    }
+
+    /// What it tells; `None` of a step that only begins anew.
+    fn event(&self) -> Option<Event> {
+        match self {
+            Self::Vanish(task_id) => Some(Event::Vanished(task_id.clone())),
+            Self::See { .. } => self.sighting().map(|seen| Event::Changed(vec![seen])),
+            Self::Repeat => None,
+        }
+    }
+}
+
+/// What one line tells at once; what waits or begins anew is no such line.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn told(line: &str) -> Result<Event, String> {
+    let step = step(line)?;
+    let event = step.what.event().filter(|_| step.after.is_zero());
+    event.ok_or_else(|| "a line of a pipe neither waits nor repeats: it happens when it is written".to_owned())
 }
 
 fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

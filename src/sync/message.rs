@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::payload::Payload;
 use super::record::Status;
+use super::trace::AgentTrace;
 use crate::model::WallTime;
 
 /// Longest name of a task or a node, in bytes: as long as Kubernetes lets names be, and no longer.
@@ -47,6 +48,9 @@ pub struct StatusReport {
     /// What else there is to say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
+    /// The stamps of a change that is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<AgentTrace>,
 }
 
 /// Several reports at once: the body of `POST /v1/status/batch`, and a frame of an agent.
@@ -263,6 +267,7 @@ impl TaskState {
             version: Some(self.version),
             epoch: Some(epoch),
             payload: self.payload,
+            trace: None,
         }
     }
 }

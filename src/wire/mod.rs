@@ -17,6 +17,7 @@ pub mod http;
 #[cfg(feature = "toolkit")]
 pub mod kube;
 pub mod locate;
+mod spread;
 mod tls;
 mod trust;
 mod url;
@@ -26,6 +27,7 @@ pub use counter::{Totals, grown};
 pub use exposition::{Exposition, Sample};
 pub use fetch::{Fetch, FetchError, Fetched, fetch};
 pub use locate::{BindError, BindFamily, LocateError, Reach, Rule, RuleError};
+pub use spread::Spread;
 pub use tls::{Dialer, TlsFailure, alpn_of, failure_of};
 pub use trust::{TlsError, TlsSpec, Trust, TrustPem};
 pub use url::{Scheme, Url, UrlError};

@@ -13,6 +13,7 @@ mod cost;
 mod count;
 mod curve;
 mod delay;
+mod diagnose;
 mod emulated;
 mod far_end;
 mod gateway;
@@ -34,4 +35,5 @@ mod strange;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod trace;
 mod web;

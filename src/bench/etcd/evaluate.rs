@@ -2,8 +2,9 @@
 //!
 //! Pure, so that each cause can be tested on made-up figures. The limits are etcd's own (its hardware and tuning pages).
 
-use super::window::{Spread, Window};
+use super::window::Window;
 use crate::model::{Advice, Finding, Severity};
+use crate::wire::Spread;
 
 /// Above these, etcd calls a disk too slow: 99 of 100 WAL syncs and database commits.
 pub const WAL_FSYNC_LIMIT_NS: f64 = 10e6;

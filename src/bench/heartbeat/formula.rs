@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::spec::Cell;
-use crate::detect::{DetectorSpec, Model, Rule, reach};
+use crate::detect::{Model, Rule, silence_ns};
 
 /// Mean and worst detection time, where no heartbeat is lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,22 +37,6 @@ pub fn of(cell: &Cell) -> Option<Formula> {
     let silence = silence_ns(&cell.detector, cell.interval);
     let mean_ns = delay + silence - interval / 2.0 + check / 2.0;
     Some(Formula { mean_ns, worst_ns: delay + spread + silence + check })
-}
-
-/// The silence after the last receipt at which a node is suspected, where heartbeats come as regularly as they are sent.
-#[must_use]
-pub fn silence_ns(detector: &DetectorSpec, interval: Duration) -> f64 {
-    let interval = nanos(interval);
-    match detector.rule {
-        Rule::Missed { count, margin } => f64::from(count) * interval + nanos(margin),
-        Rule::Overdue { timeout } => interval + nanos(timeout),
-        Rule::Lease { grace, .. } => nanos(grace),
-        Rule::Chen { margin, .. } => interval + nanos(margin),
-        Rule::Phi { model: Model::Exponential, threshold, .. } => reach(Model::Exponential, threshold) * interval,
-        Rule::Phi { model, threshold, settings } => {
-            interval + nanos(settings.pause) + reach(model, threshold) * nanos(settings.floor)
-        }
-    }
 }
 
 fn nanos(span: Duration) -> f64 {

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use super::choice::Goal;
 use super::condition::Condition;
-use super::formula;
 use super::network::Network;
 use super::plan::Plan;
-use crate::detect::{DetectorSpec, Model, Rule};
+use crate::detect::{DetectorSpec, Model, Rule, silence_ns};
 use crate::model::span::all_as_nanos;
 
 /// Longest interval: a day.
@@ -228,7 +227,7 @@ impl HeartbeatSpec {
 /// What accuses everybody always, or nobody ever. `missed`, `overdue` and `chen` wait for the interval and some more,
 /// whatever the interval is, so there is none that is too long for them.
 fn check_detector(detector: &DetectorSpec, interval: Duration) -> Result<(), SpecError> {
-    let (text, silence) = (detector.to_string(), formula::silence_ns(detector, interval));
+    let (text, silence) = (detector.to_string(), silence_ns(detector, interval));
     if silence > LONGEST_SILENCE.as_nanos() as f64 {
         return Err(SpecError::Silence { detector: text, interval });
     }

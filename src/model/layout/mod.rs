@@ -83,6 +83,8 @@ pub enum Block<'a> {
     Intervals(Intervals),
     /// Points on two logarithmic axes.
     Scatter(Scatter),
+    /// Parts of a whole, each beginning where those before it end.
+    Waterfall(Waterfall),
     /// A paragraph.
     Text(String),
 }
@@ -205,6 +207,42 @@ pub struct Scatter {
     pub unit: &'static str,
     /// The same of what goes up.
     pub up: (f64, &'static str),
+}
+
+/// Parts of a whole, each beginning where those before it end.
+#[derive(Clone, Debug, Default)]
+pub struct Waterfall {
+    /// What of.
+    pub title: String,
+    /// The parts, in their order.
+    pub bars: Vec<Bar>,
+}
+
+/// A part of a whole.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// What it is.
+    pub name: String,
+    /// How long it takes, in nanoseconds.
+    pub ns: f64,
+}
+
+impl Waterfall {
+    /// All parts together.
+    #[must_use]
+    pub fn total(&self) -> f64 {
+        self.bars.iter().map(|bar| bar.ns).sum()
+    }
+
+    /// Each part with its beginning and its end as shares of the whole.
+    pub fn spans(&self) -> impl Iterator<Item = (&Bar, f64, f64)> {
+        let total = self.total().max(f64::MIN_POSITIVE);
+        self.bars.iter().scan(0.0, move |from, bar| {
+            let begin = *from;
+            *from += bar.ns;
+            Some((bar, begin / total, *from / total))
+        })
+    }
 }
 
 /// A sentence as it begins: with a capital letter.

@@ -125,7 +125,11 @@ fn sheet(sheet: &Sheet, pictures: &str) -> String {
 fn block(block: &Block) -> String {
     match block {
         Block::Table(one) => table(one),
-        Block::HeatMap(_) | Block::Histogram(_) | Block::Intervals(_) | Block::Scatter(_) => String::new(),
+        Block::HeatMap(_)
+        | Block::Histogram(_)
+        | Block::Intervals(_)
+        | Block::Scatter(_)
+        | Block::Waterfall(_) => String::new(),
         Block::Text(text) => format!("<p>{}</p>\n", escape(text)),
     }
 }
@@ -136,6 +140,7 @@ fn drawing(block: &Block) -> String {
         Block::HeatMap(map) => picture::heat_map(map),
         Block::Intervals(intervals) => picture::intervals(intervals),
         Block::Scatter(scatter) => picture::scatter(scatter),
+        Block::Waterfall(waterfall) => picture::waterfall(waterfall),
         Block::Table(_) | Block::Text(_) => String::new(),
     }
 }

@@ -5,7 +5,7 @@
 use super::chart::{Axis, Chart, figure};
 use super::escape;
 use crate::model::figure::{duration, ratio, significant};
-use crate::model::layout::{HeatMap, Histogram, Intervals, Names, Scatter};
+use crate::model::layout::{HeatMap, Histogram, Intervals, Names, Scatter, Waterfall};
 use crate::model::{Quantile, Series, rank_of};
 use crate::report::bars;
 use crate::report::unit::{ABSENT, quantity};
@@ -236,6 +236,34 @@ pub fn heat_map(map: &HeatMap) -> String {
     let told = format!("{} by {} cells, darker is more{marked}", map.rows.len(), map.columns.len());
     let height = 24.0 + ROW * map.rows.len() as f64;
     figure(&map.title, &told, &format!("0 0 480 {height:.0}"), &body, &[])
+}
+
+/// Parts of a whole: a row each, beginning where those above it end.
+pub fn waterfall(waterfall: &Waterfall) -> String {
+    const ROW: f64 = 18.0;
+    const LEFT: f64 = 150.0;
+    if waterfall.total() <= 0.0 {
+        return String::new();
+    }
+    let mut body = String::new();
+    for (at, (bar, from, to)) in waterfall.spans().enumerate() {
+        let down = at as f64 * ROW;
+        let place = |share: f64| LEFT + share * (470.0 - LEFT);
+        let (left, width) = (place(from), (place(to) - place(from)).max(1.0));
+        body.push_str(&format!(
+            "<text x=\"0\" y=\"{:.0}\">{} {}</text>\n<rect class=\"f0\" x=\"{left:.1}\" y=\"{:.0}\" width=\"{width:.1}\" height=\"{:.0}\"/>\n",
+            down + 13.0,
+            escape(&bar.name),
+            duration(bar.ns.max(0.0).round() as u64),
+            down + 2.0,
+            ROW - 4.0
+        ));
+    }
+    let height = waterfall.bars.len() as f64 * ROW + 4.0;
+    let largest = waterfall.bars.iter().max_by(|a, b| a.ns.total_cmp(&b.ns));
+    let largest = largest.map(|bar| format!(", the largest part is {}", bar.name)).unwrap_or_default();
+    let told = format!("{} in {} parts{largest}", duration(waterfall.total().round() as u64), waterfall.bars.len());
+    figure(&waterfall.title, &told, &format!("0 0 480 {height:.0}"), &body, &[])
 }
 
 /// Figures with their intervals below each other.

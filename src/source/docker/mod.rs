@@ -9,6 +9,8 @@ mod engine;
 #[cfg(feature = "toolkit")]
 mod hand;
 #[cfg(feature = "toolkit")]
+pub mod owned;
+#[cfg(feature = "toolkit")]
 mod poll;
 mod read;
 #[cfg(test)]
@@ -24,7 +26,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{Event, EventSource, Next, Sighting, TaskState};
+use super::{Event, EventSource, Mark, Next, Sighting, TaskState};
 use crate::model::{Stamp, WallTime};
 use crate::sys::cgroup::{Consumption, consumption_of_container};
 use crate::sys::clock;
@@ -81,8 +83,8 @@ pub struct Docker {
     containers: BTreeMap<String, Container>,
     /// When the last list was there: events from before it may be older than what it says.
     listed_at: Option<WallTime>,
-    /// An event that is being looked at.
-    pending: Option<Happening>,
+    /// An event that is being looked at, and when it was read.
+    pending: Option<(Happening, Stamp)>,
     /// What is to be said next.
     waiting: VecDeque<Event>,
     /// The oddities that were told.
@@ -92,6 +94,10 @@ pub struct Docker {
     /// How often what containers use is looked at; `None` if nobody wants to know.
     look_every: Option<Duration>,
     next_look: Stamp,
+    /// How often everything is listed where no events are asked for.
+    poll: Option<Duration>,
+    /// When everything is listed next.
+    next_list: Stamp,
 }
 
 #[derive(Clone, Debug)]
@@ -134,7 +140,15 @@ impl Docker {
             failures: 0,
             look_every: look_every.map(|every| every.max(SHORTEST_LOOK)),
             next_look: clock::now(),
+            poll: None,
+            next_list: clock::now(),
         }
+    }
+
+    /// The same without its events: everything is listed so often, and what happens between two lists is seen with the next.
+    #[must_use]
+    pub fn polled(self, every: Option<Duration>) -> Self {
+        Self { poll: every, ..self }
     }
 
     async fn step(&mut self) -> Event {
@@ -142,10 +156,11 @@ impl Docker {
             if let Some(event) = self.waiting.pop_front() {
                 return event;
             }
-            if let Some(happening) = self.pending.clone() {
+            if let Some((happening, read)) = self.pending.clone() {
+                let mark = happening.trace.clone().map(|id| Mark { id, read });
                 let told = self.take(happening).await;
                 self.pending = None;
-                self.waiting.extend(told);
+                self.waiting.extend(told.map(|event| marked(event, mark)));
                 continue;
             }
             let Some(events) = &mut self.events else { return self.attach().await };
@@ -153,7 +168,7 @@ impl Docker {
             tokio::select! {
                 biased;
                 event = events.next() => match event {
-                    Ok(event) => self.pending = read::happening(&event),
+                    Ok(event) => self.pending = read::happening(&event).map(|happening| (happening, clock::now())),
                     Err(error) => return self.detach(&error),
                 },
                 () = tokio::time::sleep(look.unwrap_or(LONGEST_WAIT)) => {
@@ -169,6 +184,9 @@ impl Docker {
         if self.failures > 0 {
             let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
             tokio::time::sleep(wait).await;
+        } else if let Some(every) = self.poll {
+            tokio::time::sleep(self.next_list.since(clock::now())).await;
+            self.next_list = (self.next_list + every).max(clock::now());
         }
         match self.read_all().await {
             Ok(all) => {
@@ -188,9 +206,9 @@ impl Docker {
         let mut all = list.entries;
         // What takes longer is left without the times of the engine.
         let _ = timeout(LOOK_WITHIN, complete(&engine, &self.containers, &mut all)).await;
-        let events = engine.events(from).await?;
+        let events = if self.poll.is_none() { Some(engine.events(from).await?) } else { None };
         list.odd.into_iter().for_each(|what| self.tell_odd(what));
-        (self.engine, self.events, self.listed_at) = (Some(engine), Some(events), Some(clock::wall_now()));
+        (self.engine, self.events, self.listed_at) = (Some(engine), events, Some(clock::wall_now()));
         Ok(all)
     }
 
@@ -207,10 +225,11 @@ impl Docker {
         let mut known = Vec::new();
         for entry in all {
             let (id, told) = (entry.id.clone(), before.remove(&entry.id));
+            let mark = entry.trace.clone().map(|id| Mark { id, read: clock::now() });
             let is_old_end = told.as_ref().is_some_and(|told| told.is_over() && told.is_told(&entry));
             let container = Container::of(entry, told, now);
             if !is_old_end {
-                known.push(container.sighting(&id));
+                known.push(Sighting { mark, ..container.sighting(&id) });
             }
             self.containers.insert(id, container);
         }
@@ -344,7 +363,7 @@ impl Container {
 
     fn sighting(&self, id: &str) -> Sighting {
         let payload = serde_json::to_string(&self.facts).ok();
-        Sighting { task_id: id.to_owned(), state: self.state, at: self.since, payload }
+        Sighting { task_id: id.to_owned(), state: self.state, at: self.since, payload, mark: None }
     }
 
     /// Takes a look at what it uses; true if that is news.
@@ -356,6 +375,16 @@ impl Container {
             self.facts.cpu_cores = Some((cores * 100.0).round() / 100.0);
         }
         self.facts != before
+    }
+}
+
+/// The same event, whose way is followed.
+fn marked(event: Event, mark: Option<Mark>) -> Event {
+    match event {
+        Event::Changed(sightings) => {
+            Event::Changed(sightings.into_iter().map(|seen| Sighting { mark: mark.clone(), ..seen }).collect())
+        }
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::TaskState;
+use super::super::{TRACE_LABEL, TaskState};
 use crate::model::WallTime;
 
 /// How far a container has come, as far as an engine's word says it.
@@ -37,6 +37,8 @@ pub struct Entry {
     pub exit_code: Option<i64>,
     /// Since when it is in that phase, where the engine says so.
     pub since: Option<WallTime>,
+    /// The id of its trace, by its label.
+    pub trace: Option<String>,
 }
 
 /// A list, and what of it was not understood.
@@ -80,6 +82,8 @@ pub struct Happening {
     pub image: Option<String>,
     /// What it ended with.
     pub exit_code: Option<i64>,
+    /// The id of its trace, by its label.
+    pub trace: Option<String>,
 }
 
 /// What the answer to a question about one container says: how far it has come, and when it was made, started and ended.
@@ -150,7 +154,9 @@ pub fn list(bytes: &[u8]) -> Result<List, serde_json::Error> {
         let created = value.get("Created").and_then(Value::as_i64).filter(|seconds| *seconds > 0);
         let created = created.map(|seconds| WallTime::from_unix_nanos(i128::from(seconds) * 1_000_000_000));
         let since = created.filter(|_| phase == Phase::Pending);
-        list.entries.push(Entry { id, name: name_of(&value), image: text(&value, "Image"), phase, exit_code, since });
+        let (name, image) = (name_of(&value), text(&value, "Image"));
+        let trace = value.get("Labels").and_then(|labels| text(labels, TRACE_LABEL));
+        list.entries.push(Entry { id, name, image, phase, exit_code, since, trace });
     }
     Ok(list)
 }
@@ -181,6 +187,7 @@ pub fn happening(value: &Value) -> Option<Happening> {
         name: text(attributes, "name").map(|name| name.trim_start_matches('/').to_owned()),
         image: text(attributes, "image"),
         exit_code,
+        trace: text(attributes, TRACE_LABEL),
     })
 }
 
@@ -292,7 +299,7 @@ mod tests {
         );
         let since = |phase: Phase| {
             let (id, name, image) = ("a".to_owned(), None, None);
-            let mut entry = Entry { id, name, image, phase, exit_code: None, since: None };
+            let mut entry = Entry { id, name, image, phase, exit_code: None, since: None, trace: None };
             entry.complete(details);
             (entry.since.unwrap().unix_nanos() / 500_000_000 % 10, entry.exit_code)
         };

@@ -101,8 +101,8 @@ pub struct Metrics {
 /// Where tasks are seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSpec {
-    /// The socket of a Docker Engine.
-    Docker(PathBuf),
+    /// The socket of a Docker Engine, and how often it is listed where its events are not asked for.
+    Docker(PathBuf, Option<Duration>),
     /// A script.
     Script(PathBuf),
 }
@@ -128,6 +128,8 @@ pub struct AgentConfig {
     pub tls: TlsSpec,
     /// Where tasks are seen.
     pub sources: Vec<SourceSpec>,
+    /// Whether changes of containers that bear the label of a trace get stamps on their way.
+    pub is_traced: bool,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +147,8 @@ struct Written {
     client_key: Option<PathBuf>,
     sources: Option<WrittenSources>,
     adaptive: Option<WrittenBounds>,
+    #[serde(default)]
+    trace: bool,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +170,8 @@ struct WrittenSources {
 #[serde(deny_unknown_fields)]
 struct WrittenDocker {
     socket: Option<PathBuf>,
+    #[serde(default, deserialize_with = "optional_span")]
+    poll: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -212,11 +218,11 @@ impl AgentConfig {
             }
         }
         let sources = match written.sources {
-            Some(sources) => sources.list(folder),
-            None => vec![SourceSpec::Docker(DOCKER_SOCKET.into())],
+            Some(sources) => sources.list(folder)?,
+            None => vec![SourceSpec::Docker(DOCKER_SOCKET.into(), None)],
         };
-        let (node_id, token_file) = (written.node_id, beside(written.token_file));
-        Ok(Self { server, mode, interval, adaptive, metrics, node_id, token_file, tls, sources })
+        let (node_id, token_file, is_traced) = (written.node_id, beside(written.token_file), written.trace);
+        Ok(Self { server, mode, interval, adaptive, metrics, node_id, token_file, tls, sources, is_traced })
     }
 
     /// The token of a node: its line in a file of lines `NODE_ID TOKEN`, or the only word of the file.
@@ -243,11 +249,13 @@ impl WrittenBounds {
 }
 
 impl WrittenSources {
-    fn list(self, folder: &Path) -> Vec<SourceSpec> {
-        let docker = self.docker.map(|docker| docker.socket.unwrap_or(DOCKER_SOCKET.into()));
-        let docker = docker.map(|socket| SourceSpec::Docker(folder.join(socket)));
+    fn list(self, folder: &Path) -> Result<Vec<SourceSpec>, ConfigError> {
+        let docker = self.docker.map(|docker| {
+            let poll = docker.poll.map(|every| within("poll", every)).transpose()?;
+            Ok(SourceSpec::Docker(folder.join(docker.socket.unwrap_or(DOCKER_SOCKET.into())), poll))
+        });
         let script = self.script.map(|path| SourceSpec::Script(folder.join(path)));
-        docker.into_iter().chain(script).collect()
+        docker.into_iter().chain(script.map(Ok)).collect()
     }
 }
 
@@ -310,6 +318,11 @@ fn within(key: &'static str, span: Duration) -> Result<Duration, ConfigError> {
     Err(ConfigError::Value { key, what: "intervals are from `10ms` to `60m`".to_owned() })
 }
 
+/// A time with its unit, where there is one.
+fn optional_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    span(deserializer).map(Some)
+}
+
 /// A time with its unit.
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -342,20 +355,21 @@ mod tests {
         assert_eq!(config.server.to_string(), "https://hub.example.com/state");
         assert_eq!((config.mode, config.interval), (Mode::Socket, Duration::from_secs(5)));
         assert_eq!(config.metrics, Metrics { cpu: true, memory: true, disk: true });
-        assert_eq!(config.sources, [SourceSpec::Docker(DOCKER_SOCKET.into())]);
+        assert_eq!(config.sources, [SourceSpec::Docker(DOCKER_SOCKET.into(), None)]);
         assert_eq!((config.node_id, config.adaptive, config.token_file), (None, None, None));
     }
 
     #[test]
     fn every_optional_key_and_paths_beside_the_file() {
         let text = r#"{"server":"https://h:1","interval":"500ms","node_id":"n","token_file":"token","ca_file":"/ca",
-            "client_cert":"c","client_key":"k","sources":{"script":"s","docker":{"socket":"/d"}},
+            "client_cert":"c","client_key":"k","sources":{"script":"s","docker":{"socket":"/d","poll":"2s"}},"trace":true,
             "adaptive":{"shortest":"1s","longest":"1m"}}"#;
         let config = parse(text).unwrap();
         assert_eq!((config.mode, config.server.path()), (Mode::Requests, "/"));
         assert!(config.token_file.unwrap().parent().unwrap().is_absolute());
         assert_eq!(config.tls.ca_file, Some("/ca".into()));
-        assert_eq!(config.sources[0], SourceSpec::Docker("/d".into()));
+        assert_eq!(config.sources[0], SourceSpec::Docker("/d".into(), Some(Duration::from_secs(2))));
+        assert!(config.is_traced);
         assert_eq!(config.adaptive.unwrap().longest, Duration::from_secs(60));
         assert_eq!(parse(r#"{"server":"wss://h","interval":"1m"}"#).unwrap().server.path(), "/state");
         for zone in ["%25lo", "%lo"] {

@@ -7,3 +7,4 @@ pub mod link;
 pub mod machine;
 pub mod requests;
 pub mod shell;
+mod traces;

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::config::Metrics;
 use super::link::{Endpoint, LinkError, Wire};
 use super::machine::{Action, End, Input, Machine, Rhythm, Seen, Settings, Warning};
+use super::traces::Traces;
 use crate::model::with_causes;
 use crate::source::{Event, EventSource, Sighting, TaskState};
 use crate::sync::message::{FromAgent, FromGateway, Usage};
@@ -71,6 +72,8 @@ pub struct Surroundings {
     pub shutdown: Arc<Shutdown>,
     /// Who hears what is said.
     pub voice: Voice,
+    /// Whether changes that bear the label of a trace get stamps on their way.
+    pub is_traced: bool,
 }
 
 /// An agent that runs.
@@ -84,6 +87,7 @@ struct Shell {
     endpoint: Arc<Endpoint>,
     cpu: CpuMeter,
     voice: Voice,
+    traces: Option<Traces>,
     /// What was said last of the connection, so that an hour of failures is one line.
     said: Option<String>,
     /// What a source said last of its trouble, likewise.
@@ -101,7 +105,7 @@ enum Link {
 
 /// Runs an agent until it leaves or another one takes its place.
 pub async fn run(settings: Settings, seed: u64, around: Surroundings) -> End {
-    let Surroundings { sources, live, shutdown, voice } = around;
+    let Surroundings { sources, live, shutdown, voice, is_traced } = around;
     let (sender, mut events) = mpsc::channel(MOST_WAITING);
     let mut pumps = JoinSet::new();
     for (index, source) in sources.into_iter().enumerate() {
@@ -116,6 +120,7 @@ pub async fn run(settings: Settings, seed: u64, around: Surroundings) -> End {
         endpoint,
         cpu: CpuMeter::default(),
         voice,
+        traces: is_traced.then(Traces::default),
         said: None,
         trouble: None,
         shutdown,
@@ -221,6 +226,9 @@ impl Shell {
             heartbeat.usage = self.usage();
         }
         let Link::Up(wire) = &mut self.link else { return };
+        if let Some(traces) = &mut self.traces {
+            traces.stamp(&mut frame, clock::now());
+        }
         if let Err(error) = wire.send(frame).await {
             self.broken(&error);
         }
@@ -238,6 +246,9 @@ impl Shell {
 
     /// What a source has seen, in the words of the gateway.
     fn see(&mut self, source: usize, event: Event) {
+        if let (Some(traces), Event::Known(sightings) | Event::Changed(sightings)) = (&mut self.traces, &event) {
+            traces.see(sightings, clock::now());
+        }
         let seen = |sightings: Vec<Sighting>| sightings.into_iter().map(seen).collect();
         self.queue.push_back(match event {
             Event::Known(all) => {
@@ -325,14 +336,19 @@ impl Link {
     }
 }
 
-fn seen(sighting: Sighting) -> Seen {
-    let status = match sighting.state {
+/// What a runtime's state is called between agent and gateway.
+pub(super) const fn status_of(state: TaskState) -> Status {
+    match state {
         TaskState::Pending => Status::Pending,
         TaskState::Running => Status::Running,
         TaskState::Ended { is_success: true } => Status::Completed,
         TaskState::Ended { is_success: false } => Status::Failed,
         TaskState::Unknown => Status::Unknown,
-    };
+    }
+}
+
+fn seen(sighting: Sighting) -> Seen {
+    let status = status_of(sighting.state);
     // A payload is an addition: one that cannot be sent does not keep the state back.
     let payload = sighting.payload.filter(|text| text.len() <= LONGEST_PAYLOAD);
     let payload = payload.and_then(|text| Payload::parse(&text).ok());

@@ -28,6 +28,7 @@ use super::remainder::Remainders;
 use super::service::{Place, Service, now};
 use super::upgrade::{self, Upgrade};
 use super::watch::Changes;
+use crate::model::Stamp;
 use crate::sync::message::{self, Answers, Batch, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
 
 /// Longest body of a request: a thousand reports with payloads of a kilobyte.
@@ -146,6 +147,7 @@ impl Context {
     }
 
     async fn write(&self, route: Route, caller: &Caller, body: &[u8]) -> Result<Response<Answer>, Refusal> {
+        let received = now();
         match route {
             Route::Status => {
                 let report: StatusReport = parse(body)?;
@@ -153,7 +155,7 @@ impl Context {
                 Ok(json_answer(StatusCode::OK, &receipt))
             }
             Route::StatusBatch => {
-                let (id, answers) = self.batch(caller, entries::batch(body)?).await?;
+                let (id, answers) = self.batch(caller, entries::batch(body)?, received.at).await?;
                 Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
             }
             Route::FullState => {
@@ -173,7 +175,6 @@ impl Context {
                 Ok(json_answer(StatusCode::OK, &json!({ "state": "left", "revision": place.revision })))
             }
             _ => {
-                let received = now();
                 let heartbeat: Heartbeat = parse(body)?;
                 caller.speaks_for(&heartbeat.node_id)?;
                 self.service.allow(&heartbeat.node_id, Kind::Heartbeat, 1)?;
@@ -194,13 +195,18 @@ impl Context {
         Ok(receipt)
     }
 
-    async fn batch(&self, caller: &Caller, batch: Read<Batch>) -> Result<(u64, Vec<message::Answer>), Refusal> {
+    async fn batch(
+        &self,
+        caller: &Caller,
+        batch: Read<Batch>,
+        received: Stamp,
+    ) -> Result<(u64, Vec<message::Answer>), Refusal> {
         let count = batch.frame.reports.len() + batch.odd.len();
         if count > MOST_REPORTS {
             let message = format!("{count} reports in one batch, at most {MOST_REPORTS} are taken");
             return Err(Refusal::new(Code::InvalidReport, message));
         }
-        let (id, answers, place) = self.service.batch(caller, batch)?;
+        let (id, answers, place) = self.service.batch(caller, batch, received)?;
         self.service.settled(place).await?;
         Ok((id, answers))
     }

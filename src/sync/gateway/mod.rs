@@ -18,6 +18,7 @@ mod remainder;
 pub mod service;
 mod socket;
 pub mod tls;
+pub mod traces;
 mod upgrade;
 mod watch;
 

@@ -17,8 +17,9 @@ use super::machine::{Machine, Moment, Settings};
 use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
 use super::remainder::Room;
+use super::traces::Traces;
 use crate::model::Stamp;
-use crate::sync::message::{Answer, Batch, FullState, Heartbeat, Pulse, StatusReport};
+use crate::sync::message::{Answer, Batch, FullState, Heartbeat, Outcome, Pulse, StatusReport};
 use crate::sync::store::committer::Committer;
 use crate::sync::store::{MetadataStore, StoreError};
 use crate::sys::clock;
@@ -100,6 +101,8 @@ pub struct Service {
     pub counters: Counters,
     /// Room for what clients still send after their answers.
     pub remainders: Room,
+    /// The stamps of changes that are traced.
+    pub traces: Arc<Traces>,
     /// Names the row of revisions.
     pub lineage: String,
 }
@@ -141,6 +144,7 @@ impl Service {
             replan: Notify::new(),
             counters: Counters::default(),
             remainders: Room::default(),
+            traces: Arc::default(),
             lineage,
         });
         service.attach(store)?;
@@ -207,17 +211,26 @@ impl Service {
         Ok(Pulse { seq, t1, t2: received.unix_nanos(), t3: now().unix_nanos(), resync })
     }
 
-    /// Takes several reports; each has its own answer.
+    /// Takes several reports that were received at this moment; each has its own answer.
     ///
     /// # Errors
     /// When none of them can be taken.
-    pub fn reports(&self, caller: &Caller, reports: Vec<StatusReport>) -> Result<(Vec<Answer>, Place), Refusal> {
+    pub fn reports(
+        &self,
+        caller: &Caller,
+        reports: Vec<StatusReport>,
+        received: Stamp,
+    ) -> Result<(Vec<Answer>, Place), Refusal> {
         self.allow(caller.share(), Kind::Report, reports.len().max(1) as u64)?;
         let mut newest = 0;
         let take = |machine: &mut Machine, now: Moment| -> Vec<Answer> {
-            let mut answer = |report: StatusReport| {
+            let mut answer = |mut report: StatusReport| {
                 caller.speaks_for(&report.node_id)?;
+                let trace = report.trace.take();
                 let receipt = machine.report(now, report)?;
+                if let Some(trace) = trace.filter(|_| receipt.outcome == Outcome::Stored) {
+                    self.traces.decided(receipt.revision, trace, received, clock::now());
+                }
                 newest = newest.max(receipt.revision);
                 Ok(receipt)
             };
@@ -228,10 +241,15 @@ impl Service {
     }
 
     /// The same, with the number of the batch, and answers to what of it was not understood.
-    pub(super) fn batch(&self, caller: &Caller, batch: Read<Batch>) -> Result<(u64, Vec<Answer>, Place), Refusal> {
+    pub(super) fn batch(
+        &self,
+        caller: &Caller,
+        batch: Read<Batch>,
+        received: Stamp,
+    ) -> Result<(u64, Vec<Answer>, Place), Refusal> {
         let Read { frame: Batch { id, reports }, odd } = batch;
         self.allow(caller.share(), Kind::Report, odd.len() as u64)?;
-        let (answers, place) = self.reports(caller, reports)?;
+        let (answers, place) = self.reports(caller, reports, received)?;
         Ok((id, self.woven(answers, odd), place))
     }
 
@@ -391,8 +409,11 @@ impl Service {
     }
 
     fn attach(&self, store: Box<dyn MetadataStore>) -> Result<(), ServiceError> {
-        let (durable, voice) = (self.durable.clone(), Arc::clone(&self.voice));
+        let (durable, voice, traces) = (self.durable.clone(), Arc::clone(&self.voice), Arc::clone(&self.traces));
         let listener = move |written: Result<u64, StoreError>| {
+            if let Ok(revision) = written {
+                traces.durable(revision, clock::now());
+            }
             durable.send_modify(|durable| match written {
                 Ok(revision) => durable.revision = revision,
                 Err(error) => {
@@ -422,6 +443,7 @@ impl Service {
             }
             Ok((snapshot, store)) => {
                 let revision = snapshot.revision;
+                self.traces.forget();
                 self.machine().restore(snapshot, now());
                 if self.attach(store).is_ok() {
                     (self.voice)(format!("the store is open again, at revision {revision}"));

@@ -190,7 +190,7 @@ impl<'a> Socket<'a> {
                 Ok(Then::Send(FromGateway::Pulse(pulse)))
             }
             FromAgent::Reports(batch) => {
-                let (id, answers, place) = self.service.batch(&self.caller, Read { frame: batch, odd })?;
+                let (id, answers, place) = self.service.batch(&self.caller, Read { frame: batch, odd }, received.at)?;
                 self.pending.push_back((place, FromGateway::Answers(Answers { id, answers })));
                 Ok(Then::Nothing)
             }

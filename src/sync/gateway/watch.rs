@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
+use serde::Serialize;
 use serde_json::json;
 
 use super::counters::Present;
 use super::position::{self, Position};
 use super::service::Service;
-use crate::sync::record::Change;
+use crate::sync::record::{Change, TaskRecord};
+use crate::sync::trace::Trace;
+use crate::sys::clock;
 
 /// Changes of one piece of the stream.
 const MOST_AT_ONCE: usize = 256;
@@ -92,16 +95,27 @@ async fn tell(service: Arc<Service>, progress: Progress) -> (Option<Bytes>, Prog
     match changes {
         Ok(changes) => {
             let last = changes.last().map_or(after, Change::revision);
-            let text: String = changes.iter().map(|change| event(&service.lineage, change)).collect();
+            let text: String = changes.iter().map(|change| event(&service, change)).collect();
             (Some(text.into()), Progress { after: last, ..progress })
         }
         Err(first) => (Some(gap(&service.lineage, after, first)), Progress { after: first - 1, ..progress }),
     }
 }
 
-fn event(lineage: &str, change: &Change) -> String {
+/// A change of a task as it is told: with its stamps, where it is traced.
+#[derive(Serialize)]
+struct TaskChange<'a> {
+    #[serde(flatten)]
+    task: &'a TaskRecord,
+    trace: Trace,
+}
+
+fn event(service: &Service, change: &Change) -> String {
     let (name, data) = match change {
-        Change::Task(task) => ("task", serde_json::to_string(task)),
+        Change::Task(task) => match service.traces.told(task.revision, clock::now()) {
+            Some(trace) => ("task", serde_json::to_string(&TaskChange { task, trace })),
+            None => ("task", serde_json::to_string(task)),
+        },
         Change::Node(node) => ("node", serde_json::to_string(node)),
         Change::TaskForgotten { task_id, revision } => {
             ("task_forgotten", Ok(json!({ "task_id": task_id, "revision": revision }).to_string()))
@@ -111,7 +125,7 @@ fn event(lineage: &str, change: &Change) -> String {
         }
     };
     // Invariant: plain records of text and numbers always have a JSON text.
-    let id = position::text(lineage, change.revision());
+    let id = position::text(&service.lineage, change.revision());
     format!("id: {id}\nevent: {name}\ndata: {}\n\n", data.unwrap_or_default())
 }
 

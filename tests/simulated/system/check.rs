@@ -408,6 +408,7 @@ mod tests {
             version: Some(1),
             epoch: Some(1),
             payload: None,
+            trace: None,
         };
         let mut witness = witness();
         witness.sent(7, &FromAgent::Reports(Batch { id: 3, reports: vec![report("a"), report("b")] }));

@@ -5,8 +5,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::client::ClientError;
 use super::observer::ObserverError;
+use crate::sync::client::ClientError;
+use crate::sync::client::own::OwnError;
 use crate::sys::server::ServerError;
 use crate::wire::{TlsError, UrlError};
 
@@ -75,6 +76,15 @@ pub enum LiveError {
     /// The subscriber missed changes.
     #[error("the gateway left out changes: the subscriber was too slow")]
     Gap,
+}
+
+impl From<OwnError> for LiveError {
+    fn from(error: OwnError) -> Self {
+        match error {
+            OwnError::Server(error) => Self::Server(error),
+            OwnError::Url(error) => Self::Url(error),
+        }
+    }
 }
 
 impl LiveError {

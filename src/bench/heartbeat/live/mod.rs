@@ -21,9 +21,7 @@
 //! below, and of heartbeats alone: the agents watch no tasks.
 
 mod assemble;
-mod client;
 mod error;
-mod event;
 mod fleet;
 mod gateway;
 mod layout;
@@ -40,13 +38,13 @@ pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::load::{Session, Steps};
 use crate::model::{Measured, Stamp, Warning};
+use crate::sync::client::Client;
+use crate::sync::client::event::Event;
 use crate::sys::clock;
 use crate::sys::owner::sweep_all;
 use crate::sys::socket_table::Traffic;
 use crate::wire::Exposition;
 use assemble::Seen;
-use client::Client;
-use event::Event;
 use fleet::{Fleet, node_id};
 use gateway::Gateway;
 use machine::{Act, CellPlan, Machine};
@@ -148,7 +146,7 @@ impl Live<'_> {
                     self.seen.connected_at.get_or_insert(at);
                 }
             }
-            Some(News::Event(at, Event::Task(revision))) => self.seen.arrived(revision, at),
+            Some(News::Event(at, Event::Task(task))) => self.seen.arrived(task.revision, at),
             Some(News::Stored { revision, sent, answered }) => self.seen.stored(revision, sent, answered),
             Some(News::NotStored(error)) => self.seen.not_stored = Some(error.to_string()),
             Some(News::Open) => {}

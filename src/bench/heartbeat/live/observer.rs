@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::client::{Client, ClientError, Stream};
-use super::event::{Event, EventError, Reader};
 use crate::model::Stamp;
+use crate::sync::client::event::{Event, EventError, Reader};
+use crate::sync::client::{Client, ClientError, Stream};
 use crate::sync::message::{Receipt, StatusReport};
 use crate::sync::record::Status;
 use crate::sys::clock;
@@ -156,7 +156,7 @@ async fn report_once(client: &mut Client) -> Result<News, ClientError> {
     let (task_id, node_id, status) = (TASK.to_owned(), NODE.to_owned(), Status::Running);
     // A later epoch is always newer, also than what an earlier run left on the same gateway.
     let (epoch, version) = (Some(epoch), Some(1));
-    let report = StatusReport { task_id, status, node_id, timestamp, version, epoch, payload: None };
+    let report = StatusReport { task_id, status, node_id, timestamp, version, epoch, payload: None, trace: None };
     // Invariant: our own records always have a JSON text.
     let body = serde_json::to_vec(&report).unwrap_or_default();
     let sent = clock::now();

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bench::heartbeat::formula;
-use crate::detect::{DetectorSpec, Rule};
+use crate::detect::{DetectorSpec, Rule, silence_ns};
 use crate::model::span::all_as_nanos;
 use crate::model::words;
 use crate::wire::Url;
@@ -206,7 +205,7 @@ impl LiveSpec {
             _ => self.detector.check,
         };
         // A thousand years are as good as for ever.
-        let silence = Duration::from_secs_f64((formula::silence_ns(&self.detector, interval) / 1e9).clamp(0.0, 3.2e10));
+        let silence = Duration::from_secs_f64((silence_ns(&self.detector, interval) / 1e9).clamp(0.0, 3.2e10));
         silence.saturating_add(check)
     }
 

@@ -7,14 +7,10 @@ use std::path::Path;
 use super::super::EventsError;
 use super::super::spec::Own;
 use super::{HandError, command_of};
-use crate::model::{Warning, with_causes};
+use crate::model::Warning;
+use crate::source::docker::owned::{Marks, RUN, sweep};
 use crate::source::docker::{Hand, Labelled};
 use crate::source::image::Archive;
-use crate::sys::owner::{Fate, Owner};
-
-/// The labels of everything of ours: whose it is, and of which run.
-const OWNER: &str = "offloadctl.owner";
-const RUN: &str = "offloadctl.run";
 
 /// Containers of one run.
 #[derive(Clone)]
@@ -24,8 +20,7 @@ pub struct Containers {
     image: String,
     is_own_image: bool,
     command: Vec<String>,
-    owner: String,
-    run: String,
+    marks: Marks,
 }
 
 impl Containers {
@@ -41,8 +36,7 @@ impl Containers {
             image: own.image.clone().unwrap_or_else(|| format!("offloadctl-events:{run}")),
             is_own_image: own.image.is_none(),
             command: command_of(own),
-            owner: Owner::ours().to_string(),
-            run: run.to_owned(),
+            marks: Marks::of(run),
         };
         Ok((containers, warnings))
     }
@@ -54,7 +48,7 @@ impl Containers {
     pub async fn prepare(&self) -> Result<(), EventsError> {
         if self.is_own_image {
             let archive = Archive::of_this_host()?.whole();
-            let imported = self.engine.import(&self.image, archive, &self.labels()).await;
+            let imported = self.engine.import(&self.image, archive, &self.marks.pairs()).await;
             imported.map_err(|error| EventsError::Import(error.into()))?;
         }
         Ok(())
@@ -63,7 +57,7 @@ impl Containers {
     /// Makes one; its id.
     pub async fn create(&self) -> Result<String, HandError> {
         let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
-        Ok(self.engine.create(&self.image, &command, &self.labels()).await?)
+        Ok(self.engine.create(&self.image, &command, &self.marks.pairs()).await?)
     }
 
     /// Whether one is shown to have been started and to have ended.
@@ -76,8 +70,8 @@ impl Containers {
     /// # Errors
     /// When something of ours stays.
     pub async fn clear(&self) -> Result<(), HandError> {
-        let is_ours = |one: &Labelled| one.label(RUN) == Some(self.run.as_str());
-        let all = self.engine.containers(&format!("{RUN}={}", self.run)).await?;
+        let is_ours = |one: &Labelled| one.label(RUN) == Some(self.marks.run.as_str());
+        let all = self.engine.containers(&format!("{RUN}={}", self.marks.run)).await?;
         for container in all.into_iter().filter(is_ours) {
             self.engine.remove(&container.id).await?;
         }
@@ -86,41 +80,4 @@ impl Containers {
         }
         Ok(())
     }
-
-    fn labels(&self) -> [(&str, &str); 2] {
-        [(OWNER, &self.owner), (RUN, &self.run)]
-    }
-}
-
-/// Removes what runs left whose process is gone; what there is to say about it.
-async fn sweep(hand: &Hand) -> Vec<Warning> {
-    // What cannot be listed is no obstacle here: whatever follows says more.
-    let containers = hand.containers(OWNER).await.unwrap_or_default();
-    let images = hand.images(OWNER).await.unwrap_or_default();
-    let (mut gone, mut unknown, mut stuck) = (0_u64, 0_u64, None);
-    for (one, is_image) in containers.iter().map(|one| (one, false)).chain(images.iter().map(|one| (one, true))) {
-        let owner: Option<Owner> = one.label(OWNER).and_then(|mark| mark.parse().ok());
-        match owner.map(|owner| owner.fate()) {
-            Some(Fate::Runs) => {}
-            Some(Fate::Gone) => {
-                let removed = if is_image { hand.remove_image(&one.id).await } else { hand.remove(&one.id).await };
-                match removed {
-                    Ok(()) => gone += 1,
-                    Err(error) => stuck = Some(with_causes(&error)),
-                }
-            }
-            Some(Fate::Unknown) | None => unknown += 1,
-        }
-    }
-    let warning = |text: String| Warning::new("leftover", text);
-    let by_hand = format!("`docker ps -a --filter label={OWNER}` and `docker images --filter label={OWNER}` show them");
-    let gone = (gone > 0)
-        .then(|| warning(format!("{gone} containers and images were removed that a run left when it was killed")));
-    let stuck = stuck.map(|why| warning(format!("what a killed run left cannot be removed ({why}); {by_hand}")));
-    let unknown = (unknown > 0).then(|| {
-        warning(format!(
-            "{unknown} containers and images are of runs of another host or container, and are left; {by_hand}"
-        ))
-    });
-    [gone, stuck, unknown].into_iter().flatten().collect()
 }

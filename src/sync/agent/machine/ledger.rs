@@ -194,6 +194,7 @@ impl Ledger {
                 version: Some(task.version),
                 epoch: Some(epoch),
                 payload: task.payload.clone(),
+                trace: None,
             });
             self.unsent.pop_first();
         }

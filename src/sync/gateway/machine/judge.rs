@@ -86,7 +86,7 @@ mod tests {
     fn report(epoch: Option<u64>, version: Option<u64>) -> StatusReport {
         let timestamp = WallTime::from_unix_nanos(1);
         let (task_id, node_id) = ("t".to_owned(), "n".to_owned());
-        StatusReport { task_id, node_id, status: Running, timestamp, version, epoch, payload: None }
+        StatusReport { task_id, node_id, status: Running, timestamp, version, epoch, payload: None, trace: None }
     }
 
     #[test]

@@ -59,6 +59,7 @@ fn report(node: &str, task: &str, status: Status, version: u64) -> StatusReport 
         version: Some(version),
         epoch: Some(1),
         payload: None,
+        trace: None,
     }
 }
 

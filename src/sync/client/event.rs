@@ -4,7 +4,9 @@
 
 use serde::Deserialize;
 
-use crate::sync::record::NodeState;
+use crate::model::WallTime;
+use crate::sync::record::{NodeState, Status};
+use crate::sync::trace::Trace;
 
 /// Longest line: a task with its payload.
 const LONGEST_LINE: usize = 1 << 20;
@@ -19,10 +21,33 @@ pub enum Event {
         /// What it became.
         state: NodeState,
     },
-    /// A task was written at this revision.
-    Task(u64),
+    /// A task has become something.
+    Task(Box<TaskChange>),
     /// Changes are missing.
     Gap,
+}
+
+/// What is read of a change of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TaskChange {
+    /// Which.
+    pub task_id: String,
+    /// What it became; `None` of a word that a later gateway knows.
+    #[serde(default, deserialize_with = "known")]
+    pub status: Option<Status>,
+    /// When, by the clock of the node.
+    #[serde(default, deserialize_with = "known")]
+    pub timestamp: Option<WallTime>,
+    /// The revision at which it was written.
+    pub revision: u64,
+    /// Its stamps, where it is traced.
+    #[serde(default, deserialize_with = "known")]
+    pub trace: Option<Trace>,
+}
+
+/// A value if it is one that we know.
+fn known<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(from)?).ok())
 }
 
 /// A stream that is no stream of changes.
@@ -84,12 +109,6 @@ struct Node {
     state: serde_json::Value,
 }
 
-/// What of a task's.
-#[derive(Deserialize)]
-struct Task {
-    revision: u64,
-}
-
 fn event(name: &[u8], data: &[u8]) -> Result<Option<Event>, EventError> {
     Ok(match name {
         b"node" => {
@@ -97,10 +116,7 @@ fn event(name: &[u8], data: &[u8]) -> Result<Option<Event>, EventError> {
             // A state that a later gateway knows concerns nobody here.
             serde_json::from_value(state).ok().map(|state| Event::Node { node_id, state })
         }
-        b"task" => {
-            let Task { revision } = serde_json::from_slice(data)?;
-            Some(Event::Task(revision))
-        }
+        b"task" => Some(Event::Task(serde_json::from_slice(data)?)),
         b"gap" => Some(Event::Gap),
         // What is forgotten concerns nobody here, and a later gateway may tell of more.
         _ => None,
@@ -111,13 +127,20 @@ fn event(name: &[u8], data: &[u8]) -> Result<Option<Event>, EventError> {
 mod tests {
     use super::*;
 
+    fn task(id: &str, revision: u64) -> Event {
+        let status = (revision == 9).then_some(Status::Running);
+        let timestamp = status.and_then(|_| serde_json::from_str("\"2026-03-14T09:15:00Z\"").ok());
+        let task = TaskChange { task_id: id.to_owned(), status, timestamp, revision, trace: None };
+        Event::Task(Box::new(task))
+    }
+
     const STREAM: &str = "id: 8\nevent: node\ndata: {\"node_id\":\"knödel\",\"state\":\"unreachable\",\"epoch\":3,\"changed_at\":\"2026-03-14T09:15:00Z\",\"revision\":8}\n\n: quiet\n\nid: 9\nevent: task\ndata: {\"task_id\":\"t\",\"node_id\":\"n\",\"status\":\"running\",\"epoch\":3,\"version\":4,\"timestamp\":\"2026-03-14T09:15:00Z\",\"revision\":9}\n\nevent: node_forgotten\ndata: {}\n\nevent: gap\ndata: {\"after\":1,\"first\":5}\n\n";
 
     #[test]
     fn events_are_found_wherever_the_pieces_end() {
         let node = Event::Node { node_id: "knödel".to_owned(), state: NodeState::Unreachable };
         let whole = Reader::default().take(STREAM.as_bytes()).unwrap();
-        assert_eq!(whole, [node, Event::Task(9), Event::Gap]);
+        assert_eq!(whole, [node, task("t", 9), Event::Gap]);
         for length in 1..STREAM.len() {
             let mut reader = Reader::default();
             let pieces = STREAM.as_bytes().chunks(length).map(|piece| reader.take(piece).unwrap());
@@ -128,8 +151,8 @@ mod tests {
     #[test]
     fn what_is_no_change_is_an_error_and_no_line_is_endless() {
         assert!(Reader::default().take(b"event: node\ndata: {}\n\n").is_err());
-        let later = b"event: node\ndata: {\"node_id\":\"n\",\"state\":\"asleep\"}\n\nevent: task\ndata: {\"revision\":4,\"status\":\"paused\"}\n\n";
-        assert_eq!(Reader::default().take(later).unwrap(), [Event::Task(4)]);
+        let later = b"event: node\ndata: {\"node_id\":\"n\",\"state\":\"asleep\"}\n\nevent: task\ndata: {\"task_id\":\"t\",\"revision\":4,\"status\":\"paused\",\"trace\":7}\n\n";
+        assert_eq!(Reader::default().take(later).unwrap(), [task("t", 4)]);
         assert!(Reader::default().take(&vec![b'x'; LONGEST_LINE + 1]).is_err());
     }
 }

@@ -1,7 +1,11 @@
-//! One kept connection to a gateway: questions, reports, and the stream of changes.
+//! A client of a gateway: questions, reports, and the stream of changes, on one connection that is kept.
 //!
 //! Separate because vendor types of HTTP stay here. Every question has a limit in time and size; the stream has one in the
-//! size of its pieces only, because it may be silent for as long as nothing changes.
+//! size of its pieces only, because it may be silent for as long as nothing changes. [`event`] takes the stream apart, and [`own`]
+//! starts a gateway of our own to be asked.
+
+pub mod event;
+pub mod own;
 
 use std::time::Duration;
 
