@@ -3,10 +3,11 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 21] = [
+const CASES: [(&str, &str); 22] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
+    ("help-bench-cri", "bench cri --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
     ("help-compare", "compare --help"),
