@@ -107,7 +107,7 @@ fn a_topology_file_alone_names_the_targets() {
 /// Nothing is measured that is not declared: neither a name nor a label. Those of servers are held against it where they run.
 #[test]
 fn the_document_of_every_command_holds_what_its_catalogue_declares() {
-    use offloadctl::{bench, probe};
+    use offloadctl::{bench, diagnose, probe, trace};
     let scene = Scene::new();
     let far = Embedded::start().unwrap();
     let rtt = format!("far={} near={} --rate 50/s --count 20", far.address(), far.address());
@@ -115,6 +115,8 @@ fn the_document_of_every_command_holds_what_its_catalogue_declares() {
         (probe::rtt::MEASUREMENT, format!("probe rtt {rtt}")),
         (probe::rtt::MEASUREMENT, "probe rtt --emulate hybrid --concurrency 1 --count 20".to_owned()),
         (probe::host::MEASUREMENT, "doctor".to_owned()),
+        (trace::MEASUREMENT, "trace --count 20 --rate 50/s".to_owned()),
+        (diagnose::MEASUREMENT, "diagnose".to_owned()),
         (bench::heartbeat::OF_SIMULATION, "bench heartbeat --trials 200 --mistake-beats 2000 --nodes 9".to_owned()),
         (probe::api::MEASUREMENT, "probe api http://127.0.0.1:9/ --count 2".to_owned()),
     ] {
