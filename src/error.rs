@@ -25,6 +25,8 @@ pub enum Exit {
     Inconclusive,
     /// Stopped by the user; the partial run is written.
     Interrupted,
+    /// The code of another program that was run in the user's name.
+    Passed(u8),
 }
 
 impl Exit {
@@ -38,6 +40,7 @@ impl Exit {
             Self::Unable => 3,
             Self::Inconclusive => 4,
             Self::Interrupted => 130,
+            Self::Passed(code) => code,
         }
     }
 }

@@ -38,8 +38,8 @@
 //! [`trace`] follows single changes through that system, or through somebody's: agent and gateway add their stamps to a change on its
 //! way, and a pure function makes hops of them.
 //!
-//! [`probe::host`] is what `doctor` asks: which of all this works on a host, and how finely. [`topo::carry`]
-//! puts an emulated link between programs that are not ours.
+//! [`probe::host`] is what `doctor` asks: which of all this works on a host, and how finely. [`topo::carry`] and
+//! [`topo::KernelLink`] put emulated links between programs that are not ours.
 //!
 //! `model`, `stats` and `report` are pure; `sys` holds every door to the operating system. Who may use whom is a table in
 //! `CONTRIBUTING.md`, and a test keeps it.

@@ -7,6 +7,8 @@ mod formats;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
+mod sample_way;
+#[cfg(test)]
 mod tests;
 
 use crate::error::{Exit, Failure};

@@ -1,11 +1,13 @@
-//! `offloadctl topology emulate`: one emulated link between other programs.
+//! `offloadctl topology emulate`: one emulated link between other programs, in user space or by the kernel.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::kernel_link;
 use super::measuring::on_event_loop;
 use super::topology::{find_profile, link_text};
 use super::value;
@@ -25,12 +27,22 @@ const EXAMPLES: &str = "Examples:
   A server that is 38.7 ms away, for any program:
     offloadctl topology emulate cross-region --listen 127.0.0.1:7000 --to 127.0.0.1:6443
     curl https://127.0.0.1:7000/healthz
+  Every packet of a command, by the kernel:
+    offloadctl topology emulate hybrid --kernel -- sh -c 'ping -c 5 $OFFLOADCTL_FAR'
 
-It delays what arrives on a connection, and datagrams. It cannot delay what the kernel answers
-itself: a TCP handshake with it is over at once, though it connects to the far end
+Without --kernel it delays what arrives on a connection, and datagrams. It cannot delay what the
+kernel answers itself: a TCP handshake with it is over at once, though it connects to the far end
 only when the first packet would have come there; the acknowledgements and window of either
 connection; ICMP. A profile's loss holds up a stream for 200 ms, as one retransmission does, and no
-congestion control hears of it. At its end it says what it carried, and how late it was.";
+congestion control hears of it. At its end it says what it carried, and how late it was.
+
+With --kernel COMMAND runs in a network namespace that is joined to a second one by a link with
+netem in both directions: every packet is delayed, handshakes, acknowledgements and ICMP too. Its
+exit code is passed on; what it has started ends with it, and the namespaces are gone. It needs root
+or `unshare --map-root-user`, a kernel with netem, and iproute2. COMMAND finds in its environment:
+  OFFLOADCTL_FAR        IPv4 address of the far end, where an `offloadctl echo` is on port 7777
+  OFFLOADCTL_FAR_V6     the same in IPv6
+  OFFLOADCTL_FAR_NETNS  the far namespace, for `nsenter --net=$OFFLOADCTL_FAR_NETNS SERVER`";
 
 /// Share of the profile's mean round trip by which lateness may lengthen it.
 const LATE_SHARE: f64 = 0.1;
@@ -45,11 +57,11 @@ pub struct EmulateArgs {
     #[arg(long, value_name = "FILE.toml")]
     topology: Option<PathBuf>,
     /// Take connections and datagrams here; port 0 takes a free one and says which
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS:PORT", required_unless_present = "kernel")]
+    listen: Option<SocketAddr>,
     /// Carry them to here; of a name's addresses, to the first of the family of --listen if there is one
-    #[arg(long, value_name = "HOST:PORT")]
-    to: String,
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "kernel")]
+    to: Option<String>,
     /// TCP alone
     #[arg(long, conflicts_with = "udp")]
     tcp: bool,
@@ -68,21 +80,40 @@ pub struct EmulateArgs {
     /// Forget a UDP peer that has been silent for this long
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = value::parse_positive)]
     idle_timeout: Duration,
+    /// Emulate by the kernel's netem instead, in namespaces of its own, for COMMAND
+    #[arg(
+        long,
+        requires = "command",
+        conflicts_with_all = ["listen", "to", "tcp", "udp", "seed", "duration", "max_connections", "idle_timeout"]
+    )]
+    kernel: bool,
+    /// What to run over the link of the kernel
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Emulates until the end of its duration, Ctrl-C or SIGTERM.
+/// Emulates until the end of its duration, Ctrl-C or SIGTERM, or the end of the command.
 ///
 /// # Errors
-/// When the profile is not known, or an address cannot be used.
+/// When the profile is not known, an address cannot be used, or the kernel has no such link.
 pub fn run(args: &EmulateArgs) -> Result<Exit, Failure> {
     let profile = find_profile(&args.profile, args.topology.as_deref())?;
+    if args.kernel {
+        return kernel_link::run(&args.profile, &profile, &args.command, args.quiet);
+    }
+    if !args.command.is_empty() {
+        return Err(Failure::plain(Exit::Usage, "a command after `--` runs over a link of the kernel only")
+            .hint("add --kernel, or start the command by itself and let it connect to --listen"));
+    }
+    let (Some(listen), Some(to)) = (args.listen, args.to.as_deref()) else {
+        return Err(Failure::plain(Exit::Usage, "`topology emulate` needs --listen and --to, or --kernel"));
+    };
     raise_file_limit();
     on_event_loop(async |shutdown| {
-        let listen = args.listen;
-        let to = far_end(&args.to, listen).await?;
+        let to = far_end(to, listen).await?;
         refuse_circle(listen, to)?;
         let sockets = args.sockets(listen);
         let sockets = sockets.map_err(|error| Failure::listen("cannot listen on", listen, &error))?;

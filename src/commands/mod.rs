@@ -31,6 +31,7 @@ mod event_loop;
 #[cfg(feature = "toolkit")]
 mod gateway;
 #[cfg(feature = "toolkit")]
+mod kernel_link;
 #[cfg(feature = "toolkit")]
 mod load_args;
 #[cfg(feature = "toolkit")]

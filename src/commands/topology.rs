@@ -22,7 +22,7 @@ pub enum TopologyCommand {
     List(ListArgs),
     /// Measure topologies by intervals or rates, and find the cheapest that is good enough
     Run(Box<matrix::MatrixArgs>),
-    /// Emulate a link between other programs
+    /// Emulate a link between other programs, or run a command over one that the kernel emulates
     Emulate(emulate::EmulateArgs),
 }
 

@@ -108,7 +108,8 @@ pub fn run(args: &TraceArgs) -> Result<Exit, Failure> {
     let labels: Vec<&str> = spec.settings.iter().filter_map(|setting| setting.label.as_deref()).collect();
     let known = if labels.is_empty() { Known::default() } else { Known::new("setting", labels.iter().copied()) };
     let times = spec.settings.len();
-    let conduct = Conduct { known, seed: None, times, ..Conduct::driven(&MEASUREMENT, &spec, &spec.load, 1.0, &args.output) };
+    let conduct =
+        Conduct { known, seed: None, times, ..Conduct::driven(&MEASUREMENT, &spec, &spec.load, 1.0, &args.output) };
     conduct
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }

@@ -32,7 +32,8 @@ fn detection(facts: &Facts) -> Vec<Scalar> {
     let network = facts.hop("wire").unwrap_or(0.0);
     let (mean, worst) = facts.detection.time_ns(network);
     let sweep = facts.detection.detector.check.as_nanos() as f64 / 2.0;
-    let parts = [("wait", mean - network - sweep), ("sweep", sweep), ("network", network), ("mean", mean), ("worst", worst)];
+    let parts =
+        [("wait", mean - network - sweep), ("sweep", sweep), ("network", network), ("mean", mean), ("worst", worst)];
     let of = |part: &str| Labels::new().with("part", part);
     parts.into_iter().map(|(part, ns)| Scalar::new("diagnose.detection", &of(part), "ns", ns)).collect()
 }

@@ -50,13 +50,14 @@ pub struct Way {
 pub struct Link {
     /// The target.
     pub name: String,
-    /// The series that says most of it.
+    /// The series that lost most: a stream hides what its retransmissions heal.
     pub series: String,
-    /// Attempts.
+    /// Its attempts.
     pub attempts: u64,
     /// Those that stayed unanswered.
     pub lost: u64,
-    /// The median round trip.
+    /// The median round trip to the far end itself, as far as it was asked: by echo, else by ICMP, else by a handshake, which something
+    /// in between may answer.
     pub p50_ns: Option<u64>,
 }
 
@@ -132,9 +133,8 @@ impl Way {
         let hops = run.scalars.iter().filter(|scalar| scalar.name == "trace.mean");
         let hops = hops.filter_map(|scalar| Some((scalar.labels.value("hop")?.to_owned(), scalar.value?)));
         let p95 = run.series.iter().filter(|series| series.name == "trace.hop");
-        let p95 = p95.filter_map(|series| {
-            Some((series.labels.value("hop")?.to_owned(), series.summary.p95_ns? as f64))
-        });
+        let p95 =
+            p95.filter_map(|series| Some((series.labels.value("hop")?.to_owned(), series.summary.p95_ns? as f64)));
         let text = |pointer: &str| run.spec.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
         let is_ours = run.spec.get("gateway").is_none_or(serde_json::Value::is_null);
         Some(Self {
@@ -151,27 +151,39 @@ impl Way {
 }
 
 impl Link {
-    /// Of a run of `probe rtt`: of each target the response that was asked most, the echo before others.
+    /// Of a run of `probe rtt`, each target once.
     #[must_use]
     pub fn all(run: &Run) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        let is_told = |series: &&Series| !series.floor && series.labels.value("target").is_some();
-        let mut responses: Vec<&Series> = run.responses().filter(is_told).collect();
-        responses.sort_by_key(|series| series.name != "rtt.echo");
+        let nearness =
+            |series: &&Series| ["rtt.echo", "rtt.echo_udp", "rtt.icmp"].iter().position(|name| *name == series.name);
+        let mut responses: Vec<&Series> = run.responses().filter(|series| !series.floor).collect();
+        responses.sort_by_key(|series| nearness(series).unwrap_or(usize::MAX));
         for series in responses {
-            let name = series.labels.value("target").unwrap_or_default();
-            if all.iter().any(|link| link.name == name) {
-                continue;
-            }
-            all.push(Self {
+            let Some(name) = series.labels.value("target") else { continue };
+            let one = Self {
                 name: name.to_owned(),
                 series: series.name.clone(),
                 attempts: series.counts.attempt_count,
                 lost: series.counts.unanswered_count(),
                 p50_ns: series.summary.p50_ns,
-            });
+            };
+            match all.iter_mut().find(|link| link.name == name) {
+                Some(known) => known.absorb(one),
+                None => all.push(one),
+            }
         }
         all
+    }
+
+    /// With another series of the same target, which says less of its distance.
+    fn absorb(&mut self, other: Self) {
+        let p50_ns = self.p50_ns.or(other.p50_ns);
+        let ratio = |link: &Self| link.lost as f64 / link.attempts.max(1) as f64;
+        if ratio(&other) > ratio(self) {
+            *self = other;
+        }
+        self.p50_ns = p50_ns;
     }
 }
 

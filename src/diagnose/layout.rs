@@ -15,15 +15,23 @@ const VERDICTS: [&str; 3] = ["prediction_held", "prediction_failed", "prediction
 /// Lays out a run.
 #[must_use]
 pub fn layout(run: &Run) -> Layout<'_> {
-    let ranked: Vec<&Finding> =
-        run.findings.iter().filter(|finding| finding.id != "total_fine" && !VERDICTS.contains(&finding.id.as_str())).collect();
+    let ranked: Vec<&Finding> = run
+        .findings
+        .iter()
+        .filter(|finding| finding.id != "total_fine" && !VERDICTS.contains(&finding.id.as_str()))
+        .collect();
     let mut blocks = vec![Block::Waterfall(way(run))];
     if !ranked.is_empty() {
         blocks.push(Block::Table(table(&ranked)));
     }
     blocks.push(Block::Table(detection(run)));
     let mut notes: Vec<Note> = ranked.iter().skip(1).map(|finding| Note::new("also", sentence(finding))).collect();
-    notes.extend(run.findings.iter().filter(|finding| VERDICTS.contains(&finding.id.as_str())).map(|finding| Note::new("verified", finding.text.clone())));
+    notes.extend(
+        run.findings
+            .iter()
+            .filter(|finding| VERDICTS.contains(&finding.id.as_str()))
+            .map(|finding| Note::new("verified", finding.text.clone())),
+    );
     notes.extend(left(run).map(|text| Note::new("not seen", text)));
     Layout {
         subject: subject(run),
@@ -51,7 +59,9 @@ fn left(run: &Run) -> impl Iterator<Item = String> {
 
 fn answer(run: &Run, ranked: &[&Finding]) -> Answer {
     match ranked.first() {
-        Some(first) => Answer::new(format!("{}.", capitalised(&first.text))).advised(first.advice.as_ref()).and(gain(first)),
+        Some(first) => {
+            Answer::new(format!("{}.", capitalised(&first.text))).advised(first.advice.as_ref()).and(gain(first))
+        }
         None => match run.findings.iter().find(|finding| finding.id == "total_fine") {
             Some(fine) => Answer::new(format!("{}.", capitalised(&fine.text))),
             None => Answer::new("No change came through, so nothing can be said of its way."),
@@ -103,10 +113,15 @@ fn table(ranked: &[&Finding]) -> Table {
 
 /// How long until a silent node is called so.
 fn detection(run: &Run) -> Table {
-    let mut table = Table::new(vec![Column::name("a silent node is noticed after"), Column::figure("mean"), Column::figure("worst")]);
+    let mut table = Table::new(vec![
+        Column::name("a silent node is noticed after"),
+        Column::figure("mean"),
+        Column::figure("worst"),
+    ]);
     let part = |part: &str| run.value("diagnose.detection", &Labels::new().with("part", part));
     let text = |pointer: &str| run.spec.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
-    let interval = run.spec.pointer("/detection/interval_ns").and_then(Value::as_u64).map_or_else(|| "?".to_owned(), duration);
+    let interval =
+        run.spec.pointer("/detection/interval_ns").and_then(Value::as_u64).map_or_else(|| "?".to_owned(), duration);
     let assumed = run.spec.pointer("/detection/is_assumed").and_then(Value::as_bool).unwrap_or_default();
     let assumed = if assumed { ", as people have who set nothing" } else { "" };
     let name = format!("a heartbeat each {interval}, {}{assumed}", text("/detection/detector"));
@@ -119,7 +134,11 @@ fn evidence(run: &Run) -> Table {
     let mut table = Table::new(vec![Column::name("finding"), Column::name("evidence"), Column::name("where")]);
     for finding in &run.findings {
         let place = finding.advice.as_ref().and_then(|advice| advice.place.clone());
-        table.push(vec![Cell::text(&finding.id), Cell::text(finding.evidence.join("; ")), place.map_or(Cell::Blank, Cell::Text)]);
+        table.push(vec![
+            Cell::text(&finding.id),
+            Cell::text(finding.evidence.join("; ")),
+            place.map_or(Cell::Blank, Cell::Text),
+        ]);
     }
     table.titled("evidence")
 }

@@ -55,7 +55,9 @@ pub async fn look() -> Found {
         match timeout(PATIENCE, UnixStream::connect(path)).await {
             Ok(Ok(_)) if name == "Docker" => found.docker = Some(path.to_owned()),
             Ok(Ok(_)) => found.containerd = Some(path.to_owned()),
-            Ok(Err(error)) => found.closed.push(format!("{name} at {} takes no connection from us ({error})", path.display())),
+            Ok(Err(error)) => {
+                found.closed.push(format!("{name} at {} takes no connection from us ({error})", path.display()))
+            }
             Err(_) => found.closed.push(format!("{name} at {} does not answer", path.display())),
         }
     }

@@ -50,7 +50,11 @@ fn fine(facts: &Facts) -> Option<Finding> {
     let way = facts.way.as_ref()?;
     let (hop, ns) = way.hops.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let told = |ns: f64| duration(ns.max(0.0).round() as u64);
-    let text = format!("nothing to change: a change takes {}, and its largest part is {hop} ({})", told(way.total_ns), told(*ns));
+    let text = format!(
+        "nothing to change: a change takes {}, and its largest part is {hop} ({})",
+        told(way.total_ns),
+        told(*ns)
+    );
     let (mean, _) = facts.detection.time_ns(facts.hop("wire").unwrap_or(0.0));
     let evidence = vec![
         format!("{} of {} changes arrived", way.arrived, way.made),

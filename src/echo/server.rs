@@ -19,6 +19,7 @@ use super::flow::Flows;
 use super::frame::{FRAME_LENGTH, Frame, Kind};
 use super::stamper::{Answered, Stamper};
 use super::stream::answer_stream;
+use crate::sys::stamping::Stampers;
 use crate::sys::{clock, datagram, stamping};
 
 /// Stack of a connection's thread: its buffer and a few calls.
@@ -225,7 +226,7 @@ struct Stamps {
 
 impl Stamps {
     fn ask(socket: &UdpSocket) -> Self {
-        let kept = stamping::stamp_datagrams(socket).is_ok().then(|| (Stamper::new(), Flows::new()));
+        let kept = stamping::stamp_datagrams(socket, Stampers::Kernel).is_ok().then(|| (Stamper::new(), Flows::new()));
         Self { kept, sent: 0 }
     }
 
@@ -259,7 +260,10 @@ impl Stamps {
         if !is_sent {
             // Whether the kernel has counted it is not known; asking again begins the numbers again.
             stamper.restart(socket.as_fd());
-            *self = Self { kept: self.kept.take().filter(|_| stamping::stamp_datagrams(socket).is_ok()), sent: 0 };
+            *self = Self {
+                kept: self.kept.take().filter(|_| stamping::stamp_datagrams(socket, Stampers::Kernel).is_ok()),
+                sent: 0,
+            };
             return;
         }
         if let Some(answered) = exchange {

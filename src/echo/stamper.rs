@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use super::frame::{Earlier, Epoch};
 use crate::model::WallStamp;
-use crate::sys::stamping::{self, SentStamp};
+use crate::sys::stamping::{self, SentAt, SentStamp};
 use crate::sys::wall::{Reading, WallWatch};
 use crate::sys::{clock, socket};
 
@@ -120,7 +120,9 @@ impl<F: Copy> Stamper<F> {
         while self.waiting.pop_front_if(is_older).is_some() {}
         let Waiting { flow, sequence, received, .. } =
             self.waiting.pop_front_if(|waiting| waiting.number == stamp.number)?;
-        Some((flow, Earlier { sequence, received, sent: stamp.at }))
+        // The card is not asked here: its clock is none that a far end could compare.
+        let SentAt::Kernel(sent) = stamp.at else { return None };
+        Some((flow, Earlier { sequence, received, sent }))
     }
 }
 
@@ -130,7 +132,7 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     use super::*;
-    use crate::sys::stamping::stamp_datagrams;
+    use crate::sys::stamping::{Stampers, stamp_datagrams};
 
     /// An echo's socket with a peer, and its stamper.
     struct Scene {
@@ -144,7 +146,7 @@ mod tests {
         fn new() -> Self {
             let [echo, peer] = [0; 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
             peer.connect(echo.local_addr().unwrap()).unwrap();
-            stamp_datagrams(&echo).unwrap();
+            stamp_datagrams(&echo, Stampers::Kernel).unwrap();
             Self { echo, peer, stamper: Stamper::new(), sent: 0 }
         }
 

@@ -15,6 +15,7 @@ use super::stamper::{Answered, Stamper};
 use crate::model::{Stamp, WallStamp};
 use crate::sys::host::same_kernel;
 use crate::sys::interrupted::again;
+use crate::sys::stamping::Stampers;
 use crate::sys::{clock, stamping};
 
 /// Bytes read from a connection at once; also all that is kept of it.
@@ -84,8 +85,8 @@ impl Stamps {
         match &mut self.stamper {
             Some(stamper) => {
                 stamper.before_reading(stream.as_fd());
-                let (read, stamp) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
-                Ok((read, stamp))
+                let (read, stamps) = stamping::receive(stream.as_fd(), &mut buffer[..FRAME_LENGTH - filled])?;
+                Ok((read, stamps.kernel))
             }
             None => again(|| stream.read(buffer)).map(|read| (read, None)),
         }
@@ -102,7 +103,7 @@ impl Stamps {
 
     fn pong(&mut self, stream: &TcpStream, ping: Frame, received: Stamp) -> Frame {
         if ping.wants_stamps && self.stamper.is_none() && !self.is_refused {
-            match stamping::stamp_stream(stream) {
+            match stamping::stamp_stream(stream, Stampers::Kernel) {
                 Ok(()) => self.stamper = Some(Stamper::new()),
                 Err(_) => self.is_refused = true,
             }

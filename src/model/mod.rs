@@ -45,7 +45,7 @@ pub use metric::{Measurement, Metric, Role};
 pub use outcome::{Counts, Outcome};
 pub use run::{RUN_SCHEMA, Run, RunError, Scalar, Validity};
 pub use series::{Clock, Series, Unit};
-pub use stamp::{Stamp, WallStamp, WallTime};
+pub use stamp::{CardStamp, CardState, Stamp, WallStamp, WallTime};
 pub use summary::{Moments, NORMAL_975, Quantile, Summary, rank_of};
 pub use timeline::{Interval, Outage, Timeline};
 #[cfg(feature = "toolkit")]

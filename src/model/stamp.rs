@@ -4,6 +4,7 @@
 //! how to read a clock; that is `sys::clock`.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -75,6 +76,42 @@ impl WallStamp {
     pub const fn nanos_since(self, earlier: Self) -> Option<u64> {
         self.0.checked_sub(earlier.0)
     }
+}
+
+/// A stamp of a network card on a clock of its own, in nanoseconds since whatever that clock began with.
+///
+/// Not a [`WallStamp`]: the clock may be set to atomic time, to the card's own beginning or to anything, and need not run as
+/// fast as the host's. Only two stamps of one card make a span. A card that stamped nothing says 0, which is none of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CardStamp(NonZeroU64);
+
+impl CardStamp {
+    /// A stamp from nanoseconds of the card's clock; `None` of 0.
+    #[must_use]
+    pub fn from_nanos(nanos: u64) -> Option<Self> {
+        NonZeroU64::new(nanos).map(Self)
+    }
+
+    /// Nanoseconds from `earlier` to here; `None` if `earlier` is in fact later.
+    #[must_use]
+    pub const fn nanos_since(self, earlier: Self) -> Option<u64> {
+        self.0.get().checked_sub(earlier.0.get())
+    }
+}
+
+/// Whether the stamps of a network card can be had of every message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardState {
+    /// There is none that stamps.
+    Absent,
+    /// It can, and has not been told to.
+    Off,
+    /// It stamps both ways.
+    On,
+    /// It can stamp what is sent, or what is received, and not both.
+    OneWay,
+    /// It can stamp what is sent, and of what is received only packets of a time protocol.
+    TimeProtocolOnly,
 }
 
 /// A time of day, for display and for pairing hosts; serialised as RFC 3339 in UTC.

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::descriptor::{Descriptor, watch};
 use super::interrupted::again;
-use super::stamping::{self, Control};
+use super::stamping::{self, Control, Reception, Stampers};
 use crate::model::WallStamp;
 
 /// Where a datagram came from and which of our addresses it was sent to.
@@ -68,7 +68,7 @@ pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, Orig
             match message {
                 ControlMessageOwned::Ipv4PacketInfo(info) => local = Some(Local::V4(info)),
                 ControlMessageOwned::Ipv6PacketInfo(info) => local = Some(Local::V6(info)),
-                other => received_at = received_at.or(stamping::stamp_in(&other)),
+                other => received_at = received_at.or(stamping::stamps_in(&other).and_then(|stamps| stamps.kernel)),
             }
         }
         let peer = received.address.ok_or(io::ErrorKind::InvalidData)?;
@@ -137,8 +137,8 @@ impl Connected {
     ///
     /// # Errors
     /// When the kernel gives none.
-    pub fn want_stamps(&self) -> io::Result<()> {
-        stamping::stamp_datagrams(&self.fd.get_ref().0)
+    pub fn want_stamps(&self, stampers: Stampers) -> io::Result<()> {
+        stamping::stamp_datagrams(&self.fd.get_ref().0, stampers)
     }
 
     /// Sends one message.
@@ -155,15 +155,11 @@ impl Connected {
         self.fd.get_ref().0.as_fd()
     }
 
-    /// Waits until a message is there, and hands each one that is to `take`, with the stamp of its reception.
+    /// Waits until a message is there, and hands each one that is to `take`, with the stamps of its reception.
     ///
     /// # Errors
     /// What became of an earlier message; the socket stays usable.
-    pub async fn receive_each(
-        &self,
-        buffer: &mut [u8],
-        mut take: impl FnMut(&[u8], Option<WallStamp>),
-    ) -> io::Result<()> {
+    pub async fn receive_each(&self, buffer: &mut [u8], mut take: impl FnMut(&[u8], Reception)) -> io::Result<()> {
         let mut ready = self.fd.readable().await?;
         loop {
             match stamping::receive(self.descriptor(), buffer) {

@@ -41,12 +41,14 @@ pub fn free_port() -> io::Result<u16> {
 pub(super) fn die_with_parent(parent: i32, signal: i32) -> io::Result<()> {
     // SAFETY: two system calls without pointers.
     unsafe {
-        match libc::prctl(libc::PR_SET_PDEATHSIG, signal) {
-            0 if libc::getppid() == parent => Ok(()),
-            0 => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-            _ => Err(io::Error::last_os_error()),
-        }
+        checked(libc::prctl(libc::PR_SET_PDEATHSIG, signal))?;
+        if libc::getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
     }
+}
+
+/// The result of a system call, or what the system says of its failure.
+pub(super) fn checked(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::descriptor::{Descriptor, watch};
-
+use super::stamping::{Reception, Stampers};
 use super::{clock, stamping};
-use crate::model::{Stamp, WallStamp};
+use crate::model::Stamp;
 
 /// What the process may not do, and what would help.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +54,8 @@ impl From<SocketAddr> for IcmpAddress {
 pub struct Received {
     /// On the monotonic clock; the moment of taking it where the kernel gave no stamp.
     pub at: Stamp,
-    /// The kernel's stamp itself.
-    pub stamp: Option<WallStamp>,
+    /// The stamps themselves.
+    pub stamps: Reception,
 }
 
 /// An ICMP socket on the current runtime.
@@ -100,9 +100,9 @@ impl IcmpSocket {
     ///
     /// # Errors
     /// When the kernel stamps nothing that is sent.
-    pub fn want_stamps(&self) -> io::Result<()> {
+    pub fn want_stamps(&self, stampers: Stampers) -> io::Result<()> {
         let socket = &self.fd.get_ref().0;
-        stamping::stamp_datagrams(socket).or_else(|refused| {
+        stamping::stamp_datagrams(socket, stampers).or_else(|refused| {
             setsockopt(socket, ReceiveTimestampns, &true)?;
             Err(refused)
         })
@@ -127,9 +127,9 @@ impl IcmpSocket {
     /// # Errors
     /// `WouldBlock` when there is none.
     pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<(&'a [u8], Received)> {
-        let (length, stamp) = stamping::receive(self.descriptor(), buffer)?;
-        let at = stamp.and_then(clock::from_wall).unwrap_or_else(clock::now);
-        let received = Received { at, stamp };
+        let (length, stamps) = stamping::receive(self.descriptor(), buffer)?;
+        let at = stamps.kernel.and_then(clock::from_wall).unwrap_or_else(clock::now);
+        let received = Received { at, stamps };
         let message = &buffer[..length];
         let header = match message.first() {
             Some(first) if self.v4 && self.kind == IcmpKind::Raw => usize::from(first & 0x0f) * 4,

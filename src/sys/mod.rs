@@ -7,6 +7,7 @@ pub mod cgroup;
 #[cfg(feature = "toolkit")]
 pub mod child;
 pub mod clock;
+pub mod companion;
 #[cfg(feature = "toolkit")]
 pub mod daemon;
 pub mod datagram;
@@ -20,6 +21,7 @@ pub mod host;
 pub mod icmp;
 pub mod interface;
 pub mod interrupted;
+pub mod namespace;
 pub mod notify;
 #[cfg(feature = "toolkit")]
 pub mod own_group;
@@ -31,6 +33,7 @@ pub mod presence;
 pub mod privilege;
 pub mod procfs;
 pub mod resolve;
+pub mod route;
 pub mod server;
 pub mod shutdown;
 pub mod socket;

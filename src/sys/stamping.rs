@@ -1,18 +1,20 @@
 //! The kernel's own stamps of what a socket sends and receives (SO_TIMESTAMPING).
 //!
 //! Separate from the sockets because TCP, UDP and ICMP ask for them in the same way: the stamp of a reception comes with
-//! the message, the stamp of a sending later and by number, through the socket's error queue. They are
-//! taken where the packet is handed to the driver and where it is taken from it, on the wall clock.
+//! the message, the stamp of a sending later and by number, through the socket's error queue. Software stamps are taken
+//! where the packet is handed to the driver and where it is taken from it, on the wall clock; a card's where it leaves and
+//! enters the card, on the card's own clock.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use nix::sys::socket::sockopt::Timestamping;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 
 use super::clock;
 use super::interrupted::again;
-use crate::model::WallStamp;
+use crate::model::{CardStamp, WallStamp};
 
 /// Room for the stamps and the report of one message, of either family. Aligned as the kernel lays them out.
 #[repr(align(8))]
@@ -31,23 +33,54 @@ const OPT_ID_TCP: u32 = 1 << 16;
 const ORIGIN_TIMESTAMPING: u8 = 4;
 const STAMPED_AT_SENDING: u32 = 0;
 
+/// `SOF_TIMESTAMPING_OPT_TX_SWHW` (Linux 4.14): the kernel's stamp of a sending comes although the card stamps it too.
+const OPT_TX_SWHW: u32 = 1 << 14;
+
+/// Who is asked to stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stampers {
+    /// The kernel alone.
+    #[default]
+    Kernel,
+    /// The kernel, and the network card for itself.
+    KernelAndCard,
+}
+
+/// When something was received, as far as somebody stamped it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reception {
+    /// When the kernel took it from the driver.
+    pub kernel: Option<WallStamp>,
+    /// When it entered the card.
+    pub card: Option<CardStamp>,
+}
+
 /// When something was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentStamp {
     /// Of datagrams: their number since stamps were asked for. Of a stream: the offset of the last byte of the write.
     pub number: u32,
-    /// When it was handed to the driver.
-    pub at: WallStamp,
+    /// When it left, by whichever clock. Where both are asked there are two of these.
+    pub at: SentAt,
+}
+
+/// When something was sent, by who stamped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentAt {
+    /// It was handed to the driver.
+    Kernel(WallStamp),
+    /// It left the card.
+    Card(CardStamp),
 }
 
 /// Asks for the stamps of every datagram from here on, numbered from 0.
 ///
 /// # Errors
 /// When the kernel gives none.
-pub fn stamp_datagrams(socket: &impl AsFd) -> io::Result<()> {
+pub fn stamp_datagrams(socket: &impl AsFd, stampers: Stampers) -> io::Result<()> {
     // Without numbers first: asking again begins the numbers again.
     setsockopt(socket, Timestamping, &TimestampingFlag::empty())?;
-    ask(socket, TimestampingFlag::empty())
+    ask(socket, stampers, TimestampingFlag::empty())
 }
 
 /// Asks for the stamps of every byte from here on, numbered from 0. The connection must be made, and nothing of ours under
@@ -55,10 +88,10 @@ pub fn stamp_datagrams(socket: &impl AsFd) -> io::Result<()> {
 ///
 /// # Errors
 /// When the kernel gives none.
-pub fn stamp_stream(socket: &impl AsFd) -> io::Result<()> {
+pub fn stamp_stream(socket: &impl AsFd, stampers: Stampers) -> io::Result<()> {
     // An older kernel counts from what was acknowledged: with nothing under way that is the same.
     let exact = TimestampingFlag::from_bits_retain(OPT_ID_TCP);
-    ask(socket, exact).or_else(|_| ask(socket, TimestampingFlag::empty()))
+    ask(socket, stampers, exact).or_else(|_| ask(socket, stampers, TimestampingFlag::empty()))
 }
 
 /// Asks for the kernel's stamps of receptions alone.
@@ -69,8 +102,20 @@ pub fn stamp_receptions(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, Timestamping, &of_receptions())?)
 }
 
-fn ask(socket: &impl AsFd, options: TimestampingFlag) -> io::Result<()> {
-    Ok(setsockopt(socket, Timestamping, &(of_kernel() | options))?)
+/// Asks for the kernel's stamps, and for the card's if the kernel is new enough to give both.
+fn ask(socket: &impl AsFd, stampers: Stampers, options: TimestampingFlag) -> io::Result<()> {
+    let kernel = of_kernel() | options;
+    if stampers == Stampers::KernelAndCard && setsockopt(socket, Timestamping, &(kernel | of_card())).is_ok() {
+        return Ok(());
+    }
+    Ok(setsockopt(socket, Timestamping, &kernel)?)
+}
+
+fn of_card() -> TimestampingFlag {
+    TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_TX_HARDWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE
+        | TimestampingFlag::from_bits_retain(OPT_TX_SWHW)
 }
 
 fn of_receptions() -> TimestampingFlag {
@@ -84,30 +129,33 @@ fn of_kernel() -> TimestampingFlag {
         | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY
 }
 
-/// Receives as `recv` does, with the stamp of the reception if there is one. Of a stream it is the stamp of the last segment that
+/// Receives as `recv` does, with the stamps of the reception. Of a stream it is the stamp of the last segment that
 /// was touched: it belongs to the last byte only if the buffer was not filled.
 ///
 /// # Errors
 /// As `recv`.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<WallStamp>)> {
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Reception)> {
     again(|| {
         let mut control = Control::new();
         let mut parts = [IoSliceMut::new(buffer)];
         let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), MsgFlags::empty())?;
-        let stamp = received.cmsgs()?.find_map(|message| stamp_in(&message));
-        Ok::<_, nix::Error>((received.bytes, stamp))
+        let stamps = received.cmsgs()?.find_map(|message| stamps_in(&message));
+        Ok::<_, nix::Error>((received.bytes, stamps.unwrap_or_default()))
     })
 }
 
-/// The kernel's stamp in this message, if it is one of stamps.
-pub(super) fn stamp_in(message: &ControlMessageOwned) -> Option<WallStamp> {
-    let stamp = match message {
-        ControlMessageOwned::ScmTimestampsns(stamps) => stamps.system,
-        ControlMessageOwned::ScmTimestampns(stamp) => *stamp,
-        _ => return None,
-    };
-    // Absent is zero.
-    u64::try_from(clock::nanos(stamp)).ok().filter(|nanos| *nanos > 0).map(WallStamp::from_nanos)
+/// The stamps in this message, if it is one of stamps.
+pub(super) fn stamps_in(message: &ControlMessageOwned) -> Option<Reception> {
+    match message {
+        ControlMessageOwned::ScmTimestampsns(stamps) => Some(Reception {
+            kernel: some_nanos(stamps.system).map(WallStamp::from_nanos),
+            card: some_nanos(stamps.hw_raw).and_then(CardStamp::from_nanos),
+        }),
+        ControlMessageOwned::ScmTimestampns(stamp) => {
+            Some(Reception { kernel: some_nanos(*stamp).map(WallStamp::from_nanos), card: None })
+        }
+        _ => None,
+    }
 }
 
 /// Takes the next stamp of something sent; `None` if there is none yet. Never waits.
@@ -131,14 +179,17 @@ pub fn sent(socket: BorrowedFd<'_>) -> io::Result<Option<SentStamp>> {
     }
 }
 
-/// The stamp of a sending that these messages tell together.
+/// The stamp of a sending that these messages tell together; the kernel's and the card's come apart.
 fn sent_in(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<SentStamp> {
     let (mut at, mut number) = (None, None);
     for message in messages {
         match message {
             ControlMessageOwned::Ipv4RecvErr(report, _) => number = number_of(&report),
             ControlMessageOwned::Ipv6RecvErr(report, _) => number = number_of(&report),
-            other => at = at.or(stamp_in(&other)),
+            other => {
+                let stamps = stamps_in(&other).unwrap_or_default();
+                at = at.or(stamps.kernel.map(SentAt::Kernel)).or(stamps.card.map(SentAt::Card));
+            }
         }
     }
     Some(SentStamp { number: number?, at: at? })
@@ -148,32 +199,44 @@ fn number_of(report: &libc::sock_extended_err) -> Option<u32> {
     (report.ee_origin == ORIGIN_TIMESTAMPING && report.ee_info == STAMPED_AT_SENDING).then_some(report.ee_data)
 }
 
+/// Absent is zero in the kernel's three stamps.
+fn some_nanos(time: TimeSpec) -> Option<u64> {
+    u64::try_from(clock::nanos(time)).ok().filter(|nanos| *nanos > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use nix::sys::socket::Timestamps;
-    use nix::sys::time::TimeSpec;
 
     use super::*;
+
+    /// When the kernel sent it, which must be what this stamp tells.
+    #[track_caller]
+    fn by_kernel(stamp: SentStamp) -> WallStamp {
+        let SentAt::Kernel(at) = stamp.at else { panic!("{stamp:?}") };
+        at
+    }
 
     #[test]
     fn datagrams_are_stamped_at_both_ends_and_numbered() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
             let (near, far) = (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
             near.connect(far.local_addr().unwrap()).unwrap();
-            stamp_datagrams(&near).unwrap();
-            stamp_datagrams(&far).unwrap();
+            // A loopback has no card: whoever asks for one gets the kernel's stamps all the same.
+            stamp_datagrams(&near, Stampers::KernelAndCard).unwrap();
+            stamp_datagrams(&far, Stampers::KernelAndCard).unwrap();
             // The kernel begins to stamp receptions a moment after it was asked: what came before that is not stamped.
             let mut stamped = 0;
             for number in 0.. {
                 near.send(b"ping").unwrap();
                 let sent = sent(near.as_fd()).unwrap().unwrap();
                 let (length, received) = receive(far.as_fd(), &mut [0; 8]).unwrap();
-                assert_eq!((length, sent.number), (4, number));
-                assert!(received.is_none_or(|received| received >= sent.at));
-                stamped += u32::from(received.is_some());
+                assert_eq!((length, sent.number, received.card), (4, number, None));
+                assert!(received.kernel.is_none_or(|received| received >= by_kernel(sent)));
+                stamped += u32::from(received.kernel.is_some());
                 if stamped == 3 {
                     break;
                 }
@@ -189,21 +252,21 @@ mod tests {
         let (mut far, _) = listener.accept().unwrap();
         near.write_all(b"before").unwrap();
         far.read_exact(&mut [0; 6]).unwrap();
-        stamp_stream(&near).unwrap();
-        stamp_stream(&far).unwrap();
+        stamp_stream(&near, Stampers::KernelAndCard).unwrap();
+        stamp_stream(&far, Stampers::Kernel).unwrap();
         for last in [71, 143] {
             near.write_all(&[7; 72]).unwrap();
             let sent = sent(near.as_fd()).unwrap().unwrap();
             let (length, received) = receive(far.as_fd(), &mut [0; 100]).unwrap();
             assert_eq!((length, sent.number), (72, last));
-            assert!(received.is_none_or(|received| received >= sent.at));
+            assert!(received.kernel.is_none_or(|received| received >= by_kernel(sent)));
         }
     }
 
-    /// What the kernel says of a stamp in software.
-    fn stamps(system: i64) -> ControlMessageOwned {
-        let [system, hw_trans, hw_raw] = [system, 0, 0].map(|nanos| TimeSpec::new(0, nanos));
-        ControlMessageOwned::ScmTimestampsns(Timestamps { system, hw_trans, hw_raw })
+    /// What the kernel says of stamps: in software, unused, in hardware.
+    fn stamps(system: i64, hw_raw: i64) -> ControlMessageOwned {
+        let (system, hw_raw) = (TimeSpec::new(0, system), TimeSpec::new(0, hw_raw));
+        ControlMessageOwned::ScmTimestampsns(Timestamps { system, hw_trans: TimeSpec::new(0, 0), hw_raw })
     }
 
     fn report(origin: u8, info: u32, number: u32) -> ControlMessageOwned {
@@ -220,20 +283,29 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_of_zero_is_none() {
-        assert_eq!(stamp_in(&stamps(7)), Some(WallStamp::from_nanos(7)));
-        assert_eq!(stamp_in(&stamps(0)), None);
-        assert_eq!(stamp_in(&report(ORIGIN_TIMESTAMPING, STAMPED_AT_SENDING, 3)), None);
+    fn the_stamps_of_kernel_and_card_are_told_apart_and_zero_is_none() {
+        let kernel = |nanos| Some(WallStamp::from_nanos(nanos));
+        let cases = [
+            (stamps(7, 9), Some(Reception { kernel: kernel(7), card: CardStamp::from_nanos(9) })),
+            (stamps(7, 0), Some(Reception { kernel: kernel(7), card: None })),
+            (stamps(0, 9), Some(Reception { kernel: None, card: CardStamp::from_nanos(9) })),
+            (stamps(0, -1), Some(Reception::default())),
+            (report(ORIGIN_TIMESTAMPING, STAMPED_AT_SENDING, 3), None),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(stamps_in(&message), expected, "{message:?}");
+        }
     }
 
     #[test]
-    fn a_sending_is_told_under_its_number() {
+    fn a_sending_is_told_twice_by_the_kernel_and_by_the_card_under_one_number() {
         let told = |stamp, origin, info| sent_in([stamp, report(origin, info, 3)].into_iter());
-        let sent = SentStamp { number: 3, at: WallStamp::from_nanos(7) };
-        assert_eq!(told(stamps(7), ORIGIN_TIMESTAMPING, STAMPED_AT_SENDING), Some(sent));
-        assert_eq!(told(stamps(0), ORIGIN_TIMESTAMPING, STAMPED_AT_SENDING), None);
-        assert_eq!(told(stamps(7), ORIGIN_TIMESTAMPING, 1), None, "it was queued, or acknowledged");
-        assert_eq!(told(stamps(7), 2, 0), None, "an ICMP error");
-        assert_eq!(sent_in([stamps(7)].into_iter()), None, "of which message?");
+        let by_kernel = SentStamp { number: 3, at: SentAt::Kernel(WallStamp::from_nanos(7)) };
+        let by_card = SentStamp { number: 3, at: SentAt::Card(CardStamp::from_nanos(9).unwrap()) };
+        assert_eq!(told(stamps(7, 0), ORIGIN_TIMESTAMPING, STAMPED_AT_SENDING), Some(by_kernel));
+        assert_eq!(told(stamps(0, 9), ORIGIN_TIMESTAMPING, STAMPED_AT_SENDING), Some(by_card));
+        assert_eq!(told(stamps(7, 0), ORIGIN_TIMESTAMPING, 1), None, "it was queued, or acknowledged");
+        assert_eq!(told(stamps(7, 0), 2, 0), None, "an ICMP error");
+        assert_eq!(sent_in([stamps(7, 0)].into_iter()), None, "of which message?");
     }
 }

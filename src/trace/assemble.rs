@@ -109,11 +109,13 @@ impl Changes<'_> {
             one.seen.change.trace.as_ref().is_some_and(|trace| [trace.agent.clock, trace.gateway.clock] != [own, own])
         };
         let foreign = count(&is_foreign);
-        let much = format!("no part claims {:.0} % of the way: advice by the rest may miss the cause", unexplained * 100.0);
+        let much =
+            format!("no part claims {:.0} % of the way: advice by the rest may miss the cause", unexplained * 100.0);
         let unstamped_text = format!(
             "{unstamped} of {all} changes arrived without stamps: the agent needs `\"trace\": true` in its configuration, the gateway --trace"
         );
-        let foreign_text = format!("{foreign} of {all} changes have stamps of another host's clock, which are left out");
+        let foreign_text =
+            format!("{foreign} of {all} changes have stamps of another host's clock, which are left out");
         let told = [
             (unexplained > MUCH_UNEXPLAINED, "unexplained", much),
             (unstamped > 0, "unstamped", unstamped_text),

@@ -98,11 +98,7 @@ impl Hand {
     ///
     /// # Errors
     /// When they cannot be made here.
-    pub async fn open(
-        spec: &TraceSpec,
-        setting: &Setting,
-        system: &System,
-    ) -> Result<(Self, Vec<Warning>), HandError> {
+    pub async fn open(spec: &TraceSpec, setting: &Setting, system: &System) -> Result<(Self, Vec<Warning>), HandError> {
         match (setting.source, &system.pipe, &spec.docker_socket) {
             // For reading too: who only writes would wait for a reader.
             (Source::Script, Some(path), _) => {

@@ -108,9 +108,8 @@ impl Stamps {
         let read = self.agent.as_ref().map(|agent| agent.read_ns);
         // A stamp that came by another clock may lie a little outside of its neighbours: it then divides nothing.
         let end = read.unwrap_or(seen);
-        let within = |stamp: Option<Stamp>, from: u64| {
-            stamp.map(Stamp::as_nanos).filter(|at| (from..=end).contains(at))
-        };
+        let within =
+            |stamp: Option<Stamp>, from: u64| stamp.map(Stamp::as_nanos).filter(|at| (from..=end).contains(at));
         let kernel = within(self.kernel, called);
         let runtime = within(self.runtime, kernel.unwrap_or(called));
         let agent = self.agent.as_ref();

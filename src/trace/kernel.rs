@@ -33,12 +33,7 @@ impl KernelWatch {
         let thread = Background::spawn("kernel", move || async move {
             let keep = async {
                 while let Some(told) = words.recv().await {
-                    let Told::Saw(sight) = told else { continue };
-                    let Some(stamp) = sight.stamped.filter(|_| sight.act == Act::Start) else { continue };
-                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    if kept.len() < MOST {
-                        kept.entry(sight.container).or_insert(stamp);
-                    }
+                    note(told, &kept);
                 }
             };
             tokio::join!(watching, keep);
@@ -49,5 +44,15 @@ impl KernelWatch {
     /// What began so far, by the ids of containers.
     pub fn stamps(&self) -> KernelStamps {
         std::mem::take(&mut *self.stamps.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps the stamp of a process that began, the first of its container.
+fn note(told: Told, kept: &Mutex<KernelStamps>) {
+    let Told::Saw(sight) = told else { return };
+    let Some(stamp) = sight.stamped.filter(|_| sight.act == Act::Start) else { return };
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < MOST {
+        kept.entry(sight.container).or_insert(stamp);
     }
 }

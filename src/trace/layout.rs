@@ -32,7 +32,8 @@ pub fn layout(run: &Run) -> Layout<'_> {
         _ => side_by_side(run, &totals),
     };
     let mut detail: Vec<Block<'_>> = totals.iter().map(|total| Block::Table(slowest(run, setting_of(total)))).collect();
-    let columns = totals.iter().map(|total| (setting_of(total).unwrap_or("a change").to_owned(), Cow::Borrowed(*total)));
+    let columns =
+        totals.iter().map(|total| (setting_of(total).unwrap_or("a change").to_owned(), Cow::Borrowed(*total)));
     detail.push(Block::Histogram(Histogram { title: "whole way".to_owned(), columns: columns.collect() }));
     Layout {
         subject: subject(run),
@@ -116,15 +117,19 @@ fn answer(run: &Run, totals: &[&Series]) -> Answer {
 fn decided(run: &Run, largest: &str, answer: Answer) -> Answer {
     let source = run.spec.pointer("/settings/0/source").and_then(Value::as_str).unwrap_or_default();
     let (text, check) = match largest {
-        "kernel" | "runtime" => ("Starting a container is the runtime's own work; no setting on the way changes it.", None),
-        "event" if source.starts_with("poll=") => {
-            ("The agent lists instead of listening: let it watch events.", Some(format!("offloadctl trace --compare source=docker,{source}")))
+        "kernel" | "runtime" => {
+            ("Starting a container is the runtime's own work; no setting on the way changes it.", None)
         }
+        "event" if source.starts_with("poll=") => (
+            "The agent lists instead of listening: let it watch events.",
+            Some(format!("offloadctl trace --compare source=docker,{source}")),
+        ),
         "agent" => ("The agent holds a change for 5 ms, so that others can join its frame.", None),
         "wire" | "subscriber" => ("The network and TLS decide; `offloadctl probe rtt` measures them alone.", None),
-        "store" => {
-            ("Durability decides: a faster disk below --data-dir helps.", Some("offloadctl trace --compare store=memory,embedded".to_owned()))
-        }
+        "store" => (
+            "Durability decides: a faster disk below --data-dir helps.",
+            Some("offloadctl trace --compare store=memory,embedded".to_owned()),
+        ),
         "unexplained" => ("Parts that took no stamps decide: see the warnings.", None),
         _ => return answer,
     };
@@ -201,4 +206,3 @@ fn slowest(run: &Run, setting: Option<&str>) -> Table {
     }
     table.titled(format!("{of}the slowest single change"))
 }
-

@@ -25,8 +25,18 @@ const METRICS: [Metric; 7] = [
         "one part of the way (kernel, runtime, event, agent, wire, gateway, store, publish, subscriber), between two stamps of the part that owns it",
     ),
     Metric::series("trace.unexplained", Phase, SETTING, "what no part claims of a change's way"),
-    Metric::scalar("trace.mean", "ns", HOP, "mean of a part of the way; the parts and what is unexplained add up to hop=total"),
+    Metric::scalar(
+        "trace.mean",
+        "ns",
+        HOP,
+        "mean of a part of the way; the parts and what is unexplained add up to hop=total",
+    ),
     Metric::scalar("trace.share", "ratio", HOP, "that mean's share of the mean of the whole way"),
     Metric::scalar("trace.unexplained_ratio", "ratio", SETTING, "share of the whole way that no part claims"),
-    Metric::scalar("trace.slowest", "ns", HOP, "the parts of the slowest single change, with hop=total and hop=unexplained"),
+    Metric::scalar(
+        "trace.slowest",
+        "ns",
+        HOP,
+        "the parts of the slowest single change, with hop=total and hop=unexplained",
+    ),
 ];

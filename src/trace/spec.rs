@@ -141,7 +141,9 @@ impl Setting {
             let wrong = |error: &dyn fmt::Display| CompareError::Value(error.to_string());
             let label = Some(value.to_owned());
             match key {
-                "source" => Ok(Self { label, source: value.parse().map_err(|e: SourceError| wrong(&e))?, ..base.clone() }),
+                "source" => {
+                    Ok(Self { label, source: value.parse().map_err(|e: SourceError| wrong(&e))?, ..base.clone() })
+                }
                 "store" => {
                     let store = value.parse().map_err(|e: crate::model::UnknownWord| wrong(&e))?;
                     Ok(Self { label, store, ..base.clone() })
@@ -171,7 +173,8 @@ impl FromStr for Source {
             "docker" => Self::Docker,
             _ => {
                 let every = text.strip_prefix("poll=").and_then(|every| humantime::parse_duration(every).ok());
-                let every = every.filter(|every| (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(every));
+                let every =
+                    every.filter(|every| (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(every));
                 Self::Poll(every.ok_or_else(wrong)?)
             }
         })
@@ -222,7 +225,10 @@ mod tests {
     #[test]
     fn settings_are_compared_by_name() {
         let all = Setting::compared(&base(), "source=docker,poll=2s").unwrap();
-        assert_eq!(all.iter().map(|one| one.source).collect::<Vec<_>>(), [Source::Docker, Source::Poll(Duration::from_secs(2))]);
+        assert_eq!(
+            all.iter().map(|one| one.source).collect::<Vec<_>>(),
+            [Source::Docker, Source::Poll(Duration::from_secs(2))]
+        );
         assert_eq!(all[1].label.as_deref(), Some("poll=2s"));
         let all = Setting::compared(&base(), "store=memory,embedded").unwrap();
         assert_eq!(all[0].store, Store::Memory);

@@ -26,7 +26,9 @@ fn every_check_has_a_verdict_and_what_does_not_work_a_reason_and_a_remedy() {
         ended.stderr
     );
     let able: Vec<&Value> = list(&run, "scalars").iter().filter(|scalar| scalar["name"] == "doctor.able").collect();
-    for wanted in ["clock", "icmp", "kernel_stamps", "loopback", "open_files", "privileges", "processor"] {
+    for wanted in
+        ["clock", "icmp", "kernel_links", "kernel_stamps", "loopback", "open_files", "privileges", "processor"]
+    {
         assert!(able.iter().any(|scalar| scalar["labels"]["what"] == wanted), "nothing is said of {wanted}");
     }
     for scalar in &able {

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 106] = [
+const CASES: [(&str, &str); 108] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -81,6 +81,8 @@ const CASES: [(&str, &str); 106] = [
     ("usage-emulate-circle-any", "topology emulate hybrid --listen 0.0.0.0:17 --to 127.0.0.2:17"),
     ("usage-emulate-circle-any-v6", "topology emulate hybrid --listen [::]:17 --to 127.0.0.1:17"),
     ("usage-emulate-command", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 -- true"),
+    ("usage-emulate-kernel-alone", "topology emulate hybrid --kernel"),
+    ("usage-emulate-kernel-seed", "topology emulate hybrid --kernel --seed 1 -- true"),
     ("usage-emulate-nothing", "topology emulate hybrid"),
     ("usage-emulate-port", "topology emulate hybrid --listen 127.0.0.1:0 --to localhost"),
     ("usage-emulate-port-alone", "topology emulate hybrid --listen 127.0.0.1:0 --to :7000"),

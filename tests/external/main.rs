@@ -17,6 +17,7 @@ mod events;
 #[path = "../loopback/gateway.rs"]
 mod gateway;
 mod host;
+mod kernel_link;
 mod namespace;
 mod network;
 mod page;

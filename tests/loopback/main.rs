@@ -13,6 +13,7 @@ mod cost;
 mod count;
 mod curve;
 mod delay;
+mod diagnose;
 mod emulated;
 mod far_end;
 mod gateway;

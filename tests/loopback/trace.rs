@@ -45,7 +45,7 @@ const COUNT: u64 = 20;
 
 /// Where a delay is programmed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Slow {
+pub enum Slow {
     /// The agent holds a change for so long.
     Agent,
     /// The source has read it, and the agent gets it later.
@@ -54,8 +54,10 @@ enum Slow {
     Wire,
     /// A commit takes so long.
     Store,
-    /// No part takes any stamps.
-    Nothing,
+    /// Nowhere.
+    Nowhere,
+    /// Nowhere, and no part takes any stamps.
+    Unstamped,
 }
 
 /// A store that sleeps before it commits.
@@ -111,15 +113,15 @@ async fn delay(listener: TcpListener, to: std::net::SocketAddr, by: Duration) {
 }
 
 /// A gateway and an agent in this process, with one programmed delay.
-struct System {
+pub struct System {
     _gateway: Background,
     _agent: Background,
     spec: TraceSpec,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl System {
-    fn start(slow: Slow) -> Self {
+    pub fn start(slow: Slow) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let (tokens, pipe, certificate) = (at("tokens"), at("pipe"), at("certificate.pem"));
@@ -132,7 +134,8 @@ impl System {
         let port = if slow == Slow::Wire { delayed } else { direct };
         let url = |port: u16| format!("https://localhost:{port}");
         let source = Late(Piped::new(&pipe), of(Slow::BetweenSourceAndAgent));
-        let agent = agent(format!("{}/state", url(port)), &certificate, source, of(Slow::Agent), slow != Slow::Nothing);
+        let agent =
+            agent(format!("{}/state", url(port)), &certificate, source, of(Slow::Agent), slow != Slow::Unstamped);
         let gateway_spec =
             GatewaySpec { url: url(direct).parse().unwrap(), token_file: tokens, ca_file: Some(certificate) };
         let load = LoadSpec {
@@ -152,7 +155,21 @@ impl System {
             image: None,
             load,
         };
-        Self { _gateway: gateway, _agent: agent, spec, _folder: folder }
+        Self { _gateway: gateway, _agent: agent, spec, folder }
+    }
+
+    /// `[diagnose]` of an offload.toml that names it; what else the agent's configuration says.
+    pub fn described(&self, interval: &str) -> String {
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
+        let url = &self.spec.gateway.as_ref().unwrap().url;
+        let conf = format!(
+            r#"{{"server":"wss://localhost:1","interval":"{interval}","node_id":"{NODE}","sources":{{"script":"pipe"}},"trace":true}}"#
+        );
+        std::fs::write(self.folder.path().join("agent.conf"), conf).unwrap();
+        let (tokens, certificate, conf) = (at("tokens"), at("certificate.pem"), at("agent.conf"));
+        format!(
+            "[diagnose]\ngateway = \"{url}\"\ntoken_file = \"{tokens}\"\nca_file = \"{certificate}\"\nagent_conf = \"{conf}\"\n"
+        )
     }
 
     fn follow(&self) -> Measured {
@@ -180,9 +197,9 @@ fn gateway(folder: PathBuf, tokens: PathBuf, slow: Slow) -> (Background, u16, u1
     };
     let sleep = if slow == Slow::Store { DELAY } else { Duration::ZERO };
     let open = move || Ok(Box::new(Sleeping(MemoryStore::new(HISTORY), sleep)) as Box<dyn MetadataStore>);
-    let voice = Arc::new(|text: String| eprintln!("{text}"));
+    let voice = Arc::new(drop::<String>);
     let service = Service::start(settings, Box::new(open), Access::read(&tokens).unwrap(), 10_000, voice).unwrap();
-    if slow != Slow::Nothing {
+    if slow != Slow::Unstamped {
         service.traces.switch_on();
     }
     let identity = Identity::load(&TlsFiles { own: None, kept_in: Some(folder), client_ca: None }).unwrap();
@@ -237,7 +254,7 @@ fn agent(
     Background::spawn("agent", move || async move {
         let (_sender, live) = watch::channel(live);
         let shutdown = Arc::new(Shutdown::listen_apart_from_hangups().unwrap());
-        let voice = Arc::new(|_, text: String| eprintln!("{text}"));
+        let voice = Arc::new(|_, _| {});
         run(settings, 1, Surroundings { sources: vec![Box::new(source)], live, shutdown, voice, is_traced }).await;
     })
     .unwrap()
@@ -251,8 +268,7 @@ fn mean(measured: &Measured, hop: &str) -> Option<Duration> {
     found.value.map(|ns| Duration::from_nanos(ns as u64))
 }
 
-const HOPS: [&str; 8] =
-    ["event", "agent", "wire", "gateway", "store", "publish", "subscriber", "unexplained"];
+const HOPS: [&str; 8] = ["event", "agent", "wire", "gateway", "store", "publish", "subscriber", "unexplained"];
 
 /// The delay is in this part, never less than programmed, and in no other one.
 #[track_caller]
@@ -264,8 +280,11 @@ fn found_in(slow: Slow, part: &str) {
     for hop in HOPS {
         let took = mean(&measured, hop).unwrap_or_else(|| panic!("there is no {hop}"));
         sum += took;
-        let (least, most) =
-            if hop == part { (DELAY, DELAY + lateness.above(SLACK)) } else { (Duration::ZERO, lateness.above(WITHOUT)) };
+        let (least, most) = if hop == part {
+            (DELAY, DELAY + lateness.above(SLACK))
+        } else {
+            (Duration::ZERO, lateness.above(WITHOUT))
+        };
         assert!((least..=most).contains(&took), "{hop}: {took:?} is not within {least:?} and {most:?}");
     }
     assert!(total.abs_diff(sum) < Duration::from_micros(10), "the parts are {sum:?} and the whole is {total:?}");
@@ -293,7 +312,7 @@ fn a_sleep_between_two_parts_is_found_in_none_and_said_to_be_unexplained() {
 
 #[test]
 fn without_stamps_the_whole_way_is_unexplained_and_a_warning_says_so() {
-    let measured = System::start(Slow::Nothing).follow();
+    let measured = System::start(Slow::Unstamped).follow();
     let (total, unexplained) = (mean(&measured, "total").unwrap(), mean(&measured, "unexplained").unwrap());
     assert_eq!((total, mean(&measured, "agent")), (unexplained, None));
     let ids: Vec<&str> = measured.warnings.iter().map(|warning| warning.id.as_str()).collect();

@@ -12,7 +12,7 @@ enum Use {
 }
 
 /// Each folder of `src` and what it may use.
-const TABLE: [(&str, Use); 16] = [
+const TABLE: [(&str, Use); 17] = [
     ("model", Use::Only(&[])),
     ("stats", Use::Only(&["model"])),
     ("report", Use::Only(&["model"])),
@@ -27,7 +27,8 @@ const TABLE: [(&str, Use); 16] = [
     ("sim", Use::Only(&["model", "detect"])),
     ("probe", Use::Only(&["model", "sys", "load", "source", "echo", "topo", "wire"])),
     ("bench", Use::Only(&["model", "sys", "load", "detect", "sim", "sync", "source", "topo", "echo", "wire"])),
-    ("trace", Use::Only(&["model", "sys", "load", "source", "sync"])),
+    ("trace", Use::Only(&["model", "sys", "load", "source", "sync", "wire"])),
+    ("diagnose", Use::Only(&["model", "sys", "detect", "wire", "probe", "trace"])),
     ("commands", Use::Everything),
 ];
 

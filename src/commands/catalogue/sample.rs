@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::sample_way::{diagnosed, followed};
 use crate::model::{
     Advice, Counts, Environment, Finding, Histogram, Labels, Moments, RUN_SCHEMA, Reference, Role, Run, Scalar,
     SelfCost, Series, Severity, Summary, Validity, Variation, WallTime,
@@ -110,6 +111,7 @@ pub fn stamped() -> Run {
         one("rtt.echo", "near", &[], 75_000),
         one("rtt.echo.service", "near", &[], 70_000),
         one("rtt.echo.kernel", "near", &kernel, 33_000),
+        one("rtt.echo.kernel", "near", &[("stamps", "hardware")], 29_000),
         one("rtt.wakeup", "near", &echo, 37_000),
         one("rtt.network", "near", &echo, 3_000),
         one("rtt.oneway.forward", "near", &near, 1_600),
@@ -235,7 +237,13 @@ pub fn heartbeats() -> Run {
 pub fn examined() -> Run {
     let seen = [
         ("clock", 1.0, Severity::Info, "tsc, a read takes 25 ns, steps of 20 ns", "clock: it works"),
-        ("privileges", 0.5, Severity::Notice, "none", "privileges: without CAP_NET_RAW there are no raw sockets"),
+        (
+            "privileges",
+            0.5,
+            Severity::Notice,
+            "CAP_NET_RAW",
+            "privileges: without CAP_NET_ADMIN there are no links by the kernel",
+        ),
         ("stored_runs", 0.0, Severity::Problem, "cannot be kept", "stored runs: cannot keep runs in `/nowhere`"),
     ];
     let finding = |(what, _, severity, figure, text): (&str, f64, Severity, &str, &str)| {
@@ -400,6 +408,8 @@ pub fn raced() -> Run {
 }
 
 /// One of each command.
-pub fn all() -> [Run; 7] {
-    [topologies(), requests(), raced(), writes(), heartbeats(), live_heartbeats(), examined()]
+pub fn all() -> Vec<Run> {
+    let mut all = vec![topologies(), requests(), raced(), writes(), heartbeats(), live_heartbeats(), examined()];
+    all.extend([followed(1), diagnosed()]);
+    all
 }

@@ -1,14 +1,14 @@
 //! `offloadctl diagnose`: looks what is here, has it measured, and says what to change first.
 
-mod plan;
+mod steps;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-pub use self::plan::DiagnoseFile;
-use self::plan::{Include, Of, Plan};
+pub use self::steps::DiagnoseFile;
+use self::steps::{Include, Of, Plan};
 use super::config::Config;
 use super::measured::Asked;
 use super::measuring::Conduct;
@@ -77,7 +77,9 @@ pub fn run(mut args: DiagnoseArgs) -> Result<Exit, Failure> {
     }
     let plan = args.plan(&args.output.show)?;
     if !args.output.quiet {
-        plan.steps().iter().for_each(|step| console::say(format_args!("measuring: offloadctl {}", step.words.join(" "))));
+        plan.steps()
+            .iter()
+            .for_each(|step| console::say(format_args!("measuring: offloadctl {}", step.words.join(" "))));
         plan.left().for_each(|text| console::say(format_args!("left alone: {text}")));
     }
     let conduct = Conduct::steps(&MEASUREMENT, &plan, &args.output);
@@ -141,12 +143,7 @@ fn findings(facts: &Facts, before: Option<&Run>, measured: &Measured) -> Vec<Fin
     rank::findings(facts).into_iter().chain(verdicts).collect()
 }
 
-fn facts(
-    plan: &Plan,
-    runs: &[(Of, Run)],
-    members: Vec<crate::diagnose::facts::Member>,
-    host: Host,
-) -> Facts {
+fn facts(plan: &Plan, runs: &[(Of, Run)], members: Vec<crate::diagnose::facts::Member>, host: Host) -> Facts {
     let way = runs.iter().find(|(of, _)| *of == Of::Way).and_then(|(_, run)| Way::of(run));
     let links = runs.iter().filter(|(of, _)| *of == Of::Links).flat_map(|(_, run)| Link::all(run)).collect();
     let servers = runs.iter().filter_map(|(of, run)| match of {
@@ -160,7 +157,11 @@ fn host(runs: &[(Of, Run)], clock_steps: u64) -> Host {
     let slips = runs.iter().flat_map(|(_, run)| &run.series).filter(|series| series.role == Role::Slip);
     let environment = environment();
     let load = environment.load_average.zip(environment.cpu_count).map(|(load, count)| load / count.max(1) as f64);
-    Host { clock_steps, slip_p95_ns: slips.filter_map(|series| series.summary.p95_ns.or(series.summary.max_ns)).max(), load }
+    Host {
+        clock_steps,
+        slip_p95_ns: slips.filter_map(|series| series.summary.p95_ns.or(series.summary.max_ns)).max(),
+        load,
+    }
 }
 
 /// The series and scalars of the runs that the catalogue knows, and what they warned of.

@@ -30,7 +30,12 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
         "give the agent a processor: raise its CPU limit, and look whether the gateway answers each frame in time",
         Some("offloadctl trace".to_owned()),
     )
-    .of_setting("CPUQuota or resources.limits.cpu", Some("the agent's unit or Pod".to_owned()), None, "none, or 100m and more")
+    .of_setting(
+        "CPUQuota or resources.limits.cpu",
+        Some("the agent's unit or Pod".to_owned()),
+        None,
+        "none, or 100m and more",
+    )
     .predicting(way_without(facts, "agent", OWN_NS));
     vec![Bottleneck {
         id: RULE.id,

@@ -19,15 +19,15 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
     if steps == 0 {
         return Vec::new();
     }
-    let advice = Advice::new(
-        "let a time service slew the clock instead of setting it",
-        Some("chronyc tracking".to_owned()),
-    )
-    .of_setting("makestep", Some("chrony.conf".to_owned()), None, "1 3");
+    let advice =
+        Advice::new("let a time service slew the clock instead of setting it", Some("chronyc tracking".to_owned()))
+            .of_setting("makestep", Some("chrony.conf".to_owned()), None, "1 3");
     vec![Bottleneck {
         id: RULE.id,
         severity: Severity::Notice,
-        text: format!("the wall clock of this host was set {steps} times meanwhile: times of events before and after do not compare"),
+        text: format!(
+            "the wall clock of this host was set {steps} times meanwhile: times of events before and after do not compare"
+        ),
         evidence: vec![format!("{steps} steps")],
         cost_ns: 0.0,
         budget: Budget::Trust,

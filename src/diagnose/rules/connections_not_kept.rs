@@ -36,13 +36,31 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
             low: rest / 2.0,
             high: rest * 2.0,
         };
-        let text = format!("a new connection to `{}` costs {}, {} of a request", server.name, ms(connect), percent(connect / total));
+        let text = format!(
+            "a new connection to `{}` costs {}, {} of a request",
+            server.name,
+            ms(connect),
+            percent(connect / total)
+        );
         let check = format!("offloadctl probe api URL-of-{} --reuse", server.name);
         let advice = Advice::new("keep connections in its clients, or let TLS resume", Some(check))
-            .of_setting("keep-alive", Some(format!("the clients of {}", server.name)), Some("a connection a request".to_owned()), "kept connections")
+            .of_setting(
+                "keep-alive",
+                Some(format!("the clients of {}", server.name)),
+                Some("a connection a request".to_owned()),
+                "kept connections",
+            )
             .predicting(Some(predicted));
         let evidence = vec![format!("TLS handshake {} of {}", ms(tls), ms(total))];
-        Some(Bottleneck { id: RULE.id, severity: Severity::Notice, text, evidence, cost_ns: connect, budget: Budget::Request, advice })
+        Some(Bottleneck {
+            id: RULE.id,
+            severity: Severity::Notice,
+            text,
+            evidence,
+            cost_ns: connect,
+            budget: Budget::Request,
+            advice,
+        })
     };
     facts.servers.iter().filter_map(slow).collect()
 }

@@ -29,18 +29,32 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
             (None, None) => return None,
         };
         let upper = high.map_or_else(|| "no known bound".to_owned(), ms);
-        let text = format!("etcd at {} waits for its disk: 99 % of each {what} lie within {} to {upper}", member.name, ms(low));
+        let text = format!(
+            "etcd at {} waits for its disk: 99 % of each {what} lie within {} to {upper}",
+            member.name,
+            ms(low)
+        );
         let when = if member.is_since_start { "since its start" } else { "in the window" };
         let advice = Advice::new(
             "give etcd's WAL a disk of its own",
             Some("offloadctl bench etcd --endpoints ENDPOINT --clients 1,16".to_owned()),
         )
-        .of_setting("--wal-dir", Some(format!("etcd's command line at {}", member.name)), None, "a folder on an SSD of its own");
+        .of_setting(
+            "--wal-dir",
+            Some(format!("etcd's command line at {}", member.name)),
+            None,
+            "a folder on an SSD of its own",
+        );
         Some(Bottleneck {
             id: RULE.id,
             severity: Severity::Problem,
             text,
-            evidence: vec![format!("{what} p99 above {} (limit {}), {:.0} fsyncs {when}", ms(low), ms(limit), member.fsyncs)],
+            evidence: vec![format!(
+                "{what} p99 above {} (limit {}), {:.0} fsyncs {when}",
+                ms(low),
+                ms(limit),
+                member.fsyncs
+            )],
             cost_ns: low,
             budget: Budget::Request,
             advice,

@@ -26,7 +26,15 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
             .of_setting("server", Some("agent.conf".to_owned()), None, "a gateway of the same site");
         let evidence = vec![format!("p50 {} by {} over {} exchanges", ms(p50 as f64), link.series, link.attempts)];
         let cost_ns = p50 as f64 / 2.0;
-        Some(Bottleneck { id: RULE.id, severity: Severity::Notice, text, evidence, cost_ns, budget: Budget::Change, advice })
+        Some(Bottleneck {
+            id: RULE.id,
+            severity: Severity::Notice,
+            text,
+            evidence,
+            cost_ns,
+            budget: Budget::Change,
+            advice,
+        })
     };
     facts.links.iter().filter_map(far).collect()
 }

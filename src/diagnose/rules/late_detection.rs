@@ -47,19 +47,34 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
             let (value, high) = detection.at(new).time_ns(0.0);
             // A crash just before a heartbeat is noticed one interval sooner than one just after it.
             let low = high - new.as_secs_f64() * 1e9;
-            let predicted = Prediction { name: "diagnose.detection{part=mean}".to_owned(), unit: "ns".to_owned(), value, low, high };
+            let predicted = Prediction {
+                name: "diagnose.detection{part=mean}".to_owned(),
+                unit: "ns".to_owned(),
+                value,
+                low,
+                high,
+            };
             let text = format!(
                 "send a heartbeat each {} ({:.0} instead of {:.0} KB an hour and node)",
                 interval(new),
                 per_hour(new),
                 per_hour(detection.interval)
             );
-            let check = format!("offloadctl bench heartbeat --interval {},{}", interval(new), interval(detection.interval));
+            let check =
+                format!("offloadctl bench heartbeat --interval {},{}", interval(new), interval(detection.interval));
             Advice::new(text, Some(check))
-                .of_setting("interval", detection.place.clone().or(Some("agent.conf".to_owned())), Some(interval(detection.interval)), &interval(new))
+                .of_setting(
+                    "interval",
+                    detection.place.clone().or(Some("agent.conf".to_owned())),
+                    Some(interval(detection.interval)),
+                    &interval(new),
+                )
                 .predicting(Some(predicted))
         }
-        None => Advice::new("choose a detector that waits less: `bench heartbeat` compares them", Some("offloadctl bench heartbeat".to_owned())),
+        None => Advice::new(
+            "choose a detector that waits less: `bench heartbeat` compares them",
+            Some("offloadctl bench heartbeat".to_owned()),
+        ),
     };
     vec![Bottleneck {
         id: RULE.id,

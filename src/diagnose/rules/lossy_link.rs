@@ -26,12 +26,32 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
         let ratio = link.lost as f64 / link.attempts as f64;
         let text = format!("the link to `{}` loses {} of what is sent", link.name, percent(ratio));
         let check = format!("offloadctl probe rtt {}=ADDRESS --duration 5m", link.name);
-        let advice = Advice::new("mend the link; until then let the detector forgive more missed heartbeats", Some(check))
-            .of_setting("--detector", Some("the gateway's command line".to_owned()), Some(facts.detection.detector.to_string()), "missed:5");
+        let advice =
+            Advice::new("mend the link; until then let the detector forgive more missed heartbeats", Some(check))
+                .of_setting(
+                    "--detector",
+                    Some("the gateway's command line".to_owned()),
+                    Some(facts.detection.detector.to_string()),
+                    "missed:5",
+                );
         // A lost segment of a connection comes a retransmission later: 200 ms at least on Linux.
         let cost_ns = ratio * 200e6;
-        let evidence = vec![format!("{} of {} by {} (at least {} with 95 %)", link.lost, link.attempts, link.series, percent(low))];
-        Some(Bottleneck { id: RULE.id, severity: Severity::Problem, text, evidence, cost_ns, budget: Budget::Change, advice })
+        let evidence = vec![format!(
+            "{} of {} by {} (at least {} with 95 %)",
+            link.lost,
+            link.attempts,
+            link.series,
+            percent(low)
+        )];
+        Some(Bottleneck {
+            id: RULE.id,
+            severity: Severity::Problem,
+            text,
+            evidence,
+            cost_ns,
+            budget: Budget::Change,
+            advice,
+        })
     };
     facts.links.iter().filter_map(lossy).collect()
 }

@@ -21,7 +21,11 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
     let Some(way) = &facts.way else { return Vec::new() };
     let Some(period) = way.source.strip_prefix("poll=") else { return Vec::new() };
     let Some(mean) = facts.hop("event") else { return Vec::new() };
-    let text = format!("the agent lists every {period} instead of watching events: {}, {} of a change's way", ms(mean), percent(mean / way.total_ns));
+    let text = format!(
+        "the agent lists every {period} instead of watching events: {}, {} of a change's way",
+        ms(mean),
+        percent(mean / way.total_ns)
+    );
     let check = format!("offloadctl trace --compare source=docker,poll={period}");
     let advice = Advice::new("watch the runtime's events: leave `poll` out", Some(check))
         .of_setting("sources.docker.poll", Some("agent.conf".to_owned()), Some(period.to_owned()), "absent")

@@ -23,7 +23,11 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
     if spent <= LIMIT_NS {
         return Vec::new();
     }
-    let text = format!("the runtime takes {} to start a container, {} of a change's way", ms(spent), percent(spent / way.total_ns));
+    let text = format!(
+        "the runtime takes {} to start a container, {} of a change's way",
+        ms(spent),
+        percent(spent / way.total_ns)
+    );
     let advice = Advice::new(
         "look at the engine's host: its disk, its storage driver, the layers of the image",
         Some("offloadctl probe events --source docker,containerd,ebpf".to_owned()),

@@ -24,12 +24,18 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
     if p95 <= LIMIT_NS {
         return Vec::new();
     }
-    let text = format!("the gateway's store takes {} of a change, {} of its way", ms(mean), percent(mean / way.total_ns));
+    let text =
+        format!("the gateway's store takes {} of a change, {} of its way", ms(mean), percent(mean / way.total_ns));
     let advice = Advice::new(
         "put the folder of --data-dir on a faster disk",
         Some("offloadctl trace --compare store=memory,embedded".to_owned()),
     )
-    .of_setting("--data-dir", Some("the gateway's command line".to_owned()), way.store.clone(), "a folder on a faster disk")
+    .of_setting(
+        "--data-dir",
+        Some("the gateway's command line".to_owned()),
+        way.store.clone(),
+        "a folder on a faster disk",
+    )
     .predicting(way_without(facts, "store", LIMIT_NS));
     vec![Bottleneck {
         id: RULE.id,

@@ -24,7 +24,11 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
     let Some(way) = &facts.way else { return Vec::new() };
     let slow = |(hop, between): (&'static str, &'static str)| {
         let mean = facts.hop(hop).filter(|mean| *mean > LIMIT_NS)?;
-        let text = format!("the network from {between} takes {}, {} of a change's way", ms(mean), percent(mean / way.total_ns));
+        let text = format!(
+            "the network from {between} takes {}, {} of a change's way",
+            ms(mean),
+            percent(mean / way.total_ns)
+        );
         let advice = Advice::new(
             "use a gateway that is nearer, or look for what delays the link",
             Some("offloadctl probe rtt gateway=HOST:PORT".to_owned()),

@@ -27,7 +27,8 @@ fn judge(facts: &Facts) -> Vec<Bottleneck> {
     )
     .of_setting("trace", Some("agent.conf and the gateway's command line".to_owned()), None, "true");
     let hops: Vec<&str> = way.hops.iter().map(|(hop, _)| hop.as_str()).filter(|hop| *hop != "unexplained").collect();
-    let stamped = if hops.is_empty() { "no part took stamps".to_owned() } else { format!("stamped: {}", hops.join(", ")) };
+    let stamped =
+        if hops.is_empty() { "no part took stamps".to_owned() } else { format!("stamped: {}", hops.join(", ")) };
     vec![Bottleneck {
         id: RULE.id,
         severity: Severity::Notice,

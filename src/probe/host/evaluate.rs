@@ -1,9 +1,9 @@
 //! Conclusions from the facts: for each thing that matters to a measurement whether it works here, how well, and what
 //! would help. A pure function, tried on hosts that nobody has.
 
-use super::fact::{Adapter, Adapters, Facts};
+use super::fact::{Adapter, AdapterStamps, Adapters, Facts, Ways};
 use crate::model::figure::{count, duration, ratio, significant};
-use crate::model::{Advice, Finding, Labels, Scalar, Severity};
+use crate::model::{Advice, CardState, Finding, Labels, Scalar, Severity};
 
 /// The scalar of every check: 1 for yes, 0.5 for limited, 0 for no; what is checked is its label `what`.
 pub const ABLE: &str = "doctor.able";
@@ -97,7 +97,7 @@ impl Check {
 #[must_use]
 pub fn evaluate(facts: &Facts) -> Vec<Check> {
     let first = [clock(facts), slack(facts), wakeup(facts), loopback(facts), stamps(facts)];
-    let last = [icmp(facts), privileges(facts), processor(facts), files(facts), runs(facts)];
+    let last = [icmp(facts), privileges(facts), kernel_links(facts), processor(facts), files(facts), runs(facts)];
     first.into_iter().chain(adapters(facts)).chain(last).collect()
 }
 
@@ -284,25 +284,44 @@ fn interfaces(Adapters { looked_at, further_count, down_count }: &Adapters) -> C
 
 fn adapter(adapter: &Adapter) -> Check {
     let what = format!("stamps_{}", adapter.name);
-    let stamps = match &adapter.stamps {
+    let AdapterStamps { software, hardware, card } = match &adapter.stamps {
         Ok(stamps) => *stamps,
         Err(error) => return Check::yes(&what, "unknown").limited(error.as_str()),
     };
-    let ways = match (stamps.send, stamps.receive) {
+    let ways = |ways: Ways| match (ways.send, ways.receive) {
         (true, true) => "both ways",
         (true, false) => "sent only",
         (false, true) => "received only",
         (false, false) => "none",
     };
-    let check = Check::yes(&what, format!("software {ways}"));
+    let told = match card {
+        CardState::On => ", switched on",
+        CardState::Off => ", not switched on",
+        CardState::TimeProtocolOnly => ", and received of a time protocol",
+        CardState::Absent | CardState::OneWay => "",
+    };
+    let check = Check::yes(&what, format!("software {}, hardware {}{told}", ways(software), ways(hardware)));
     let remedy = "another driver or, in a virtual machine, another kind of network card stamps both";
     let verify = format!("ethtool -T {}", adapter.name);
-    match (stamps.send, stamps.receive) {
+    match (software.send, software.receive) {
+        (true, true) if card == CardState::Off => return idle_card(check, &adapter.name),
         (true, true) => check,
         (false, false) => check.no("its driver stamps nothing, so figures over it are this process's own"),
         _ => check.limited("its driver stamps one way, so there are no .kernel figures over it"),
     }
     .remedy_unless_fine(remedy, &verify)
+}
+
+/// A card that could stamp. We never tell it to: a program that steers its clock would be disturbed.
+fn idle_card(check: Check, interface: &str) -> Check {
+    check
+        .limited("its card could stamp every message and has not been told to, so .kernel is measured at the driver only")
+        .remedy(
+            &format!(
+                "run `hwstamp_ctl -i {interface} -t 1 -r 1` (of linuxptp), unless a program such as ptp4l keeps that clock and decides on it"
+            ),
+            Some(&format!("ethtool -T {interface}; offloadctl doctor")),
+        )
 }
 
 fn icmp(facts: &Facts) -> Check {
@@ -322,16 +341,43 @@ fn icmp(facts: &Facts) -> Check {
 }
 
 fn privileges(facts: &Facts) -> Check {
+    let wanted = [
+        ("CAP_NET_ADMIN", "there are no links by the kernel"),
+        ("CAP_NET_RAW", "there are no raw sockets, which icmp needs where ping is not allowed"),
+        ("CAP_SYS_ADMIN", "there are no namespaces, which links by the kernel end in"),
+    ];
     let Some(all) = &facts.capabilities else {
         return Check::yes("privileges", "unknown").limited("the kernel does not say");
     };
-    let check = Check::yes("privileges", if all.is_empty() { "none".to_owned() } else { all.join(", ") });
-    if all.contains(&"CAP_NET_RAW") {
+    let missing = wanted.into_iter().filter(|(name, _)| !all.contains(name));
+    let reasons: Vec<String> = missing.map(|(name, lack)| format!("without {name} {lack}")).collect();
+    let figure = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
+    let check = Check::yes("privileges", figure);
+    if reasons.is_empty() {
         return check;
     }
-    check
-        .limited("without CAP_NET_RAW there are no raw sockets, which icmp needs where ping is not allowed")
-        .remedy("run as root what needs them; everything else works without", None)
+    check.limited(reasons.join("; ")).remedy("run as root what needs them; everything else works without", None)
+}
+
+fn kernel_links(facts: &Facts) -> Check {
+    match &facts.netem {
+        Ok(()) => Check::yes("kernel_links", "namespaces and netem"),
+        Err(reason) => {
+            let all = facts.capabilities.as_deref().unwrap_or_default();
+            // Whoever may make namespaces lacks something else.
+            let privileged = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"].iter().all(|name| all.contains(name));
+            let who = if privileged {
+                ""
+            } else {
+                "run as root, or begin the command with `unshare --user --map-root-user` where users may have namespaces; then "
+            };
+            let remedy = format!(
+                "{who}it takes iproute2, and a kernel with netem (`modprobe sch_netem`) and bridges; links in user space work everywhere"
+            );
+            let verify = Some("offloadctl topology emulate local-dc --kernel -- true");
+            Check::yes("kernel_links", "none").no(reason.as_str()).remedy(&remedy, verify)
+        }
+    }
 }
 
 fn processor(facts: &Facts) -> Check {

@@ -1,7 +1,7 @@
 //! What is known of a host, before anything is concluded from it: plain data, so that conclusions can be tried on hosts
 //! that nobody has.
 
-use crate::model::{Series, Summary};
+use crate::model::{CardState, Series, Summary};
 
 /// Everything; what could not be found out is absent, or an error in its own words.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Facts {
     pub ping_group_range: Option<String>,
     /// Names of the capabilities in effect, of those that matter here.
     pub capabilities: Option<Vec<&'static str>>,
+    /// Whether the kernel emulates links for us.
+    pub netem: Result<(), String>,
     /// Processors that this process may use.
     pub cpu_count: Option<u64>,
     /// Their frequency governor.
@@ -66,6 +68,7 @@ impl Default for Facts {
             icmp_raw: Err(unknown()),
             ping_group_range: None,
             capabilities: None,
+            netem: Err(unknown()),
             cpu_count: None,
             cpu_governor: None,
             cpu_quota: None,
@@ -102,8 +105,19 @@ pub struct Adapters {
 pub struct Adapter {
     /// Its name.
     pub name: String,
-    /// What its driver stamps, or why it does not say.
-    pub stamps: Result<Ways, String>,
+    /// What is stamped on its way, or why it does not say.
+    pub stamps: Result<AdapterStamps, String>,
+}
+
+/// What is stamped on the way through a network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdapterStamps {
+    /// By its driver.
+    pub software: Ways,
+    /// What its card could stamp of every message.
+    pub hardware: Ways,
+    /// Whether the card's stamps can be had.
+    pub card: CardState,
 }
 
 /// Which ways are stamped.

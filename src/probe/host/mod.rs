@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use evaluate::{ABLE, Check, Verdict};
-pub use fact::{Adapter, Adapters, ClockFigures, Facts, Floor, Ways};
+pub use fact::{Adapter, AdapterStamps, Adapters, ClockFigures, Facts, Floor, Ways};
 pub use metrics::MEASUREMENT;
 
 use crate::load::{Arrival, Length, LoadSpec, Session};
@@ -40,10 +40,11 @@ use crate::sys::interface::{Interface, Interfaces, interfaces};
 use crate::sys::privilege::{self, Capability};
 use crate::sys::shutdown::Shutdown;
 use crate::sys::{cgroup, host};
+use crate::topo::netem_works;
 use evaluate::{evaluate, findings, scalars};
 
 /// Steps of an examination.
-const STEPS: u64 = 3;
+const STEPS: u64 = 4;
 
 /// How much is measured: enough for a 99th percentile, and over in three seconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -74,6 +75,9 @@ pub async fn examine(spec: HostSpec, runs: Result<&Path, String>, session: &mut 
     facts.floor = floor.as_ref().map(|measured| Floor::of(&measured.series)).map_err(Clone::clone);
     let mut noticed = floor.iter().flat_map(|measured| &measured.findings);
     facts.unstamped = noticed.find(|finding| finding.id.contains("stamp")).map(|f| f.text.clone());
+    steps.advance(1);
+    // After the measurements: it starts a program.
+    facts.netem = netem_works().map_err(|error| with_causes(&error));
     facts.steal_ratio = stolen.and_then(|meter| meter.ratio());
     steps.advance(1);
     let series = wakeup.into_iter().chain(floor.into_iter().flat_map(|measured| measured.series)).collect();
@@ -120,8 +124,11 @@ fn clock_figures() -> ClockFigures {
 fn adapters() -> Result<Adapters, String> {
     let Interfaces { looked_at, further_count, down_count } = interfaces().map_err(|error| error.to_string())?;
     let adapter = |interface: Interface| {
-        let stamps =
-            interface.stamps.map(|stamps| Ways { send: stamps.software_sent, receive: stamps.software_received });
+        let stamps = interface.stamps.map(|stamps| {
+            let software = Ways { send: stamps.software_sent, receive: stamps.software_received };
+            let hardware = Ways { send: stamps.hardware_sent, receive: stamps.hardware_received };
+            AdapterStamps { software, hardware, card: stamps.card() }
+        });
         Adapter { name: interface.name, stamps: stamps.map_err(|error| error.to_string()) }
     };
     Ok(Adapters { looked_at: looked_at.into_iter().map(adapter).collect(), further_count, down_count })

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::exchange::Exchange;
 use super::ledger::Ledger;
 use crate::echo::{Earlier, Epoch};
-use crate::model::{Stamp, WallStamp};
+use crate::model::Stamp;
+use crate::sys::stamping::{Reception, SentAt, Stampers};
 use crate::sys::wall::WallWatch;
 use crate::sys::{clock, stamping};
 
@@ -21,8 +22,8 @@ pub struct Read {
     pub sequence: u64,
     /// When this process had read it.
     pub ended: Stamp,
-    /// When the kernel received it, as far as that is certain.
-    pub received: Option<WallStamp>,
+    /// When kernel and card received it, as far as that is certain.
+    pub received: Reception,
 }
 
 /// Exchanges of one socket, with the wall clock that stamps them.
@@ -30,21 +31,33 @@ pub struct Read {
 pub struct Book {
     ledger: Ledger,
     watch: WallWatch,
+    /// Who was asked for stamps.
+    stampers: Stampers,
     /// Why the kernel gives no stamps.
     refused: Option<String>,
 }
 
 impl Book {
     /// An empty book of messages whose numbers differ by `stride` and whose answers are waited for no longer than `patience`;
-    /// `asked` is the kernel's answer to the wish for stamps.
-    pub fn new(stride: u32, patience: Duration, asked: io::Result<()>) -> Self {
+    /// `asked` is the kernel's answer to the wish for stamps of these.
+    pub fn new(stride: u32, patience: Duration, stampers: Stampers, asked: io::Result<()>) -> Self {
         let (ledger, watch) = (Ledger::new(stride, patience), WallWatch::new(clock::reading()));
-        Self { ledger, watch, refused: asked.err().map(|error| error.to_string()) }
+        Self { ledger, watch, stampers, refused: asked.err().map(|error| error.to_string()) }
     }
 
     /// Keeps exchanges that were answered until they are taken out.
     pub fn keeping_answered(self) -> Self {
         Self { ledger: self.ledger.keeping_answered(), ..self }
+    }
+
+    /// Who was asked for stamps.
+    pub const fn stampers(&self) -> Stampers {
+        self.stampers
+    }
+
+    /// From here on these are asked for stamps.
+    pub const fn expect(&mut self, stampers: Stampers) {
+        self.stampers = stampers;
     }
 
     /// Why the kernel gives no stamps, if it said so.
@@ -60,7 +73,7 @@ impl Book {
     /// The kernel numbers the message of this exchange so; takes its stamp if it is there already.
     pub fn written(&mut self, number: u32, sequence: u64, socket: BorrowedFd<'_>) {
         self.ledger.numbered(number, sequence);
-        self.collect(socket, sequence);
+        self.collect(socket, sequence, |exchange| exchange.sent.is_some());
     }
 
     /// The kernel begins its numbers again: stamps under way would be taken for others.
@@ -83,17 +96,29 @@ impl Book {
             return Some(Exchange::unknown(read.sequence, read.ended));
         };
         exchange.ended = Some(read.ended);
-        exchange.received = read.received;
+        exchange.received = read.received.kernel;
+        exchange.card.received = read.received.card;
         exchange.epoch.0 = self.watch.step_count();
         exchange.is_steady = self.watch.is_steady_since(exchange.started);
-        self.collect(socket, read.sequence);
+        self.collect_late(read.sequence, socket);
         self.ledger.take_complete(read.sequence)
+    }
+
+    /// Takes the stamps of sending that came late: a card tells of a sending when it is over, which no call waits for.
+    /// Returns the exchange as it is.
+    pub fn collect_late(&mut self, sequence: u64, socket: BorrowedFd<'_>) -> Option<Exchange> {
+        let wants_card = self.stampers == Stampers::KernelAndCard;
+        self.collect(socket, sequence, |exchange| {
+            exchange.sent.is_some() && (!wants_card || exchange.card.sent.is_some())
+        });
+        self.ledger.of(sequence).copied()
     }
 
     /// The stamp of the answer to this exchange was that of a later one.
     pub fn retract(&mut self, sequence: u64) {
         if let Some(exchange) = self.ledger.of(sequence) {
             exchange.received = None;
+            exchange.card.received = None;
         }
     }
 
@@ -112,14 +137,17 @@ impl Book {
         self.ledger.take_all()
     }
 
-    /// Takes stamps of sending until that of this exchange is there, or none is left.
-    fn collect(&mut self, socket: BorrowedFd<'_>, wanted: u64) {
+    /// Takes stamps of sending until those of this exchange are there, or none is left.
+    fn collect(&mut self, socket: BorrowedFd<'_>, wanted: u64, is_there: impl Fn(&Exchange) -> bool) {
         let is_refused = self.refused.is_some();
-        let is_done = |ledger: &mut Ledger| is_refused || ledger.of(wanted).is_none_or(|known| known.sent.is_some());
+        let is_done = |ledger: &mut Ledger| is_refused || ledger.of(wanted).is_none_or(|known| is_there(known));
         while !is_done(&mut self.ledger)
             && let Ok(Some(stamp)) = stamping::sent(socket)
         {
-            self.ledger.sent(stamp.number, stamp.at);
+            match stamp.at {
+                SentAt::Kernel(at) => self.ledger.sent(stamp.number, at),
+                SentAt::Card(at) => self.ledger.sent_by_card(stamp.number, at),
+            }
         }
     }
 }

@@ -23,8 +23,9 @@ use super::pending::Pending;
 use super::stamps::Stamps;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
-use crate::model::{Outcome, Stamp, WallStamp};
+use crate::model::{Outcome, Stamp};
 use crate::sys::host::kernel_token;
+use crate::sys::stamping::{Reception, Stampers};
 use crate::sys::{clock, stamping};
 use crate::wire::dial::{open, outcome_of};
 
@@ -69,6 +70,7 @@ struct Shared {
     /// What tells this host from others in this session.
     host: Option<u64>,
     pending: Pending,
+    stampers: Stampers,
     stamps: Stamps,
     state: Mutex<State>,
     changed: Notify,
@@ -102,7 +104,7 @@ impl EchoChannel {
     /// Begins to keep a connection, whose messages these are to stamp; `patience` is how long an answer is waited for, and
     /// the connection if that is not too long.
     #[must_use]
-    pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration) -> Self {
+    pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration, stampers: Stampers) -> Self {
         let session = clock::entropy();
         let shared = Arc::new(Shared {
             address,
@@ -111,7 +113,8 @@ impl EchoChannel {
             session,
             host: kernel_token(session),
             pending: Pending::default(),
-            stamps: Stamps::new(Book::new(FRAME_LENGTH as u32, patience, Ok(()))),
+            stampers,
+            stamps: Stamps::new(Book::new(FRAME_LENGTH as u32, patience, stampers, Ok(()))),
             state: Mutex::new(State { link: Link::Connecting, outbox: Vec::new(), taken: 0 }),
             changed: Notify::new(),
             outbox_filled: Notify::new(),
@@ -252,7 +255,7 @@ impl Shared {
     }
 
     /// Settles the attempt of a PONG, and takes the stamps that came with it.
-    fn take(&self, pong: &Frame, ended: Stamp, received: Option<WallStamp>, stream: &TcpStream) {
+    fn take(&self, pong: &Frame, ended: Stamp, received: Reception, stream: &TcpStream) {
         if self.pending.settle(pong.sequence, Outcome::Ok, ended) {
             self.stamps.read(Read { sequence: pong.sequence, ended, received }, stream.as_fd());
         }
@@ -298,8 +301,8 @@ async fn keep(shared: Arc<Shared>) {
             Ok(stream) => {
                 let stream = Arc::new(stream);
                 shared.waiting_since.store(0, Ordering::Relaxed);
-                let asked = stamping::stamp_stream(&stream);
-                shared.stamps.go_on(Book::new(FRAME_LENGTH as u32, shared.patience, asked));
+                let asked = stamping::stamp_stream(&stream, shared.stampers);
+                shared.stamps.go_on(Book::new(FRAME_LENGTH as u32, shared.patience, shared.stampers, asked));
                 shared.set(Link::Up(Arc::clone(&stream)));
                 shared.greet(&stream);
                 match converse(&shared, &stream).await {
@@ -366,7 +369,7 @@ async fn converse(shared: &Shared, stream: &TcpStream) -> End {
 struct Pongs {
     buffer: [u8; FRAME_LENGTH],
     filled: usize,
-    last: Option<(u64, Option<WallStamp>)>,
+    last: Option<(u64, Reception)>,
 }
 
 impl Pongs {
@@ -395,7 +398,7 @@ impl Pongs {
     }
 
     /// Settles the PONG if it is whole; false if the bytes are not ours.
-    fn take_frame(&mut self, shared: &Shared, stream: &TcpStream, received: Option<WallStamp>) -> bool {
+    fn take_frame(&mut self, shared: &Shared, stream: &TcpStream, received: Reception) -> bool {
         let at = clock::now();
         if self.filled < FRAME_LENGTH {
             return Frame::ping(0, 0, at).encode().starts_with(&self.buffer[..self.filled.min(5)]);
@@ -404,11 +407,15 @@ impl Pongs {
         let pong = Frame::decode(&self.buffer).filter(|f| f.kind == Kind::Pong && f.session == shared.session);
         let Some(pong) = pong else { return false };
         // Segments that wait together may be joined, under the stamp of the last: that of the one before was not its own.
-        if let Some((sequence, _)) = self.last.filter(|(_, stamp)| stamp.is_some() && *stamp == received) {
+        // Where they were joined before the kernel stamped them, the card's is that of the first.
+        let is_joined = |last: Reception| last.kernel.is_some() && last.kernel == received.kernel;
+        let mut own = received;
+        if let Some((sequence, _)) = self.last.filter(|(_, stamps)| is_joined(*stamps)) {
             shared.stamps.retract(sequence);
+            own.card = None;
         }
         self.last = Some((pong.sequence, received));
-        shared.take(&pong, at, received, stream);
+        shared.take(&pong, at, own, stream);
         shared.waiting_since.store(0, Ordering::Relaxed);
         if shared.heard.fetch_add(1, Ordering::Relaxed) == 0 {
             shared.changed.notify_waiters();

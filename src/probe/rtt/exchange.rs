@@ -5,7 +5,12 @@
 
 use crate::echo::Epoch;
 use crate::load::FourStamps;
-use crate::model::{Stamp, WallStamp};
+use crate::model::{CardStamp, Stamp, WallStamp};
+
+/// A card's clock runs for itself or is steered to a time from the network, by less than this share of a span; its stamps
+/// are some tens of nanoseconds apart at least.
+const CARD_RATE: u64 = 1000;
+const CARD_GRAIN_NS: u64 = 100;
 
 /// What is known of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +29,23 @@ pub struct Exchange {
     pub far: Option<(WallStamp, WallStamp)>,
     /// When the kernel received the answer (t4).
     pub received: Option<WallStamp>,
+    /// The same two by the network card, where it was asked.
+    pub card: CardStamps,
     /// Whether the wall clock was not stepped meanwhile.
     pub is_steady: bool,
     /// Steps of our wall clock before it, and the epoch of the far one: offsets across a step are not compared.
     pub epoch: (u64, Epoch),
+}
+
+/// When the card sent a message and received its answer, by its own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CardStamps {
+    /// When it left.
+    pub sent: Option<CardStamp>,
+    /// When its answer came in.
+    pub received: Option<CardStamp>,
+    /// Whether the kernel stamped another message of its number: then nobody knows which one a card's stamp is of.
+    pub is_ambiguous: bool,
 }
 
 /// What follows from the stamps of one exchange; each is a span or the kind of failure.
@@ -39,6 +57,8 @@ pub struct Spans {
     pub wakeup_ns: Result<u64, &'static str>,
     /// What neither process was concerned in: (t4 - t1) - (t3 - t2).
     pub network_ns: Result<u64, &'static str>,
+    /// From the card's sending to its reception.
+    pub card_ns: Result<u64, &'static str>,
 }
 
 impl Exchange {
@@ -58,6 +78,7 @@ impl Exchange {
             sent: None,
             far: None,
             received: None,
+            card: CardStamps::default(),
             is_steady: true,
             epoch: (0, Epoch::default()),
         }
@@ -76,7 +97,16 @@ impl Exchange {
             kernel_ns,
             wakeup_ns: kernel_ns.map(|kernel| user_ns - kernel),
             network_ns: kernel_ns.and_then(|kernel| self.network_ns(kernel)),
+            card_ns: self.card_ns(kernel_ns.unwrap_or(user_ns)),
         })
+    }
+
+    /// The card's part lies within the kernel's: more than that is a clock that was set meanwhile, or another card's.
+    fn card_ns(&self, within_ns: u64) -> Result<u64, &'static str> {
+        let sent = self.card.sent.ok_or("no_send_stamp")?;
+        let received = self.card.received.ok_or("no_receive_stamp")?;
+        let most_ns = within_ns + within_ns / CARD_RATE + CARD_GRAIN_NS;
+        received.nanos_since(sent).filter(|card| *card <= most_ns).ok_or("implausible")
     }
 
     /// The stamps of both ends, if all four are there.
@@ -110,8 +140,12 @@ mod tests {
         WallStamp::from_nanos(nanos)
     }
 
-    /// An exchange that this process saw as 100 ns and the kernel as 60, of which 20 were spent at the far end, whose
-    /// clock is elsewhere.
+    fn card(nanos: u64) -> Option<CardStamp> {
+        CardStamp::from_nanos(nanos)
+    }
+
+    /// An exchange that this process saw as 100 ns, the kernel as 60 and the card as 50, of which 20 were spent at the far
+    /// end, whose clock is elsewhere, as that of the card is.
     fn whole() -> Exchange {
         Exchange {
             sequence: 3,
@@ -121,19 +155,39 @@ mod tests {
             sent: Some(at(5_010)),
             far: Some((at(77), at(97))),
             received: Some(at(5_070)),
+            card: CardStamps { sent: card(915), received: card(965), is_ambiguous: false },
             is_steady: true,
             epoch: (0, Epoch::default()),
         }
     }
 
     fn kinds(exchange: &Exchange) -> [Result<u64, &'static str>; 3] {
-        let Spans { kernel_ns, wakeup_ns, network_ns } = exchange.spans().unwrap();
+        let Spans { kernel_ns, wakeup_ns, network_ns, .. } = exchange.spans().unwrap();
         [kernel_ns, wakeup_ns, network_ns]
     }
 
     #[test]
     fn the_spans_are_differences_on_one_clock_each() {
         assert_eq!(kinds(&whole()), [Ok(60), Ok(40), Ok(40)]);
+        assert_eq!(whole().spans().unwrap().card_ns, Ok(50));
+    }
+
+    #[test]
+    fn the_span_of_the_card_is_its_own_and_lies_within_that_of_the_kernel() {
+        let of = |sent, received, exchange: Exchange| {
+            let card = CardStamps { sent, received, is_ambiguous: false };
+            Exchange { card, ..exchange }.spans().unwrap().card_ns
+        };
+        assert_eq!(of(None, card(965), whole()), Err("no_send_stamp"));
+        assert_eq!(of(card(915), None, whole()), Err("no_receive_stamp"), "never filled in from the kernel's");
+        assert_eq!(of(card(965), card(915), whole()), Err("implausible"), "set back meanwhile");
+        assert_eq!(of(card(915), card(915 + 160), whole()), Ok(160), "the grain of its clock");
+        assert_eq!(of(card(915), card(915 + 161), whole()), Err("implausible"), "longer than the kernel's 60");
+        let stepped = Exchange { is_steady: false, ..whole() };
+        assert_eq!(of(card(915), card(965), stepped), Ok(50), "the wall clock is none of the card's");
+        assert_eq!(of(card(915), card(915 + 201), stepped), Err("implausible"), "longer than this process's 100");
+        let long = Exchange { ended: Some(Stamp::from_nanos(2_001_000)), received: Some(at(2_005_000)), ..whole() };
+        assert_eq!(of(card(1), card(2_001_001), long), Ok(2_001_000), "a clock that runs 500 ppm fast");
     }
 
     #[test]

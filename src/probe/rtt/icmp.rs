@@ -22,6 +22,7 @@ use crate::load::Answer;
 use crate::model::{Outcome, Stamp};
 use crate::sys::clock;
 use crate::sys::icmp::{IcmpAddress, IcmpDenied, IcmpSocket, Received};
+use crate::sys::stamping::Stampers;
 use crate::wire::dial::outcome_of;
 
 /// Payload length of `ping`: 56 bytes, 64 with the ICMP header.
@@ -60,12 +61,21 @@ struct Types {
 const V4: Types = Types { request: 8, reply: 0, unreachable: 3, quoted_header: 20 };
 const V6: Types = Types { request: 128, reply: 129, unreachable: 1, quoted_header: 40 };
 
+/// An answered exchange, at its place among the target's.
+#[derive(Debug)]
+struct Answered {
+    ordinal: u64,
+    exchange: Exchange,
+}
+
 /// Echo requests to one address.
 #[derive(Debug)]
 pub struct IcmpChannel {
     hub: Arc<IcmpHub>,
     address: IcmpAddress,
     tracks: Box<Mutex<Tracks>>,
+    /// The last answered exchange, whose card has not told of its sending yet.
+    unstamped: Mutex<Option<Box<Answered>>>,
     /// Requests so far: the keys of the hub are shared by all targets, and neighbours must be known.
     ordinal: AtomicU64,
 }
@@ -78,7 +88,7 @@ impl IcmpHub {
     pub fn open(like: IpAddr, bind: Option<IpAddr>, patience: Duration) -> Result<Self, IcmpDenied> {
         let token = clock::entropy();
         let socket = IcmpSocket::open(like, bind)?;
-        let book = Book::new(1, patience, socket.want_stamps());
+        let book = Book::new(1, patience, Stampers::Kernel, socket.want_stamps(Stampers::Kernel));
         let shared = Arc::new(Shared {
             book: Mutex::new(book.keeping_answered()),
             sent: AtomicU32::new(0),
@@ -101,10 +111,15 @@ impl IcmpHub {
 }
 
 impl IcmpChannel {
-    /// Requests to this address through the socket of its family.
+    /// Requests to this address through the socket of its family, which these are to stamp. Made before the first attempt.
     #[must_use]
-    pub fn new(hub: Arc<IcmpHub>, address: IcmpAddress) -> Self {
-        Self { hub, address, tracks: Box::default(), ordinal: AtomicU64::new(0) }
+    pub fn new(hub: Arc<IcmpHub>, address: IcmpAddress, stampers: Stampers) -> Self {
+        if stampers == Stampers::KernelAndCard && hub.shared.book().stampers() != stampers {
+            hub.shared.book().expect(stampers);
+            hub.shared.renumber();
+        }
+        let tracks = Box::new(Mutex::new(Tracks::new(stampers)));
+        Self { hub, address, tracks, unstamped: Mutex::default(), ordinal: AtomicU64::new(0) }
     }
 
     /// Sends one echo request and waits for its reply.
@@ -127,10 +142,38 @@ impl IcmpChannel {
         answer
     }
 
-    /// Records the exchange of this key. Where it had to make room for others, all that is known is that it has ended.
+    /// Records the exchange of this key, or if its card has not told of the sending yet, keeps it and records the one before.
     fn conclude(&self, ordinal: u64, key: u64) {
-        let known = self.hub.shared.book().take(key);
-        self.tracks().record(ordinal, &known.unwrap_or_else(|| Exchange::unknown(key, clock::now())));
+        let shared = &self.hub.shared;
+        let exchange = shared.book().collect_late(key, shared.socket.descriptor());
+        let answered = Answered { ordinal, exchange: exchange.unwrap_or_else(|| Exchange::unknown(key, clock::now())) };
+        let is_early = answered.exchange.card.sent.is_none() && self.tracks().by_card().is_some();
+        if is_early {
+            let before = self.unstamped().replace(Box::new(answered));
+            self.record(before.as_deref());
+        } else {
+            self.record(Some(&answered));
+        }
+    }
+
+    /// Takes the last exchange as it is.
+    pub fn finish(&self) {
+        if let Some(Answered { exchange, .. }) = self.unstamped().as_deref() {
+            self.hub.shared.book().collect_late(exchange.sequence, self.hub.shared.socket.descriptor());
+        }
+        let last = self.unstamped().take();
+        self.record(last.as_deref());
+    }
+
+    /// Where it had to make room for others meanwhile, what was known of it when it was answered is all.
+    fn record(&self, answered: Option<&Answered>) {
+        let Some(Answered { ordinal, exchange }) = answered else { return };
+        let latest = self.hub.shared.book().take(exchange.sequence).unwrap_or(*exchange);
+        self.tracks().record(*ordinal, &latest);
+    }
+
+    fn unstamped(&self) -> MutexGuard<'_, Option<Box<Answered>>> {
+        self.unstamped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why they are not there.
@@ -165,7 +208,7 @@ impl Shared {
     fn renumber(&self) {
         self.sent.store(0, Ordering::Relaxed);
         let mut book = self.book();
-        let asked = self.socket.want_stamps();
+        let asked = self.socket.want_stamps(book.stampers());
         book.renumber(asked, self.socket.descriptor());
     }
 
@@ -204,7 +247,7 @@ impl Shared {
                 // Its age is known by the wall clock, unless that was stepped while the reply waited.
                 let at = if book.is_steady(sequence) { received.at } else { ended };
                 if self.pending.settle(sequence, Outcome::Ok, at) {
-                    let read = Read { sequence, ended, received: received.stamp };
+                    let read = Read { sequence, ended, received: received.stamps };
                     book.read(read, self.socket.descriptor());
                 }
             }

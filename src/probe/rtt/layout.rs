@@ -233,6 +233,7 @@ enum Part {
     User,
     Wakeup,
     Kernel,
+    Card,
     Network,
     Forward,
     Backward,
@@ -248,6 +249,7 @@ fn part<'a>(run: &'a Run, response: &Series, part: Part) -> Option<&'a Series> {
         Part::User => (format!("{}.service", response.name), response.labels.clone()),
         // A handshake has an estimate of the kernel's own and no stamps.
         Part::Kernel => (format!("{}.kernel", response.name), response.labels.clone().with("stamps", "software")),
+        Part::Card => (format!("{}.kernel", response.name), response.labels.clone().with("stamps", "hardware")),
         Part::Wakeup => (format!("{family}.wakeup"), by_channel),
         Part::Network => (format!("{family}.network"), by_channel),
         Part::Forward => (format!("{family}.oneway.forward"), by_channel),
@@ -279,6 +281,7 @@ fn split(run: &Run, rows: &[&Series]) -> Option<Table> {
         ("user", Part::User),
         ("wake-up", Part::Wakeup),
         ("kernel", Part::Kernel),
+        ("card", Part::Card),
         ("network", Part::Network),
         ("there", Part::Forward),
         ("back", Part::Backward),

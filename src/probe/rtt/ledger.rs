@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::exchange::Exchange;
 use crate::echo::{Earlier, Epoch};
-use crate::model::{Stamp, WallStamp};
+use crate::model::{CardStamp, Stamp, WallStamp};
 
 /// Exchanges kept at first, and at most: room for twice what is in flight, and as much for those that are slow.
 const LEAST_ROOM: usize = 16;
@@ -103,9 +103,19 @@ impl Ledger {
     /// The kernel sent the message of this number.
     pub fn sent(&mut self, number: u32, stamp: WallStamp) {
         let Some(exchange) = self.of_number(number) else { return };
-        // An earlier one is of a message that was still under way when the numbers began again. A repeated message is stamped
-        // again; the first sending is the beginning.
-        exchange.sent = exchange.sent.or(Some(stamp).filter(|stamp| *stamp >= exchange.set_out));
+        // Of a message that was still under way when the numbers began again.
+        let is_of_another = stamp < exchange.set_out;
+        // A repeated message is stamped again; the first sending is the beginning.
+        exchange.card.is_ambiguous |= is_of_another || exchange.sent.is_some();
+        exchange.sent = exchange.sent.or(Some(stamp).filter(|_| !is_of_another));
+    }
+
+    /// The card sent the message of this number; it tells so after the kernel has.
+    pub fn sent_by_card(&mut self, number: u32, stamp: CardStamp) {
+        let Some(exchange) = self.of_number(number) else { return };
+        if !exchange.card.is_ambiguous {
+            exchange.card.sent = exchange.card.sent.or(Some(stamp));
+        }
     }
 
     fn of_number(&mut self, number: u32) -> Option<&mut Exchange> {
@@ -189,6 +199,10 @@ mod tests {
         WallStamp::from_nanos(nanos)
     }
 
+    fn card(nanos: u64) -> Option<CardStamp> {
+        CardStamp::from_nanos(nanos)
+    }
+
     #[test]
     fn stamps_are_matched_by_number_and_sequence_whatever_their_order() {
         let mut ledger = Ledger::new(72, PATIENCE);
@@ -225,14 +239,39 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_of_the_card_that_may_be_of_a_repetition_is_not_taken() {
+        let mut ledger = Ledger::new(1, PATIENCE);
+        for sequence in 0..3 {
+            ledger.begin(sequence, (Stamp::from_nanos(0), at(1)), 1);
+            ledger.numbered(sequence as u32, sequence);
+            ledger.sent(sequence as u32, at(1));
+        }
+        ledger.sent_by_card(0, card(7).unwrap());
+        ledger.sent(0, at(2));
+        ledger.sent_by_card(0, card(8).unwrap());
+        ledger.sent(1, at(2));
+        ledger.sent_by_card(1, card(8).unwrap());
+        ledger.sent_by_card(9, card(8).unwrap());
+        let sent: Vec<_> = ledger.take_all().iter().map(|exchange| exchange.card.sent).collect();
+        assert_eq!(sent, [card(7), None, None]);
+    }
+
+    #[test]
     fn a_stamp_of_before_the_exchange_set_out_is_of_another_message() {
         let mut ledger = Ledger::new(1, PATIENCE);
         ledger.begin(7, (Stamp::from_nanos(0), at(50)), 1);
         ledger.numbered(0, 7);
         ledger.sent(0, at(49));
+        ledger.sent_by_card(0, card(7).unwrap());
         assert_eq!(ledger.of(7).unwrap().sent, None);
         ledger.sent(0, at(50));
-        assert_eq!(ledger.of(7).unwrap().sent, Some(at(50)));
+        ledger.sent_by_card(0, card(8).unwrap());
+        let exchange = ledger.of(7).unwrap();
+        assert_eq!(
+            (exchange.sent, exchange.card.sent),
+            (Some(at(50)), None),
+            "which message the card means is not known"
+        );
     }
 
     /// Begins one each millisecond, two of them in flight, and returns the numbers of those that had to make room.

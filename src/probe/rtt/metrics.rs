@@ -43,7 +43,7 @@ const METRICS: [Metric; 21] = [
         "rtt.echo.kernel",
         Phase,
         STAMPED,
-        "the same exchange between the stamps of sending and reception (SO_TIMESTAMPING)",
+        "the same exchange between the stamps of sending and reception (SO_TIMESTAMPING): `stamps` is `software`, of the kernel, or `hardware`, of the card",
     ),
     Metric::series("rtt.echo.programmed", Programmed, PLACE, "what an emulated link added, after order and bandwidth"),
     Metric::series("rtt.echo_udp", Response, PLACE, "a PING and its PONG of 72 bytes as datagrams"),

@@ -22,6 +22,7 @@
 //! unlike other traffic. Jitter is that of round trips.
 
 mod book;
+mod card;
 mod connect;
 mod echo;
 mod exchange;
@@ -142,11 +143,12 @@ mod tests {
     use crate::load::{Lane, Operation as _};
     use crate::model::Labels;
     use crate::sys::clock;
+    use crate::sys::stamping::Stampers;
 
     #[tokio::test]
     async fn a_checkpoint_has_the_stamped_series_and_the_far_clock_of_what_was_measured_so_far() {
         let far = Embedded::start().unwrap();
-        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5));
+        let channel = EchoChannel::open(far.address(), None, Duration::from_secs(5), Stampers::Kernel);
         channel.settled().await;
         let (operation, labels) = (RttOperation::from(Way::Echo(channel)), Labels::new().with("target", "far"));
         let lane = Lane { operation, name: "rtt.echo", labels, floor: false, reference: None };

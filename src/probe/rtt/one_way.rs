@@ -76,6 +76,7 @@ fn span(sent: WallStamp, received: WallStamp) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exchange::CardStamps;
     use super::*;
     use crate::echo::Epoch;
     use crate::model::Stamp;
@@ -91,6 +92,7 @@ mod tests {
             sent: Some(at(1_000)),
             far: Some((at(1_030 + ahead), at(1_050 + ahead))),
             received: Some(at(1_060)),
+            card: CardStamps::default(),
             is_steady: true,
             epoch: (0, Epoch::default()),
         }

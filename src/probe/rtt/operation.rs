@@ -70,6 +70,9 @@ impl RttOperation {
 
     /// Makes one more exchange, which is not counted: only with its answer the far end tells the stamps of the last one.
     pub async fn flush(&self, patience: Duration) {
+        if let Way::Icmp(channel) = &self.way {
+            channel.finish();
+        }
         let Some(stamps) = self.stamps() else { return };
         if stamps.close(clock::now()) {
             // Without an answer the last exchange is counted as one that the far end did not tell.

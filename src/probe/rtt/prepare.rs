@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
+use super::card::Cards;
 use super::connect::ConnectChannel;
 use super::echo::EchoChannel;
 use super::icmp::{IcmpChannel, IcmpHub};
@@ -22,6 +23,7 @@ use crate::echo::{Embedded, FRAME_LENGTH, answer, bind_pair};
 use crate::load::Lane;
 use crate::model::{Finding, Labels, LinkProfile, Scalar, Series, Severity, Stamp, Warning};
 use crate::sys::icmp::IcmpDenied;
+use crate::sys::stamping::Stampers;
 use crate::topo::{Applied, EmulatedTarget, Emulation, EmulationError, Responder, reference};
 use crate::wire::locate::{BindError, LocateError, Located, Sought, locate};
 
@@ -98,6 +100,7 @@ struct Site<'a> {
     target: &'a Target,
     address: SocketAddr,
     has_port: bool,
+    stampers: Stampers,
     emulated: Option<EmulatedTarget>,
 }
 
@@ -174,7 +177,7 @@ async fn discover(spec: &RttSpec, site: &Site<'_>) -> Echo {
     if !named && spec.named(Channel::Udp) {
         return Echo::Unasked;
     }
-    let channel = EchoChannel::open(site.address, spec.reach.bind, spec.load.timeout);
+    let channel = EchoChannel::open(site.address, spec.reach.bind, spec.load.timeout, site.stampers);
     channel.settled().await;
     if site.emulated.is_some() {
         // The greeting is back before recording begins, so the link's own count is that of the attempts.
@@ -261,6 +264,8 @@ impl Prepared {
                 Place::Emulated { .. } => Ok(None),
             }
         }));
+        let stamped = [Channel::Icmp, Channel::Echo, Channel::Udp].into_iter().any(|channel| spec.wants(channel));
+        let mut cards = Cards::default();
         let mut emulated = emulation.into_iter().flat_map(|emulation| emulation.targets.clone());
         let mut sites = Vec::new();
         for (target, located) in spec.targets.iter().zip(located.await?) {
@@ -268,15 +273,21 @@ impl Prepared {
                 Some(located) => {
                     self.note_passed_over(target, &located);
                     let address = located.address;
-                    Site { target, address, has_port: address.port() != 0, emulated: None }
+                    let stampers = match stamped {
+                        true => cards.toward(address, spec.reach.bind),
+                        false => Stampers::Kernel,
+                    };
+                    Site { target, address, has_port: address.port() != 0, stampers, emulated: None }
                 }
                 None => {
                     let Some(link) = emulated.next() else { continue };
-                    Site { target, address: link.address, has_port: true, emulated: Some(link) }
+                    let stampers = Stampers::Kernel;
+                    Site { target, address: link.address, has_port: true, stampers, emulated: Some(link) }
                 }
             };
             sites.push(site);
         }
+        self.notes.extend(cards.findings());
         Ok(sites)
     }
 
@@ -332,8 +343,8 @@ impl Prepared {
             Echo::Unasked => false,
         };
         if site.has_port && (spec.named(Channel::Udp) || (spec.channels.is_none() && proven)) {
-            let channel =
-                UdpChannel::open(site.address, spec.reach.bind, spec.load.timeout).map_err(PrepareError::Udp)?;
+            let channel = UdpChannel::open(site.address, spec.reach.bind, spec.load.timeout, site.stampers)
+                .map_err(PrepareError::Udp)?;
             self.add(site, Channel::Udp, Way::Udp(channel));
         }
         if self.lanes.len() == before {
@@ -351,7 +362,7 @@ impl Prepared {
         if spec.wants(Channel::Icmp) {
             match self.hubs.of(site.address.ip(), spec.reach.bind, spec.load.timeout) {
                 Some(hub) => {
-                    let channel = IcmpChannel::new(hub, site.address.into());
+                    let channel = IcmpChannel::new(hub, site.address.into(), site.stampers);
                     self.add(site, Channel::Icmp, Way::Icmp(channel));
                 }
                 None if spec.named(Channel::Icmp) => {
@@ -396,17 +407,18 @@ impl Prepared {
                 Channel::Icmp => match self.hubs.of(loopback, None, patience) {
                     Some(hub) => {
                         let address = SocketAddr::new(loopback, 0).into();
-                        Way::Icmp(IcmpChannel::new(hub, address))
+                        Way::Icmp(IcmpChannel::new(hub, address, Stampers::Kernel))
                     }
                     None => continue,
                 },
                 Channel::Echo => {
-                    let channel = EchoChannel::open(address, None, patience);
+                    let channel = EchoChannel::open(address, None, patience, Stampers::Kernel);
                     channel.settled().await;
                     Way::Echo(channel)
                 }
                 Channel::Udp => {
-                    let channel = UdpChannel::open(address, None, patience).map_err(PrepareError::Floor)?;
+                    let channel =
+                        UdpChannel::open(address, None, patience, Stampers::Kernel).map_err(PrepareError::Floor)?;
                     Way::Udp(channel)
                 }
             };

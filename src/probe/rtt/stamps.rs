@@ -1,4 +1,4 @@
-//! What a channel's exchanges look like in the stamps of the kernel: the series beside what this process saw, or why there are
+//! What a channel's exchanges look like in the stamps of kernel and card: the series beside what this process saw, or why there are
 //! none.
 //!
 //! Separate from the driver's record of the same attempts because an attempt has ended before all of its stamps are there:
@@ -15,6 +15,7 @@ use super::one_way::OneWay;
 use crate::echo::{Earlier, Epoch, Frame};
 use crate::load::{FarClock, OffsetTrack, Track};
 use crate::model::{Clock, Labels, Outcome, Role, Series, Stamp};
+use crate::sys::stamping::Stampers;
 
 /// The stamped exchanges of one channel, while they grow.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub struct Tracks {
     network: Track,
     forward: Track,
     backward: Track,
+    /// What the card stamped, where it was asked: few hosts have one that does, and a thousand targets have a track each.
+    card: Option<Box<Track>>,
     one_way: OneWay,
     offset: OffsetTrack<(u64, Epoch)>,
     /// How often there was another socket: behind it may be another far end, so offsets are not compared across it.
@@ -50,6 +53,12 @@ pub enum Absence {
 }
 
 impl Tracks {
+    /// Empty ones, of exchanges that these stamp.
+    pub fn new(stampers: Stampers) -> Self {
+        let card = (stampers == Stampers::KernelAndCard).then(Box::default);
+        Self { card, ..Self::default() }
+    }
+
     /// Records the exchanges that set out from now on.
     pub const fn record_from(&mut self, from: Stamp) {
         self.from = Some(from);
@@ -60,7 +69,7 @@ impl Tracks {
         let is_recorded = self.from.is_some_and(|from| exchange.started >= from)
             && self.until.is_none_or(|until| exchange.started < until);
         let Some(spans) = exchange.spans().filter(|_| is_recorded) else { return };
-        let Spans { kernel_ns, wakeup_ns, network_ns } = spans;
+        let Spans { kernel_ns, wakeup_ns, network_ns, card_ns } = spans;
         self.is_told |= exchange.far.is_some();
         self.one_way.record(ordinal, exchange, network_ns);
         if let (Ok(_), Some(stamps)) = (network_ns, exchange.four_stamps()) {
@@ -70,8 +79,8 @@ impl Tracks {
             let epoch = ((self.generation << 32) + near_steps, far_epoch);
             self.offset.push(stamps, epoch, |there, back| vary(forward, backward, there, back));
         }
-        let tracks = [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)];
-        for (track, span) in tracks {
+        let software = [(&mut self.kernel, kernel_ns), (&mut self.wakeup, wakeup_ns), (&mut self.network, network_ns)];
+        for (track, span) in software.into_iter().chain(self.card.as_deref_mut().map(|track| (track, card_ns))) {
             match span {
                 Ok(span_ns) => track.record(ordinal, Outcome::Ok, span_ns),
                 Err(kind) => track.record(ordinal, Outcome::Failed(kind), 0),
@@ -82,6 +91,7 @@ impl Tracks {
     /// The series beside the lane of this name. A series without a single value is not there.
     pub fn into_series(self, name: &str, labels: &Labels, floor: bool) -> Vec<Series> {
         let (family, channel) = name.rsplit_once('.').unwrap_or(("rtt", name));
+        let by_card = labels.clone().with("stamps", "hardware");
         let labels = &labels.clone().with("stamps", "software");
         let by_channel = labels.clone().with("channel", channel);
         let all = [
@@ -95,7 +105,8 @@ impl Tracks {
             let labels = by_channel.clone().with("clock_bound", &bound);
             tracks.map(|(way, track)| (track, format!("{family}.oneway.{way}"), labels.clone(), Clock::Kernel))
         });
-        let present = all.into_iter().chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
+        let card = self.card.map(|track| (*track, format!("{name}.kernel"), by_card, Clock::Kernel));
+        let present = all.into_iter().chain(card).chain(one_way).filter(|(track, ..)| track.counts().ok_count > 0);
         let role = Role::Phase;
         present
             .map(|(track, name, labels, clock)| Series { role, clock, floor, ..track.into_series(name, labels) })
@@ -111,6 +122,11 @@ impl Tracks {
     /// The answered exchanges with all stamps that both kernels give: those without one are its failures.
     pub const fn complete(&self) -> &Track {
         if self.is_told { &self.network } else { &self.kernel }
+    }
+
+    /// The same of the card, where it was asked.
+    pub fn by_card(&self) -> Option<&Track> {
+        self.card.as_deref()
     }
 
     /// What is known of the far clock, once they are closed.
@@ -145,7 +161,8 @@ pub struct Stamps(Mutex<(Book, Tracks)>);
 impl Stamps {
     /// Begins with this book.
     pub fn new(book: Book) -> Self {
-        Self(Mutex::new((book, Tracks::default())))
+        let tracks = Tracks::new(book.stampers());
+        Self(Mutex::new((book, tracks)))
     }
 
     /// Goes on with another book, because there is another socket.
@@ -239,5 +256,56 @@ impl Stamps {
 
     fn lock(&self) -> MutexGuard<'_, (Book, Tracks)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exchange::CardStamps;
+    use super::*;
+    use crate::model::{CardStamp, WallStamp};
+
+    /// An exchange of 60 ns by the kernel, and 50 by the card if it stamped both ways.
+    fn exchange(sequence: u64, received: Option<u64>) -> Exchange {
+        let at = |nanos| Some(WallStamp::from_nanos(nanos));
+        let card = |nanos| CardStamp::from_nanos(nanos);
+        Exchange {
+            sequence,
+            started: Stamp::from_nanos(1_000),
+            set_out: WallStamp::from_nanos(5_000),
+            ended: Some(Stamp::from_nanos(1_100)),
+            sent: at(5_010),
+            far: None,
+            received: at(5_070),
+            card: CardStamps { sent: card(7), received: received.and_then(card), is_ambiguous: false },
+            is_steady: true,
+            epoch: (0, Epoch::default()),
+        }
+    }
+
+    /// Name, stamps, answered, failed and median of the series of the kernel and the card.
+    fn kernel_series(tracks: &Tracks) -> Vec<(Option<String>, u64, u64, Option<u64>)> {
+        let all = tracks.clone().into_series("rtt.echo", &Labels::new(), false);
+        let kernel = all.into_iter().filter(|series| series.name == "rtt.echo.kernel");
+        let stamps = |series: &Series| series.labels.value("stamps").map(str::to_owned);
+        kernel.map(|s| (stamps(&s), s.counts.ok_count, s.counts.failed_count, s.summary.max_ns)).collect()
+    }
+
+    #[test]
+    fn the_card_has_a_series_of_its_own_where_it_was_asked_and_stamped() {
+        let software = |count| (Some("software".to_owned()), count, 0, Some(60));
+        let mut unasked = Tracks::new(Stampers::Kernel);
+        let mut asked = Tracks::new(Stampers::KernelAndCard);
+        for tracks in [&mut unasked, &mut asked] {
+            tracks.record_from(Stamp::from_nanos(0));
+            tracks.record(0, &exchange(0, None));
+        }
+        assert_eq!(kernel_series(&asked), [software(1)], "never filled in from the kernel's");
+        assert_eq!(asked.by_card().and_then(Track::main_failure), Some("no_receive_stamp"));
+        for tracks in [&mut unasked, &mut asked] {
+            tracks.record(1, &exchange(1, Some(57)));
+        }
+        assert_eq!(kernel_series(&unasked), [software(2)]);
+        assert_eq!(kernel_series(&asked), [software(2), (Some("hardware".to_owned()), 1, 1, Some(50))]);
     }
 }

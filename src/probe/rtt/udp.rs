@@ -13,10 +13,11 @@ use super::pending::Pending;
 use super::stamps::Stamps;
 use crate::echo::{FRAME_LENGTH, Frame, Kind};
 use crate::load::Answer;
-use crate::model::{Outcome, WallStamp};
+use crate::model::Outcome;
 use crate::sys::clock;
 use crate::sys::datagram::Connected;
 use crate::sys::host::kernel_token;
+use crate::sys::stamping::{Reception, Stampers};
 use crate::wire::dial::outcome_of;
 
 /// A connected UDP socket and the attempts on it.
@@ -34,6 +35,7 @@ struct Shared {
     /// What tells this host from others in this session.
     host: Option<u64>,
     pending: Pending,
+    stampers: Stampers,
     stamps: Stamps,
     /// Datagrams sent, as the kernel numbers them.
     sent: AtomicU32,
@@ -44,16 +46,16 @@ impl UdpChannel {
     ///
     /// # Errors
     /// When there are no descriptors, or the bind address is not of this host.
-    pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration) -> io::Result<Self> {
+    pub fn open(address: SocketAddr, bind: Option<IpAddr>, patience: Duration, stampers: Stampers) -> io::Result<Self> {
         let socket = Connected::bind(address, bind)?;
         if let Err(error) = socket.connect(address) {
             // No route is a fact about the target, counted on schedule like any other.
             return Ok(Self { shared: Err(outcome_of(&error)), _reader: JoinSet::new() });
         }
-        let stamps = Stamps::new(Book::new(1, patience, socket.want_stamps()));
+        let stamps = Stamps::new(Book::new(1, patience, stampers, socket.want_stamps(stampers)));
         let (session, pending) = (clock::entropy(), Pending::default());
         let host = kernel_token(session);
-        let shared = Arc::new(Shared { socket, session, host, pending, stamps, sent: AtomicU32::new(0) });
+        let shared = Arc::new(Shared { socket, session, host, pending, stampers, stamps, sent: AtomicU32::new(0) });
         let mut reader = JoinSet::new();
         reader.spawn(read(Arc::clone(&shared)));
         Ok(Self { shared: Ok(shared), _reader: reader })
@@ -94,7 +96,7 @@ impl Shared {
         if let Err(error) = self.socket.send(&ping.encode()) {
             // Whether the kernel has counted it is not known; asking again begins the numbers again.
             self.sent.store(0, Ordering::Relaxed);
-            self.stamps.renumber(self.socket.want_stamps(), self.socket.descriptor());
+            self.stamps.renumber(self.socket.want_stamps(self.stampers), self.socket.descriptor());
             return Err(error);
         }
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +104,7 @@ impl Shared {
         Ok(())
     }
 
-    fn take(&self, bytes: &[u8], received: Option<WallStamp>) {
+    fn take(&self, bytes: &[u8], received: Reception) {
         let ended = clock::now();
         let pong = Frame::decode(bytes).filter(|f| f.kind == Kind::Pong && f.session == self.session);
         let Some(pong) = pong else { return };

@@ -125,11 +125,9 @@ fn sheet(sheet: &Sheet, pictures: &str) -> String {
 fn block(block: &Block) -> String {
     match block {
         Block::Table(one) => table(one),
-        Block::HeatMap(_)
-        | Block::Histogram(_)
-        | Block::Intervals(_)
-        | Block::Scatter(_)
-        | Block::Waterfall(_) => String::new(),
+        Block::HeatMap(_) | Block::Histogram(_) | Block::Intervals(_) | Block::Scatter(_) | Block::Waterfall(_) => {
+            String::new()
+        }
         Block::Text(text) => format!("<p>{}</p>\n", escape(text)),
     }
 }

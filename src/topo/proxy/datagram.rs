@@ -189,7 +189,7 @@ impl Flow<'_> {
         let received = {
             let mut buffer = self.shared.buffer.borrow_mut();
             let received = self.far.try_io(Interest::READABLE, || stamping::receive(self.far.as_fd(), &mut buffer));
-            received.map(|(length, received_at)| (buffer[..length].to_vec(), received_at))
+            received.map(|(length, reception)| (buffer[..length].to_vec(), reception.kernel))
         };
         match received {
             Ok((bytes, stamp)) => self.set_out(Way::Back, bytes, self.shared.came(stamp)),

@@ -253,7 +253,7 @@ impl<'a> Connection<'a> {
             let mut buffer = self.shared.buffer.borrow_mut();
             let room = &mut buffer[..self.piece_length];
             let read = from.try_io(Interest::READABLE, || stamping::receive(from.as_fd(), room));
-            read.map(|(length, received_at)| (buffer[..length].to_vec(), received_at))
+            read.map(|(length, reception)| (buffer[..length].to_vec(), reception.kernel))
         };
         let (load, stamp) = match read {
             Ok((bytes, _)) if bytes.is_empty() => (Load::End, None),

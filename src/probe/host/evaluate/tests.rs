@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::model::Summary;
-use crate::probe::host::{ClockFigures, Floor, Ways};
+use crate::probe::host::{ClockFigures, Floor};
+
+/// What an interface without a card of its own stamps.
+fn software(ways: Ways) -> AdapterStamps {
+    AdapterStamps { software: ways, hardware: Ways::default(), card: CardState::Absent }
+}
 
 /// Interfaces that were all looked at.
 fn seen(looked_at: Vec<Adapter>) -> Adapters {
@@ -26,10 +31,11 @@ fn good() -> Facts {
         timer_slack_ns: Some(50_000),
         wakeup: Ok(summary(60)),
         floor: Ok(Floor { user_ns: Some(70_000), kernel_ns: Some(33_000), network_ns: Some(7_000) }),
-        adapters: Ok(seen(vec![Adapter { name: "eth0".to_owned(), stamps: Ok(both) }])),
+        adapters: Ok(seen(vec![Adapter { name: "eth0".to_owned(), stamps: Ok(software(both)) }])),
         icmp_datagram: Ok(()),
         icmp_raw: Ok(()),
         capabilities: Some(vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"]),
+        netem: Ok(()),
         cpu_count: Some(4),
         steal_ratio: Some(0.0),
         file_limit: Some((1_024, 1 << 20)),
@@ -102,9 +108,26 @@ fn only_what_a_missing_capability_is_for_is_said_to_be_missing() {
         let facts = Facts { capabilities: Some(all.to_vec()), ..good() };
         evaluate(&facts).into_iter().find(|check| check.what == "privileges").unwrap().reason.unwrap_or_default()
     };
-    assert_eq!(reason(&["CAP_NET_RAW"]), "");
+    let able_to_ping = reason(&["CAP_NET_RAW"]);
+    assert!(!able_to_ping.contains("raw sockets") && !able_to_ping.contains("CAP_NET_RAW"), "{able_to_ping}");
+    assert_eq!(able_to_ping.matches("without").count(), 2, "{able_to_ping}");
     let unable_to_ping = reason(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
     assert!(unable_to_ping.starts_with("without CAP_NET_RAW there are no raw sockets"), "{unable_to_ping}");
+    assert_eq!(unable_to_ping.matches("without").count(), 1, "{unable_to_ping}");
+}
+
+#[test]
+fn links_by_the_kernel_take_root_only_for_whoever_is_not() {
+    let remedy = |capabilities: Option<Vec<&'static str>>| {
+        let facts = Facts { netem: Err("denied".to_owned()), capabilities, ..good() };
+        evaluate(&facts).into_iter().find(|check| check.what == "kernel_links").unwrap().remedy.unwrap().0
+    };
+    for ordinary in [Some(vec![]), Some(vec!["CAP_NET_ADMIN"]), None] {
+        let remedy = remedy(ordinary);
+        assert!(remedy.contains("as root") && remedy.contains("`unshare --user --map-root-user`"), "{remedy}");
+    }
+    let privileged = remedy(good().capabilities);
+    assert!(privileged.starts_with("it takes iproute2, and a kernel with netem"), "{privileged}");
 }
 
 #[test]
@@ -116,8 +139,9 @@ fn what_is_only_worse_or_only_missing_is_none() {
     let late = Summary { p95_ns: Some(2_000_000), ..Summary::default() };
     assert_eq!(verdict(&Facts { wakeup: Ok(late), ..good() }, "timer_wakeup"), (Verdict::Limited, false));
     let denied = || Err("denied".to_owned());
-    let mute = Facts { icmp_datagram: denied(), icmp_raw: denied(), ..good() };
+    let mute = Facts { icmp_datagram: denied(), icmp_raw: denied(), netem: denied(), ..good() };
     assert_eq!(verdict(&mute, "icmp"), (Verdict::No, false));
+    assert_eq!(verdict(&mute, "kernel_links"), (Verdict::No, false));
     assert_eq!(verdict(&Facts { icmp_datagram: denied(), ..good() }, "icmp"), (Verdict::Yes, false));
     let plain = Facts { capabilities: Some(vec![]), ..good() };
     assert_eq!(verdict(&plain, "privileges"), (Verdict::Limited, false));
@@ -136,11 +160,11 @@ fn what_is_only_worse_or_only_missing_is_none() {
 
 #[test]
 fn adapters_are_told_apart_by_their_names() {
-    let one_way = Ways { send: false, receive: true };
+    let one_way = software(Ways { send: false, receive: true });
     let adapter = |name: &str, stamps| Adapter { name: name.to_owned(), stamps };
     let adapters = vec![
         adapter("eth0", Ok(one_way)),
-        adapter("wlan0", Ok(Ways::default())),
+        adapter("wlan0", Ok(software(Ways::default()))),
         adapter("tun0", Err("not supported".to_owned())),
     ];
     let facts = Facts { adapters: Ok(seen(adapters)), ..good() };
@@ -161,4 +185,25 @@ fn interfaces_that_were_not_looked_at_are_told_of() {
     let some = of(5, 0);
     assert_eq!((some.verdict, some.figure.as_str()), (Verdict::Limited, "6 up, 0 down"));
     assert!(some.reason.unwrap().starts_with("5 further"));
+}
+
+#[test]
+fn a_card_that_could_stamp_is_told_of_with_the_command_that_tells_it_to() {
+    let both = Ways { send: true, receive: true };
+    let sent = Ways { send: true, receive: false };
+    let of = |hardware, card| {
+        let stamps = AdapterStamps { software: both, hardware, card };
+        let facts =
+            Facts { adapters: Ok(seen(vec![Adapter { name: "eth7".to_owned(), stamps: Ok(stamps) }])), ..good() };
+        evaluate(&facts).into_iter().find(|check| check.what == "stamps_eth7").unwrap()
+    };
+    let off = of(both, CardState::Off);
+    assert_eq!((off.verdict, off.is_needed), (Verdict::Limited, false));
+    assert_eq!(off.figure, "software both ways, hardware both ways, not switched on");
+    assert!(off.remedy.unwrap().0.contains("`hwstamp_ctl -i eth7 -t 1 -r 1`"));
+    let on = of(both, CardState::On);
+    assert_eq!((on.verdict, on.figure.as_str()), (Verdict::Yes, "software both ways, hardware both ways, switched on"));
+    let protocol = of(sent, CardState::TimeProtocolOnly);
+    assert_eq!(protocol.verdict, Verdict::Yes);
+    assert_eq!(protocol.figure, "software both ways, hardware sent only, and received of a time protocol");
 }

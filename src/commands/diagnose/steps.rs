@@ -20,11 +20,11 @@ use crate::sys::file::read_text;
 use crate::trace::NODE;
 
 /// Changes that are followed, and how many a second, by lines and by containers.
-const LINES: [&str; 4] = ["--count", "60", "--rate", "10/s"];
+const LINES: [&str; 4] = ["--count", "50", "--rate", "10/s"];
 const CONTAINERS: [&str; 4] = ["--count", "20", "--rate", "2/s"];
 
 /// Nobody is asked more often than this.
-const GENTLY: [&str; 4] = ["--rate", "5/s", "--duration", "8s"];
+const GENTLY: [&str; 4] = ["--rate", "5/s", "--duration", "6s"];
 
 /// The detector of a gateway that is told nothing, with its margin.
 const DETECTOR: &str = "missed:3";
@@ -159,10 +159,16 @@ impl Plan {
         let containers: Vec<&str> = file.source.iter().flat_map(|source| ["--source", source.as_str()]).collect();
         let load: &[&str] = if containers.is_empty() { &LINES } else { &CONTAINERS };
         let (Some(gateway), Some(tokens)) = (&file.gateway, path(&file.token_file)) else {
-            let what = if containers.is_empty() { "our own agent and gateway" } else { "our own agent and gateway, on containers" };
+            let what = if containers.is_empty() {
+                "our own agent and gateway"
+            } else {
+                "our own agent and gateway, on containers"
+            };
             self.looked_at.push(what.to_owned());
             if file.gateway.is_some() {
-                self.left.push("the gateway of offload.toml: `token_file` in [diagnose] would let us subscribe to it".to_owned());
+                self.left.push(
+                    "the gateway of offload.toml: `token_file` in [diagnose] would let us subscribe to it".to_owned(),
+                );
             }
             return self.step(Of::Way, &[&["trace"], load, &containers]);
         };
@@ -231,7 +237,10 @@ impl Plan {
             self.left.push(format!("Docker at {}: {text}", path.display()));
         }
         if let Some(path) = &found.containerd {
-            self.left.push(format!("containerd at {}: `offloadctl probe events --source containerd` races it", path.display()));
+            self.left.push(format!(
+                "containerd at {}: `offloadctl probe events --source containerd` races it",
+                path.display()
+            ));
         }
         if let Some(address) = found.gateway.as_ref().filter(|_| file.gateway.is_none()) {
             self.left.push(format!("something listens at {address}, a gateway's usual port: `gateway` and `token_file` in [diagnose] would include it"));
@@ -243,7 +252,10 @@ impl Plan {
                 self.step(Of::Server("kube".to_owned()), &[&["probe", "api", "--kubeconfig", &path], &GENTLY]);
             }
             Some(path) => {
-                self.left.push(format!("the server of {} is elsewhere, and its login may run a program: --include kube asks it", path.display()));
+                self.left.push(format!(
+                    "the server of {} is elsewhere, and its login may run a program: --include kube asks it",
+                    path.display()
+                ));
             }
             None => {}
         }
@@ -290,7 +302,8 @@ impl Agent {
 fn detection(file: &DiagnoseFile, agent: Option<&Agent>) -> Result<Detection, Failure> {
     let text = file.detector.as_deref().unwrap_or(DETECTOR);
     let detector: DetectorSpec = text.parse().map_err(|error: crate::detect::SpecError| {
-        Failure::plain(Exit::Usage, format!("`detector` in [diagnose]: {error}")).hint("see `offloadctl gateway --help`")
+        Failure::plain(Exit::Usage, format!("`detector` in [diagnose]: {error}"))
+            .hint("see `offloadctl gateway --help`")
     })?;
     let usual = Detection::usual(detector.with_margin(MARGIN));
     Ok(match agent {
