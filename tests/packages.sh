@@ -20,10 +20,13 @@ package_of() {
         curl) echo curl ;;
         faketime) echo faketime ;;
         fping) echo fping ;;
+        gcc) echo gcc ;;
         host-local) echo containernetworking-plugins ;;
         ip | tc) echo iproute2 ;;
         jq) echo jq ;;
+        ldd) echo libc-bin ;;
         llvm-strip) echo llvm ;;
+        make) echo make ;;
         mount | umount) echo mount ;;
         nginx) echo nginx-light ;;
         nsenter) echo util-linux ;;
@@ -36,9 +39,13 @@ package_of() {
         python3) echo python3 ;;
         redis-benchmark) echo redis-tools ;;
         redis-server) echo redis-server ;;
+        qemu-system-aarch64) echo qemu-system-arm ;;
+        qemu-system-x86_64) echo qemu-system-x86 ;;
         setpriv) echo util-linux ;;
         shellcheck) echo shellcheck ;;
         sockperf) echo sockperf ;;
+        strip) echo binutils ;;
+        tar) echo tar ;;
         timeout) echo coreutils ;;
         taskset) echo util-linux ;;
         wrk) echo wrk ;;
@@ -46,6 +53,13 @@ package_of() {
             echo "tests/packages.sh knows no package for the program $1" >&2
             return 1
             ;;
+    esac
+}
+
+# The emulator that a guest of this machine's architecture runs in; nothing where no guest is known.
+guest_emulator() {
+    case $(uname -m) in
+        x86_64 | aarch64) echo "qemu-system-$(uname -m)" ;;
     esac
 }
 

@@ -24,7 +24,7 @@ pub enum Toolkit {
     Echo(Whatever),
     /// Take reports and heartbeats of agents (not in this build)
     Gateway(Whatever),
-    /// The link profiles, and links that behave so (not in this build)
+    /// List link profiles, and emulate links that have them (not in this build)
     Topology(Whatever),
     /// What this host can measure, and how finely (not in this build)
     Doctor(Whatever),

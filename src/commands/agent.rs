@@ -34,7 +34,7 @@ const EXAMPLES: &str = "Examples:
     echo '{ \"server\": \"wss://hub.example.com/state\", \"interval\": \"5s\", \"metrics\": [\"cpu\", \"memory\", \"disk\"],
             \"token_file\": \"token\" }' > agent.conf
     offloadctl agent --config agent.conf
-  Look whether a configuration can be meant, what it would do, and whether its sources are there:
+  Check whether a configuration is valid, what it would do, and whether its sources are there:
     offloadctl agent --config agent.conf --check
   200 agents in one process, NODE-1 to NODE-200, to try a gateway; the token file has lines `NODE_ID TOKEN`:
     offloadctl agent --config agent.conf --fleet 200
@@ -66,10 +66,10 @@ pub struct AgentArgs {
     /// JSON with `server`, `interval`, `metrics` and optional keys
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// So many agents in this process, named NODE-1 to NODE-N
+    /// Run this many agents in this process, named NODE-1 to NODE-N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     fleet: Option<u32>,
-    /// Look at the configuration, say what it would do, try its sources, and end
+    /// Check the configuration, say what it would do, try its sources, and exit
     #[arg(long)]
     check: bool,
     /// SIGUSR1 blocks the event loop for good, as a defect would; `bench heartbeat --live` asks for it

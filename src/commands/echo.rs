@@ -19,8 +19,8 @@ const EXAMPLES: &str = "Examples:
   offloadctl echo --listen [::]:7777 --max-connections 200
 
 It answers each PING with a PONG of the same size, over TCP and UDP on one port, and nothing
-else: whoever sends other bytes is disconnected. Of a peer it keeps when its kernel stamped the last
-exchange, to tell it in the next PONG.";
+else: a peer that sends other bytes is disconnected. It keeps the kernel's time stamps of each peer's
+last exchange, and reports them in the next PONG.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,7 +31,7 @@ pub struct EchoArgs {
     /// TCP connections at a time; further ones are closed at once
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
     max_connections: u32,
-    /// A connection that is silent for so long is closed
+    /// Close a connection that has been silent for this long
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = value::parse_positive)]
     idle_timeout: Duration,
     /// Say nothing but errors

@@ -68,16 +68,16 @@ pub struct EmulateArgs {
     /// UDP alone
     #[arg(long)]
     udp: bool,
-    /// Seed of delays and losses, to repeat them; drawn and printed otherwise
+    /// Seed for delays and losses, to repeat them [default: a new one, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// End after so long [default: with Ctrl-C]
+    /// Stop after this long [default: on Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = value::parse_positive)]
     duration: Option<Duration>,
     /// TCP connections, and likewise UDP peers, at a time; further ones are turned away
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
     max_connections: u32,
-    /// A UDP peer that is silent for so long is forgotten
+    /// Forget a UDP peer that has been silent for this long
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = value::parse_positive)]
     idle_timeout: Duration,
     /// Emulate by the kernel's netem instead, in namespaces of its own, for COMMAND

@@ -16,7 +16,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub struct LoadArgs {
-    /// Planned starts per target and channel, whatever comes back (open loop): 10/s, 30/m, 6/h
+    /// Start attempts at this rate per target and channel, without waiting for answers (open loop): 10/s, 30/m, 6/h
     #[arg(long, value_name = "RATE", default_value = "10/s")]
     rate: Rate,
     /// Keep N attempts in flight per target and channel instead: each answer starts the next (closed loop)
@@ -25,8 +25,8 @@ pub struct LoadArgs {
     /// How planned starts are spaced: evenly, or as independent clients arrive
     #[arg(long, default_value_t = Spacing::Constant, value_parser = value::one_of::<Spacing>(Spacing::NAMES), conflicts_with = "concurrency")]
     spacing: Spacing,
-    /// Let a start wait up to so long for others to be made with it: many targets then take less processor time, and
-    /// the wait is in the slip
+    /// Let a start wait up to this long so that several are made together: many targets then take less processor time, and
+    /// the wait counts as slip
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = value::parse, conflicts_with = "concurrency")]
     timer_slack: Duration,
     #[command(flatten)]
@@ -40,10 +40,10 @@ pub struct SpanArgs {
     /// How long to measure, warm-up not included
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = value::parse_positive)]
     duration: Duration,
-    /// Measure so many attempts per target and channel instead
+    /// Measure this many attempts per target and channel instead
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = value::parse_whole::<u64>)]
     count: Option<u64>,
-    /// Attempt for so long first, and record nothing
+    /// Run for this long first, without recording
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = value::parse)]
     warmup: Duration,
     /// An attempt without an answer by then is lost
@@ -52,7 +52,7 @@ pub struct SpanArgs {
     /// Attempts in flight per target and channel above which planned starts are skipped, and counted
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
     max_in_flight: u32,
-    /// Seed of everything random, to repeat a run; drawn and printed otherwise
+    /// Seed for everything random, to repeat a run [default: a new one, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }

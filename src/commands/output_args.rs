@@ -125,6 +125,18 @@ impl ShowArgs {
         self.output.iter().map(|path| Ok((format_of(path)?, OutputFile::open(path)?))).collect()
     }
 
+    /// Writes a report to the outputs and prints it.
+    ///
+    /// # Errors
+    /// When one of them cannot be written.
+    pub fn print(&self, outputs: Vec<(Format, OutputFile)>, report: Report) -> Result<(), Failure> {
+        for (format, file) in outputs {
+            file.write(&format.reporter().render(&report))?;
+        }
+        let report = Report { colour: console::has_colour(), ..report };
+        console::data(&self.format().reporter().render(&report))
+    }
+
     /// The folder of runs.
     ///
     /// # Errors

@@ -122,12 +122,8 @@ pub fn show(
     let pages = [catalogue::pages(baseline), catalogue::pages(runs)].concat();
     let report =
         Report { pages: &pages, gate: judged.gate.as_ref(), comparisons: judged.comparisons(), ..args.report() };
-    for (format, file) in outputs {
-        file.write(&format.reporter().render(&report))?;
-    }
     summarise(args.format(), &report)?;
-    let report = Report { colour: console::has_colour(), ..report };
-    console::data(&args.format().reporter().render(&report))?;
+    args.print(outputs, report)?;
     if let Some(gate) = &judged.gate {
         say_gate(gate);
     }
@@ -228,11 +224,7 @@ fn trend(args: &ReportArgs, figure: &Figure) -> Result<Exit, Failure> {
         return Err(Failure::plain(Exit::Unable, format!("no stored run has `{}`", figure.text))
             .hint("see `offloadctl report --list`"));
     }
-    let report = Report { trend: Some(&trend), ..args.show.report() };
-    for (format, file) in outputs {
-        file.write(&format.reporter().render(&report))?;
-    }
-    console::data(&args.show.format().reporter().render(&Report { colour: console::has_colour(), ..report }))?;
+    args.show.print(outputs, Report { trend: Some(&trend), ..args.show.report() })?;
     Ok(Exit::Fine)
 }
 

@@ -40,7 +40,7 @@ pub enum Toolkit {
     Echo(echo::EchoArgs),
     /// Take reports and heartbeats of agents, keep the view of all nodes, wake schedulers
     Gateway(Box<gateway::GatewayArgs>),
-    /// The link profiles, and links that behave so
+    /// List link profiles, and emulate links that have them
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
     /// What this host can measure, and how finely

@@ -22,7 +22,7 @@ pub enum TopologyCommand {
     List(ListArgs),
     /// Measure topologies by intervals or rates, and find the cheapest that is good enough
     Run(Box<matrix::MatrixArgs>),
-    /// Be one emulated link between other programs, or run a command over one that the kernel emulates
+    /// Emulate a link between other programs, or run a command over one that the kernel emulates
     Emulate(emulate::EmulateArgs),
 }
 

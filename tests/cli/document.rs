@@ -3,11 +3,12 @@
 use std::fs;
 
 use offloadctl::echo::Embedded;
+use offloadctl::model::Run;
 use serde_json::Value;
 
 use crate::support::code_of;
 use crate::support::program::Scene;
-use crate::support::schema::{RUN, valid};
+use crate::support::schema::{RUN, declared, valid};
 
 #[test]
 fn every_kind_of_run_is_one_valid_document_on_stdout() {
@@ -104,35 +105,23 @@ fn a_topology_file_alone_names_the_targets() {
     assert_eq!(targets, ["away", "near"]);
 }
 
-/// Nothing is measured that is not declared: neither a name nor a label. Those of servers are held against it where they run.
+/// Nothing is measured that is not declared: neither a name nor a label nor a unit. Documents of servers and engines are held against it where
+/// those run.
 #[test]
 fn the_document_of_every_command_holds_what_its_catalogue_declares() {
-    use offloadctl::{bench, diagnose, probe, trace};
     let scene = Scene::new();
     let far = Embedded::start().unwrap();
     let rtt = format!("far={} near={} --rate 50/s --count 20", far.address(), far.address());
-    for (measurement, line) in [
-        (probe::rtt::MEASUREMENT, format!("probe rtt {rtt}")),
-        (probe::rtt::MEASUREMENT, "probe rtt --emulate hybrid --concurrency 1 --count 20".to_owned()),
-        (probe::host::MEASUREMENT, "doctor".to_owned()),
-        (trace::MEASUREMENT, "trace --count 20 --rate 50/s".to_owned()),
-        (diagnose::MEASUREMENT, "diagnose".to_owned()),
-        (bench::heartbeat::OF_SIMULATION, "bench heartbeat --trials 200 --mistake-beats 2000 --nodes 9".to_owned()),
-        (probe::api::MEASUREMENT, "probe api http://127.0.0.1:9/ --count 2".to_owned()),
+    for line in [
+        format!("probe rtt {rtt}"),
+        "probe rtt --emulate hybrid --concurrency 1 --count 20".to_owned(),
+        "doctor".to_owned(),
+        "trace --count 20 --rate 50/s".to_owned(),
+        "diagnose".to_owned(),
+        "bench heartbeat --trials 200 --mistake-beats 2000 --nodes 9".to_owned(),
+        "probe api http://127.0.0.1:9/ --count 2".to_owned(),
     ] {
-        let run = scene.run(&format!("{line} --json --quiet"));
-        let run: Value = serde_json::from_str(&run.stdout).unwrap_or_default();
-        for kind in ["series", "scalars"] {
-            for one in run[kind].as_array().into_iter().flatten() {
-                let name = one["name"].as_str().unwrap();
-                let (metric, _) = measurement.find(name).unwrap_or_else(|| panic!("{line}: `{name}` is not declared"));
-                for label in one["labels"].as_object().unwrap().keys() {
-                    assert!(metric.labels.contains(&label.as_str()), "{line}: `{name}` has no label `{label}`");
-                }
-                if kind == "scalars" {
-                    assert_eq!(one["unit"], metric.unit, "{line}: {name}");
-                }
-            }
-        }
+        let ended = scene.run(&format!("{line} --json --quiet"));
+        declared(&Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", ended.stderr)));
     }
 }

@@ -10,7 +10,7 @@ use crate::docker::Engine;
 use crate::host::{let_pass, may_administer, turn};
 use crate::support::code_of;
 use crate::support::program::{Ended, Scene, poll};
-use crate::support::schema::{RUN, valid};
+use crate::support::schema::{RUN, declared, valid};
 
 /// Longest wait for anything here: a container takes a second to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,9 @@ fn run_of(ended: &Ended) -> Run {
     if !ended.stdout.is_empty() {
         valid(RUN, &ended.stdout);
     }
-    Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr))
+    let run = Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+    declared(&run);
+    run
 }
 
 #[track_caller]

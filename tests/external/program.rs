@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use offloadctl::model::{Run, Series};
 
 use crate::support::code_of;
+use crate::support::schema::declared;
 
 /// The program under test.
 pub const OFFLOADCTL: &str = env!("CARGO_BIN_EXE_offloadctl");
@@ -75,6 +76,7 @@ impl Ended {
         let run = Run::parse(&self.stdout).unwrap_or_else(|error| panic!("{error}\nstderr:\n{}", self.stderr));
         let expected = if code == 0 { code_of(run.validity.valid) } else { Some(code) };
         assert_eq!(self.code, expected, "stderr:\n{}\nstdout:\n{}", self.stderr, self.stdout);
+        declared(&run);
         run
     }
 }

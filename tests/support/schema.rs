@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use jsonschema::Registry;
+use offloadctl::model::Run;
+use offloadctl::{bench, diagnose, probe, trace};
 use serde_json::Value;
 
 /// The schema of a run document.
@@ -32,4 +34,38 @@ pub fn valid(schema: &str, text: &str) -> Value {
         validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert_eq!(faults, [""; 0], "{schema}");
     document
+}
+
+/// Fails where something was measured that the command does not declare: a name, a label of it, or another unit.
+///
+/// # Panics
+/// When it is so, or the command is none that measures.
+#[allow(clippy::allow_attributes, dead_code, reason = "not every ring has documents of every command")]
+#[track_caller]
+pub fn declared(run: &Run) {
+    let all = [
+        bench::etcd::MEASUREMENT,
+        match run.spec["mode"].as_str() {
+            Some("simulated") => bench::heartbeat::OF_SIMULATION,
+            _ => bench::heartbeat::MEASUREMENT,
+        },
+        diagnose::MEASUREMENT,
+        probe::api::MEASUREMENT,
+        probe::events::MEASUREMENT,
+        probe::host::MEASUREMENT,
+        probe::rtt::MEASUREMENT,
+        trace::MEASUREMENT,
+    ];
+    let command = &run.command;
+    let own = all.into_iter().find(|one| one.command == command);
+    let own = own.unwrap_or_else(|| panic!("`{command}` declares nothing"));
+    let is_declared = |name: &str, labels: &mut dyn Iterator<Item = (&str, &str)>, unit: Option<&str>| {
+        let (metric, _) = own.find(name).unwrap_or_else(|| panic!("{command}: `{name}` is not declared"));
+        assert!(unit.is_none_or(|unit| unit == metric.unit), "{command}: `{name}` is in {unit:?}");
+        for (label, _) in labels {
+            assert!(metric.labels.contains(&label), "{command}: `{name}` has no label `{label}`");
+        }
+    };
+    run.series.iter().for_each(|one| is_declared(&one.name, &mut one.labels.iter(), None));
+    run.scalars.iter().for_each(|one| is_declared(&one.name, &mut one.labels.iter(), Some(&one.unit)));
 }

@@ -42,7 +42,7 @@ const LONGEST_PASSWORD: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(
     after_help = EXAMPLES,
-    mut_arg("count", |arg| arg.help("Make so many attempts in each measurement instead")),
+    mut_arg("count", |arg| arg.help("Make this many attempts in each measurement instead")),
     mut_arg("duration", |arg| arg.default_value("10s").help("How long each measurement takes, warm-up not included")),
     mut_arg("max_in_flight", |arg| arg.help("Attempts in flight above which planned starts are skipped, and counted")),
     mut_arg("timeout", |arg| arg.default_value("5s")),
@@ -57,7 +57,7 @@ pub struct EtcdArgs {
     /// Attempts in flight, each answer starts the next (closed loop); a list measures each [default: 1]
     #[arg(long, visible_alias = "concurrency", value_name = "N,...", value_delimiter = ',', conflicts_with = "rate", value_parser = parse_whole::<u16>, help_heading = "Load")]
     clients: Vec<u16>,
-    /// Planned starts, whatever comes back (open loop), instead: 500/s, 30/m
+    /// Start attempts at this rate instead, without waiting for answers (open loop): 500/s, 30/m
     #[arg(long, value_name = "RATE", help_heading = "Load")]
     rate: Option<Rate>,
     /// How planned starts are spaced: evenly, or as independent clients arrive

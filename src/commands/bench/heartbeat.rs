@@ -58,7 +58,7 @@ pub struct HeartbeatArgs {
     /// Networks: ideal, local-dc, cross-region, hybrid, or a stored run of `probe rtt`
     #[arg(long, value_name = "NETWORK,...", value_delimiter = ',', default_value = "local-dc")]
     network: Vec<String>,
-    /// Share of heartbeats that every network loses, instead of its own; 1%/burst=5 loses them in bursts of 5 in the mean
+    /// Share of heartbeats that every network loses, instead of its own; 1%/burst=5 loses them in bursts of 5 on average
     #[arg(long, value_name = "SHARE[/burst=N]", value_parser = parse_loss)]
     loss: Option<LossArg>,
     /// Share of heartbeats that arrive twice
@@ -88,7 +88,7 @@ pub struct HeartbeatArgs {
     /// ... and whose network cost a node is at most this: 200KB/h
     #[arg(long, value_name = "SIZE/h", value_parser = parse_cost, help_heading = "Goal")]
     max_cost: Option<f64>,
-    /// Seed of everything random, to repeat a run; drawn and printed otherwise
+    /// Seed for everything random, to repeat a run [default: a new one, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]

@@ -38,7 +38,7 @@ pub struct LiveArgs {
         ]
     )]
     live: bool,
-    /// What befalls the agents; each is measured at each interval
+    /// What happens to the agents; each is measured at each interval
     #[arg(
         long,
         value_name = "FAULT,...",

@@ -18,7 +18,7 @@ use self::shown::{Cell, Shown};
 use super::measured::Asked;
 use super::measuring::on_event_loop;
 use super::output_args::ShowArgs;
-use crate::console::{self, Progress};
+use crate::console::Progress;
 use crate::context::{OutputFile, Store, read_run};
 use crate::error::{Exit, Failure};
 use crate::load::{Session, Steps};
@@ -115,12 +115,7 @@ fn write(
     let runs: Vec<Run> = cells.iter().filter_map(|cell| cell.run.as_ref().ok().cloned()).collect();
     let pages = super::catalogue::pages(&runs);
     let front = Front { key: "matrix", data: &shown.data, layout: &shown.layout };
-    let report = Report { pages: &pages, front: Some(front), ..args.show.report() };
-    for (format, file) in outputs {
-        file.write(&format.reporter().render(&report))?;
-    }
-    let report = Report { colour: console::has_colour(), ..report };
-    console::data(&args.show.format().reporter().render(&report))
+    args.show.print(outputs, Report { pages: &pages, front: Some(front), ..args.show.report() })
 }
 
 /// What is measured, and where it is kept.

@@ -50,7 +50,7 @@ const MAX_IN_FLIGHT: usize = 256;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EventsArgs {
-    /// Who races: docker, containerd and cri (their events), ebpf (the kernel's tracepoints), poll=TIME, poll-containerd=TIME
+    /// Sources to compare: docker, containerd and cri (their events), ebpf (the kernel's tracepoints), poll=TIME, poll-containerd=TIME
     /// and poll-cri=TIME (their lists, each TIME)
     #[arg(long, value_name = "SOURCE,...", value_delimiter = ',', default_value = "docker,poll=1s")]
     source: Vec<SourceSpec>,
@@ -68,7 +68,7 @@ pub struct EventsArgs {
     namespace: Vec<String>,
     #[command(flatten)]
     own: OwnArgs,
-    /// Make no containers, and watch what happens anyway
+    /// Create no containers; watch what happens
     #[arg(long, help_heading = "Watching", conflicts_with_all = ["act", "count", "rate", "alive", "burst", "image"])]
     watch: bool,
     /// How long to watch
@@ -81,20 +81,20 @@ pub struct EventsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Containers")]
 struct OwnArgs {
-    /// Who makes them: docker; cri, a Pod of one container each; or cgroup, which is nobody: plain processes in control groups
-    /// of our own
+    /// What creates them: docker; cri (a Pod of one container each); or cgroup (no engine: plain processes in control groups of
+    /// our own)
     #[arg(long, value_name = "WHO", default_value = "docker")]
     act: By,
-    /// How many to make
+    /// How many to create
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_whole::<u32>)]
     count: u32,
-    /// Planned starts, whatever comes back: 5/s, 30/m
+    /// Start them at this rate, without waiting: 5/s, 30/m
     #[arg(long, value_name = "RATE", default_value = "5/s")]
     rate: Rate,
-    /// How long each lives until it is killed
+    /// How long each runs before it is killed
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_positive)]
     alive: Duration,
-    /// Make so many at once at each planned start
+    /// How many to create at each planned start
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_whole::<u16>)]
     burst: u16,
     /// An image that the engine has, or a runtime can pull, and that holds `sleep` [default: of this host's static busybox]
