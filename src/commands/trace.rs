@@ -12,6 +12,8 @@ use super::value::{one_of, parse_positive, parse_whole};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Length, LoadSpec, Rate, Spacing};
 use crate::probe::events::{USUAL_SOCKET, socket_of};
+use crate::source::ebpf;
+use crate::sys::own_group::OwnGroups;
 use crate::trace::{GatewaySpec, MEASUREMENT, Setting, Source, Store, TraceSpec, measure};
 use crate::wire::Url;
 
@@ -42,10 +44,11 @@ const MAX_IN_FLIGHT: usize = 64;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TraceArgs {
-    /// How the agent learns of changes: script (lines of a pipe that this program writes), docker (its events), poll=TIME
-    /// (its lists)
-    #[arg(long, value_name = "SOURCE", default_value_t = Source::Script)]
-    source: Source,
+    /// How the agent learns of changes: ebpf (the kernel's tracepoints, of plain processes in control groups of ours), script
+    /// (lines of a pipe that this program writes), docker (its events), poll=TIME (its lists) [default: ebpf where this process
+    /// may, else script]
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<Source>,
     /// Where our gateway keeps what it knows
     #[arg(long, value_name = "STORE", default_value_t, value_parser = one_of::<Store>(Store::NAMES), conflicts_with = "gateway")]
     store: Store,
@@ -115,9 +118,20 @@ pub fn run(args: &TraceArgs) -> Result<Exit, Failure> {
 }
 
 impl TraceArgs {
+    /// As it was named; else the kernel's own word where it can be had, and lines of a pipe where not.
+    fn source(&self) -> Source {
+        let is_compared = self.compare.as_deref().is_some_and(|text| text.starts_with("source="));
+        match self.source {
+            Some(source) => source,
+            None if self.system.pipe.is_some() || is_compared => Source::Script,
+            None if ebpf::open().is_ok() && OwnGroups::make().is_ok() => Source::Ebpf,
+            None => Source::Script,
+        }
+    }
+
     fn spec(&self) -> Result<TraceSpec, Failure> {
         let usage = |what: &str, hint: &str| Failure::plain(Exit::Usage, what).hint(hint);
-        let base = Setting { label: None, source: self.source, store: self.store };
+        let base = Setting { label: None, source: self.source(), store: self.store };
         let settings = match &self.compare {
             Some(text) => Setting::compared(&base, text).map_err(Failure::usage)?,
             None => vec![base],

@@ -31,6 +31,9 @@ use crate::model::{Stamp, WallTime};
 /// The label of a container whose way to a subscriber is followed; its value is the id of the trace.
 pub const TRACE_LABEL: &str = "offloadctl.trace";
 
+/// How a control group of ours is called whose process is followed, before the id of the trace: a group has no labels.
+pub const TRACE_GROUP: &str = "trace-";
+
 /// Where a task stands, as a runtime sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {

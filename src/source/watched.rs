@@ -15,7 +15,7 @@ use super::cri::{CriWatcher, Runtime};
 use super::ebpf;
 use super::line::LineError;
 use super::watch::{Act, Sight, Stage, Told, Watching};
-use super::{Event, EventSource, Next, Sighting, TaskState};
+use super::{Event, EventSource, Mark, Next, Sighting, TRACE_GROUP, TaskState};
 use crate::model::{WallTime, with_causes};
 use crate::sys::clock;
 
@@ -212,7 +212,9 @@ impl Watched {
         let ago = clock::now().since(sight.stamped.unwrap_or(sight.seen));
         let at = WallTime::from_unix_nanos(clock::wall_now().unix_nanos() - ago.as_nanos() as i128);
         self.tasks.insert(sight.container.clone(), (state, at));
-        Event::Changed(vec![Sighting { task_id: sight.container, state, at, payload: payload(code), mark: None }])
+        let id = sight.container.strip_prefix(TRACE_GROUP).map(str::to_owned);
+        let mark = id.map(|id| Mark { id, read: sight.seen });
+        Event::Changed(vec![Sighting { task_id: sight.container, state, at, payload: payload(code), mark }])
     }
 }
 

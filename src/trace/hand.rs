@@ -3,21 +3,23 @@
 //! Separate from the following. What must be there before a change, such as a container to start, is made before the call that counts,
 //! and removed after it has arrived.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
 use super::spec::{NODE, Setting, Source, TraceSpec};
 use super::system::System;
 use crate::model::Warning;
-use crate::source::TRACE_LABEL;
 use crate::source::docker::owned::{Marks, RUN, sweep};
 use crate::source::docker::{EngineError, Hand as Engine, Labelled};
 use crate::source::image::{Archive, ImageError, PROGRAM};
+use crate::source::{TRACE_GROUP, TRACE_LABEL};
 use crate::sys::clock;
+use crate::sys::own_group::{GroupError, OwnGroup, OwnGroups};
 
 /// How long a container lives by itself where nobody removes it, in seconds.
 const LONGEST_LIFE: &str = "600";
@@ -29,6 +31,8 @@ pub enum Hand {
     Pipe(Arc<File>),
     /// Starts containers.
     Docker(Arc<Containers>),
+    /// Starts plain processes in control groups of ours.
+    Groups(Arc<Groups>),
 }
 
 /// Containers of one run at an engine.
@@ -37,6 +41,12 @@ pub struct Containers {
     image: String,
     is_own_image: bool,
     marks: Marks,
+}
+
+/// Control groups of one run; those that are held go before the folder that they are in.
+pub struct Groups {
+    held: Mutex<HashMap<String, OwnGroup>>,
+    folder: OwnGroups,
 }
 
 /// Something that is about to change.
@@ -69,6 +79,9 @@ pub enum HandError {
     /// The engine says no.
     #[error("the engine does not make the change")]
     Engine(#[from] EngineError),
+    /// The kernel says no.
+    #[error("there are no control groups to act in")]
+    Group(#[from] GroupError),
     /// There is nothing to make an image of.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -88,6 +101,7 @@ impl HandError {
             Self::Reach { .. } => "name its socket with --docker-host or DOCKER_HOST",
             Self::Image(_) => "install busybox-static, or take an image that the engine has with --image NAME",
             Self::Engine(_) => "is there an image of that name, and has it the program `sleep`?",
+            Self::Group(_) => "run it as root, or without `--source ebpf`: lines of a pipe need no right",
             Self::Pipe(_) | Self::None => "is it the named pipe that the agent's configuration names as `script`?",
         }
     }
@@ -109,6 +123,11 @@ impl Hand {
                 let (containers, warnings) = Containers::open(socket, spec.image.as_deref()).await?;
                 Ok((Self::Docker(Arc::new(containers)), warnings))
             }
+            (Source::Ebpf, ..) => {
+                let (folder, removed) = OwnGroups::make()?;
+                let warnings = removed.into_iter().map(|text| Warning::new("leftover", text)).collect();
+                Ok((Self::Groups(Arc::new(Groups { held: Mutex::default(), folder })), warnings))
+            }
             _ => Err(HandError::None),
         }
     }
@@ -121,6 +140,7 @@ impl Hand {
         match self {
             Self::Pipe(_) => Ok(Task { id: format!("{NODE}-{trace}"), trace }),
             Self::Docker(containers) => Ok(Task { id: containers.create(&trace).await?, trace }),
+            Self::Groups(groups) => Ok(Task { id: groups.create(&trace)?, trace }),
         }
     }
 
@@ -134,6 +154,7 @@ impl Hand {
                 write(pipe, &json!({ "task_id": task.id, "status": "running", "trace": task.trace }).to_string())
             }
             Self::Docker(containers) => Ok(containers.engine.start(&task.id).await?),
+            Self::Groups(groups) => groups.start(&task.id),
         }
     }
 
@@ -145,6 +166,7 @@ impl Hand {
         match self {
             Self::Pipe(pipe) => write(pipe, &json!({ "task_id": task.id, "status": "completed" }).to_string()),
             Self::Docker(containers) => Ok(containers.engine.remove(&task.id).await?),
+            Self::Groups(groups) => groups.remove(&task.id),
         }
     }
 
@@ -156,6 +178,10 @@ impl Hand {
         match self {
             Self::Pipe(_) => Ok(()),
             Self::Docker(containers) => Ok(containers.clear().await?),
+            Self::Groups(groups) => {
+                groups.held().clear();
+                Ok(())
+            }
         }
     }
 }
@@ -197,6 +223,30 @@ impl Containers {
             self.engine.remove_image(&self.image).await?;
         }
         Ok(())
+    }
+}
+
+impl Groups {
+    /// One with the name that an agent of the kernel's tracepoints takes for a trace.
+    fn create(&self, trace: &str) -> Result<String, HandError> {
+        let id = format!("{TRACE_GROUP}{trace}");
+        let group = self.folder.create(&id)?;
+        self.held().insert(id.clone(), group);
+        Ok(id)
+    }
+
+    /// The process ends with the thread that calls this.
+    fn start(&self, id: &str) -> Result<(), HandError> {
+        self.held().get_mut(id).map_or(Err(HandError::None), |group| Ok(group.start()?))
+    }
+
+    fn remove(&self, id: &str) -> Result<(), HandError> {
+        let group = self.held().remove(id);
+        group.map_or(Ok(()), |group| Ok(group.remove()?))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<String, OwnGroup>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -117,6 +117,9 @@ fn answer(run: &Run, totals: &[&Series]) -> Answer {
 fn decided(run: &Run, largest: &str, answer: Answer) -> Answer {
     let source = run.spec.pointer("/settings/0/source").and_then(Value::as_str).unwrap_or_default();
     let (text, check) = match largest {
+        "kernel" if source == "ebpf" => {
+            ("Starting a process is this host's own work; no setting on the way changes it.", None)
+        }
         "kernel" | "runtime" => {
             ("Starting a container is the runtime's own work; no setting on the way changes it.", None)
         }

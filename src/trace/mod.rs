@@ -9,7 +9,7 @@
 //! gateway, connecting, making a container ready and removing it are outside.
 //!
 //! ## Needs
-//! Nothing where the changes are lines of a pipe; a Docker Engine and the right to its socket where they are containers. Agent,
+//! Nothing where the changes are lines of a pipe; root, or the right to eBPF and to control groups, where they are processes; a Docker Engine and the right to its socket where they are containers. Agent,
 //! gateway and subscriber are on this host.
 //!
 //! ## Blind spots
@@ -208,7 +208,7 @@ async fn follow(
     }
     let Some(system) = session.prepare(System::start(spec, setting)).await else { return Ok(()) };
     let mut system = system?;
-    let kernel = if setting.source.is_of_docker() { KernelWatch::begin() } else { None };
+    let kernel = if setting.source.is_of_kernel() { KernelWatch::begin() } else { None };
     let Some(opened) = session.prepare(Hand::open(spec, setting, &system)).await else { return Ok(()) };
     let (hand, warnings) = opened?;
     part.warnings.extend(warnings);

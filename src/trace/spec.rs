@@ -73,11 +73,13 @@ pub enum Source {
     Docker,
     /// Lists of a Docker Engine, so often.
     Poll(Duration),
+    /// The kernel's tracepoints, of plain processes in control groups of ours.
+    Ebpf,
 }
 
 /// A source that there is not.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no source: write script, docker or poll=TIME, for example poll=2s")]
+#[error("`{0}` is no source: write ebpf, script, docker or poll=TIME, for example poll=2s")]
 pub struct SourceError(String);
 
 /// Where a gateway of ours keeps what it knows.
@@ -171,6 +173,7 @@ impl FromStr for Source {
         Ok(match text {
             "script" => Self::Script,
             "docker" => Self::Docker,
+            "ebpf" => Self::Ebpf,
             _ => {
                 let every = text.strip_prefix("poll=").and_then(|every| humantime::parse_duration(every).ok());
                 let every =
@@ -186,6 +189,7 @@ impl fmt::Display for Source {
         match self {
             Self::Script => out.write_str("script"),
             Self::Docker => out.write_str("docker"),
+            Self::Ebpf => out.write_str("ebpf"),
             Self::Poll(every) => write!(out, "poll={}", humantime::format_duration(*every)),
         }
     }
@@ -202,6 +206,12 @@ impl Source {
     #[must_use]
     pub const fn is_of_docker(self) -> bool {
         matches!(self, Self::Docker | Self::Poll(_))
+    }
+
+    /// Whether the kernel stamps the changes.
+    #[must_use]
+    pub const fn is_of_kernel(self) -> bool {
+        !matches!(self, Self::Script)
     }
 
     /// How long after the change it may be seen, whatever else: a list comes with its period.
@@ -248,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_source_is_printed_as_it_is_read() {
-        for text in ["script", "docker", "poll=2s", "poll=500ms"] {
+        for text in ["script", "docker", "ebpf", "poll=2s", "poll=500ms"] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
         for wrong in ["poll=", "poll=2", "poll=0s", "poll=2h", "cri"] {

@@ -149,5 +149,6 @@ fn sources(spec: &TraceSpec, source: Source, pipe: Option<&Path>) -> Value {
             let every = humantime::format_duration(every).to_string();
             json!({ "docker": { "socket": spec.docker_socket, "poll": every } })
         }
+        Source::Ebpf => json!({ "ebpf": {} }),
     }
 }
