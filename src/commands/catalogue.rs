@@ -19,7 +19,8 @@ use crate::stats::Gate;
 use crate::{bench, diagnose, probe, trace};
 
 /// Every command that measures.
-pub const ALL: [&Measurement; 8] = [
+pub const ALL: [&Measurement; 9] = [
+    &bench::cri::MEASUREMENT,
     &bench::etcd::MEASUREMENT,
     &bench::heartbeat::MEASUREMENT,
     &probe::host::MEASUREMENT,

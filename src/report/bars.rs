@@ -2,7 +2,7 @@
 //!
 //! Separate because a distribution with two humps has the same p95 as one with a tail, and only a picture says which.
 
-use super::text::{clean, fit, length};
+use super::text::{clean, fit, length, wrap};
 use super::unit;
 use crate::model::Series;
 use crate::model::layout::Histogram;
@@ -70,7 +70,10 @@ pub fn draw(histogram: &Histogram, width: usize, most_rows: usize) -> String {
     }
     if !left_out.is_empty() {
         let names: Vec<String> = left_out.iter().map(|(head, _)| clean(head)).collect();
-        text.push_str(&format!("not drawn: {}\n", names.join(", ")));
+        for line in wrap(&format!("not drawn: {}", names.join(", ")), width) {
+            text.push_str(&line);
+            text.push('\n');
+        }
     }
     text
 }

@@ -116,6 +116,8 @@ fn the_document_of_every_command_holds_what_its_catalogue_declares() {
         format!("probe rtt {rtt}"),
         "probe rtt --emulate hybrid --concurrency 1 --count 20".to_owned(),
         "doctor".to_owned(),
+        "trace --count 20 --rate 50/s".to_owned(),
+        "diagnose".to_owned(),
         "bench heartbeat --trials 200 --mistake-beats 2000 --nodes 9".to_owned(),
         "probe api http://127.0.0.1:9/ --count 2".to_owned(),
     ] {

@@ -3,14 +3,16 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 21] = [
+const CASES: [(&str, &str); 24] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
+    ("help-bench-cri", "bench cri --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
     ("help-compare", "compare --help"),
     ("help-completions", "completions --help"),
+    ("help-diagnose", "diagnose --help"),
     ("help-doctor", "doctor --help"),
     ("help-echo", "echo --help"),
     ("help-gateway", "gateway --help"),
@@ -24,6 +26,7 @@ const CASES: [(&str, &str); 21] = [
     ("help-topology-emulate", "topology emulate --help"),
     ("help-topology-list", "topology list --help"),
     ("help-topology-run", "topology run --help"),
+    ("help-trace", "trace --help"),
     ("version", "--version"),
 ];
 

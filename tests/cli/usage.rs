@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 108] = [
+const CASES: [(&str, &str); 110] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -89,6 +89,8 @@ const CASES: [(&str, &str); 108] = [
     ("usage-emulate-port-bracket", "topology emulate hybrid --listen 127.0.0.1:0 --to [::1"),
     ("usage-emulate-port-zero", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:0"),
     ("usage-emulate-profile", "topology emulate moon --listen 127.0.0.1:0 --to 127.0.0.1:1"),
+    ("usage-cri-address", "bench cri --cri tcp://127.0.0.1:1"),
+    ("usage-cri-relist", "bench cri --relist 1ms"),
     ("usage-events-act", "probe events --act cgroup --source docker,ebpf"),
     ("usage-events-act-image", "probe events --act cgroup --source ebpf --image busybox"),
     ("usage-events-address", "probe events --docker-host tcp://127.0.0.1:2375"),

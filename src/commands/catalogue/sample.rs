@@ -407,9 +407,50 @@ pub fn raced() -> Run {
     Run { command: "probe events".to_owned(), spec, findings, scalars, seed: None, ..run(all) }
 }
 
+/// A kubelet's relist beside a faster one and events, with few and many containers.
+pub fn relisted() -> Run {
+    let (mut all, mut scalars) = (Vec::new(), Vec::new());
+    for (containers, list) in [("10", 1_200 * US), ("100", 2_900 * US)] {
+        let level = Labels::new().with("containers", containers);
+        let of_level = |one: Series, role| Series { role, labels: level.clone(), ..one };
+        all.push(of_level(series("cri.launch", "", &delays(62 * MS, 30, 3), 0), Role::Response));
+        all.push(of_level(series("cri.list", "", &delays(list, 1_200, 4), 0), Role::Phase));
+        scalars.push(Scalar::new("cri.relist_cpu", &level, "ns", list as f64 / 3.0));
+        for (watcher, every, mean, lost) in
+            [("relist=100ms", Some(100), 51, 0), ("relist=1s", Some(1_000), 505, 1), ("events", None, 2, 0)]
+        {
+            let labels = level.clone().with("watcher", watcher);
+            for event in ["start", "exit"] {
+                let told = series("cri.detection", "", &delays(mean * MS, 30 - lost, mean), lost as u64);
+                all.push(Series { labels: labels.clone().with("event", event), ..told });
+            }
+            let every = every.map(|every| f64::from(every) * 1e6);
+            let formula = |worst: f64| every.map(|every| every / worst + list as f64);
+            let figures = [
+                ("predicted_mean", "ns", formula(2.0)),
+                ("predicted_worst", "ns", formula(1.0)),
+                ("relist_cores", "cores", every.map(|every| list as f64 / 3.0 / every)),
+                ("missed", "count", Some(lost as f64 * 2.0)),
+                ("watcher_cpu", "cores", Some(0.0031)),
+            ];
+            let known = figures.into_iter().filter_map(|(name, unit, value)| Some((name, unit, value?)));
+            scalars.extend(known.map(|(name, unit, value)| Scalar::new(format!("cri.{name}"), &labels, unit, value)));
+        }
+    }
+    let load = json!({
+        "arrival": {"loop": "open", "rate": "1/s", "spacing": "poisson"}, "length": {"count": 30},
+    });
+    let spec = json!({
+        "cri_socket": "/run/containerd/containerd.sock", "relists_ns": [100_000_000, 1_000_000_000], "events": true,
+        "containers": [10, 100], "load": load, "alive_ns": 1_500_000_000, "image": null,
+    });
+    let findings = vec![Finding::new("cri_missed", Severity::Notice, "relist=1s never told of 2 starts and ends")];
+    Run { command: "bench cri".to_owned(), spec, findings, scalars, ..run(all) }
+}
+
 /// One of each command.
 pub fn all() -> Vec<Run> {
-    let mut all = vec![topologies(), requests(), raced(), writes(), heartbeats(), live_heartbeats(), examined()];
-    all.extend([followed(1), diagnosed()]);
+    let mut all = vec![topologies(), requests(), raced(), relisted(), writes(), heartbeats(), live_heartbeats()];
+    all.extend([examined(), followed(1), diagnosed()]);
     all
 }

@@ -14,6 +14,29 @@ pub const SUBSCRIBE: &str = "/containerd.services.events.v1.Events/Subscribe";
 /// The method that lists tasks, those of the namespace that the head of the request names.
 pub const TASKS: &str = "/containerd.services.tasks.v1.Tasks/List";
 
+/// The methods that end a task, and forget it.
+pub const KILL: &str = "/containerd.services.tasks.v1.Tasks/Kill";
+pub const DELETE: &str = "/containerd.services.tasks.v1.Tasks/Delete";
+
+/// Sends a signal to a task.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct KillRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container: String,
+    /// The signal.
+    #[prost(uint32, tag = "3")]
+    pub signal: u32,
+}
+
+/// Forgets a task that has ended.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct DeleteTaskRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container: String,
+}
+
 /// Asks for all tasks.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct ListTasksRequest {}

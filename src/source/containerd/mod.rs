@@ -13,8 +13,8 @@ use std::time::Duration;
 use prost::Message as _;
 
 use self::interface::{
-    Envelope, ListTasksRequest, ListTasksResponse, Process, SUBSCRIBE, Subject, SubscribeRequest, TASKS, TaskExit,
-    VERSION, VersionResponse,
+    DELETE, DeleteTaskRequest, Envelope, KILL, KillRequest, ListTasksRequest, ListTasksResponse, Process, SUBSCRIBE,
+    Subject, SubscribeRequest, TASKS, TaskExit, VERSION, VersionResponse,
 };
 use super::line::{ANSWER_WITHIN, Line, LineError};
 use super::watch::{Act, OwnTime, Sight, Stage, Teller, Told, poll};
@@ -98,6 +98,20 @@ impl ContainerdPollWatcher {
     pub async fn watch(self, teller: Teller) {
         poll(self.every, &[Act::Start, Act::Exit], teller, || list(&self.socket, &self.namespaces)).await;
     }
+}
+
+/// Ends the task of a container and forgets it, whatever it does.
+///
+/// # Errors
+/// When there is none, or it does not end at once: then it is worth another try.
+pub async fn end_task(socket: &Path, namespace: &str, container: &str) -> Result<(), LineError> {
+    const SIGKILL: u32 = 9;
+    let line = Line::open(socket).await?;
+    let container = container.to_owned();
+    let kill = KillRequest { container: container.clone(), signal: SIGKILL };
+    // One that has ended already is to be forgotten all the same.
+    let killed = line.ask_in::<_, ()>(namespace, KILL, kill).await;
+    line.ask_in::<_, ()>(namespace, DELETE, DeleteTaskRequest { container }).await.or(killed)
 }
 
 /// All tasks of these namespaces, by a connection of its own.

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use super::interface::{
     CONTAINER_STATUS, CREATE, ContainerConfig, ContainerMetadata, ContainerSecurity, ContainerStatusResponse,
-    CreateRequest, Id, Image, ImageRequest, ImageSpec, LIST_IMAGES, LIST_SANDBOXES, LinuxContainer, LinuxSandbox,
-    ListImagesRequest, ListImagesResponse, ListSandboxesRequest, ListSandboxesResponse, Namespaces, OF_CONTAINER,
-    OF_NODE, OF_POD, PULL_IMAGE, REMOVE, REMOVE_IMAGE, REMOVE_SANDBOX, RUN_SANDBOX, RunSandboxRequest, START, STATUS,
-    STOP, STOP_SANDBOX, SandboxConfig, SandboxFilter, SandboxMetadata, SandboxSecurity, StatusResponse, StopRequest,
+    CreateRequest, Id, Image, ImageRequest, ImageSpec, LIST_CONTAINERS, LIST_IMAGES, LIST_SANDBOXES, LinuxContainer,
+    LinuxSandbox, ListContainersRequest, ListContainersResponse, ListImagesRequest, ListImagesResponse,
+    ListSandboxesRequest, ListSandboxesResponse, Namespaces, OF_CONTAINER, OF_NODE, OF_POD, PULL_IMAGE, REMOVE,
+    REMOVE_IMAGE, REMOVE_SANDBOX, RUN_SANDBOX, RunSandboxRequest, START, STATUS, STOP, STOP_SANDBOX, SandboxConfig,
+    SandboxFilter, SandboxMetadata, SandboxSecurity, StatusResponse, StopRequest,
 };
 use super::{ANSWER_WITHIN, LineError, Runtime, Version};
+use crate::model::{WallTime, Warning, with_causes};
+use crate::source::containerd;
 use crate::sys::clock;
 use crate::sys::owner::{Fate, Owner};
 
@@ -28,9 +31,11 @@ const REMOVE_AGAIN: Duration = Duration::from_millis(200);
 const OWNER: &str = "offloadctl.owner";
 const RUN: &str = "offloadctl.run";
 
-/// The namespace that Pods of ours say they are of, and how their container is called.
+/// The namespace that Pods of ours say they are of.
 const NAMESPACE: &str = "offloadctl";
-const CONTAINER: &str = "only";
+
+/// The namespace of containerd in which it does what CRI asks of it.
+const NAMESPACE_OF_CRI: &str = "k8s.io";
 
 /// In the name of an image of ours: what stands before its owner.
 const IMAGE: &str = "/offloadctl/";
@@ -53,10 +58,12 @@ pub struct Pod {
     config: SandboxConfig,
 }
 
-/// What an image is pulled for.
+/// What a container is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pull<'a> {
-    /// The image.
+pub struct Wanted<'a> {
+    /// How it is called in its Pod.
+    pub name: &'a str,
+    /// Of which image.
     pub image: &'a str,
     /// What runs of it.
     pub command: &'a [&'a str],
@@ -118,13 +125,13 @@ impl Hand {
         Ok(Pod { sandbox, config })
     }
 
-    /// Makes the container of a Pod; its id.
+    /// Makes a container in a Pod; its id.
     ///
     /// # Errors
     /// When the runtime cannot.
-    pub async fn create(&self, pod: &Pod, what: Pull<'_>) -> Result<String, LineError> {
+    pub async fn create(&self, pod: &Pod, what: Wanted<'_>) -> Result<String, LineError> {
         let config = ContainerConfig {
-            metadata: Some(ContainerMetadata { name: CONTAINER.to_owned() }),
+            metadata: Some(ContainerMetadata { name: what.name.to_owned() }),
             image: Some(ImageSpec { image: what.image.to_owned() }),
             command: what.command.iter().map(|word| (*word).to_owned()).collect(),
             labels: self.labels(),
@@ -177,11 +184,12 @@ impl Hand {
         self.runtime.ask(REMOVE_IMAGE, named(image), DONE_WITHIN).await
     }
 
-    /// Whether a container is shown to have been started and to have ended.
-    pub async fn has_lived(&self, container: &str) -> bool {
+    /// When a container was started, and when it ended, by the runtime's own time, as far as it was and has.
+    pub async fn life(&self, container: &str) -> [Option<WallTime>; 2] {
         let asked = self.runtime.ask::<_, ContainerStatusResponse>(CONTAINER_STATUS, id(container), ANSWER_WITHIN);
         let status = asked.await.ok().and_then(|answer| answer.status).unwrap_or_default();
-        status.started_at > 0 && status.finished_at > 0
+        let at = |nanos: i64| (nanos > 0).then(|| WallTime::from_unix_nanos(nanos.into()));
+        [at(status.started_at), at(status.finished_at)]
     }
 
     /// Removes all sandboxes and images of this run.
@@ -223,10 +231,25 @@ impl Hand {
         let end = clock::now() + REMOVE_WITHIN;
         loop {
             match self.try_to_remove(sandbox).await {
-                // A call that was cut off is still being undone: "container is in starting state".
-                Err(LineError::Refused(_)) if clock::now() < end => tokio::time::sleep(REMOVE_AGAIN).await,
+                // A call that was cut off is still being undone ("container is in starting state"), or was never.
+                Err(LineError::Refused(_)) if clock::now() < end => {
+                    self.end_tasks(sandbox).await;
+                    tokio::time::sleep(REMOVE_AGAIN).await;
+                }
                 other => return other,
             }
+        }
+    }
+
+    /// Ends what runs in a sandbox of ours past the runtime's knowledge: a containerd whose StartContainer was cut off holds the
+    /// container for ended while its task runs ("cannot delete running task"). Another runtime knows no such call.
+    async fn end_tasks(&self, sandbox: &str) {
+        let request = ListContainersRequest {};
+        let listed = self.runtime.ask::<_, ListContainersResponse>(LIST_CONTAINERS, request, ANSWER_WITHIN).await;
+        let all = listed.unwrap_or_default().containers;
+        for container in all.iter().filter(|one| one.sandbox == sandbox && one.labels.contains_key(OWNER)) {
+            // What comes of it shows the next try.
+            let _ = containerd::end_task(&self.runtime.socket, NAMESPACE_OF_CRI, &container.id).await;
         }
     }
 
@@ -270,6 +293,23 @@ impl Leftover {
         let fate = owner.map_or(Fate::Unknown, |owner| owner.fate());
         self.unknown += u64::from(fate == Fate::Unknown);
         fate == Fate::Gone
+    }
+
+    /// What there is to say about it.
+    #[must_use]
+    pub fn told(self) -> Vec<Warning> {
+        const BY_HAND: &str =
+            "`crictl pods --label offloadctl.owner` and `crictl images | grep /offloadctl/` show them";
+        let (removed, unknown) = (self.removed, self.unknown);
+        let text = [
+            (removed > 0).then(|| format!("{removed} Pods and images were removed that a run left when it was killed")),
+            self.stuck
+                .map(|why| format!("what a killed run left cannot be removed ({}); {BY_HAND}", with_causes(&why))),
+            (unknown > 0).then(|| {
+                format!("{unknown} Pods and images are of runs of another host or container, and are left; {BY_HAND}")
+            }),
+        ];
+        text.into_iter().flatten().map(|text| Warning::new("leftover", text)).collect()
     }
 
     fn note(&mut self, removed: Result<(), LineError>) {

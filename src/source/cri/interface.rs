@@ -291,6 +291,9 @@ pub struct Container {
     /// Its id.
     #[prost(string, tag = "1")]
     pub id: String,
+    /// The sandbox that it is in.
+    #[prost(string, tag = "2")]
+    pub sandbox: String,
     /// Its name.
     #[prost(message, optional, tag = "3")]
     pub metadata: Option<ContainerMetadata>,

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prost::Message;
+use tokio::sync::oneshot;
 
-pub use hand::{Hand, Leftover, Pod, Pull};
+pub use hand::{Hand, Leftover, Pod, Wanted};
 pub use registry::{Registry, RegistryError};
 
 use self::interface::{
@@ -63,6 +64,25 @@ impl Runtime {
         // A connection is driven where it was opened: whoever asks next does so perhaps on a thread of its own.
         *runtime.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok((runtime, Version { name: said.runtime_name, version: said.runtime_version }))
+    }
+
+    /// Whether it tells events, rather than lists alone.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn has_events(&self) -> Result<bool, LineError> {
+        let (sender, accepted) = oneshot::channel();
+        let asked = self.line().await?.stream::<_, ContainerEvent>(EVENTS, (), async {
+            // It is waited for below.
+            let _ = sender.send(());
+        });
+        tokio::select! {
+            Ok(()) = accepted => Ok(true),
+            answer = asked => match answer {
+                Err(error) if error.is_unknown_method() => Ok(false),
+                other => other.map(|_| true),
+            },
+        }
     }
 
     async fn ask<Q, A>(&self, method: &'static str, question: Q, within: Duration) -> Result<A, LineError>

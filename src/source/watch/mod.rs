@@ -7,6 +7,7 @@
 mod lists;
 mod own_time;
 mod poll;
+mod runner;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::Sender;
 pub use lists::{Lists, Stage};
 pub use own_time::OwnTime;
 pub use poll::poll;
+pub use runner::{Account, Runner};
 
 use crate::model::{Stamp, words};
 

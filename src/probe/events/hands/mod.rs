@@ -194,7 +194,7 @@ impl Hands {
             Self::Docker(hand) => hand.has_lived(id).await,
             // Its process was waited for.
             Self::Groups(_) => true,
-            Self::Pods(pods) => pods.runtime.has_lived(id).await,
+            Self::Pods(pods) => pods.runtime.life(id).await.iter().all(Option::is_some),
         }
     }
 

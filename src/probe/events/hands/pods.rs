@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::super::EventsError;
 use super::super::spec::Own;
 use super::{HandError, Made, Step, command_of};
-use crate::model::{Warning, with_causes};
-use crate::source::cri::{Hand, Leftover, Pod, Pull, Registry};
+use crate::model::Warning;
+use crate::source::cri::{Hand, Pod, Registry, Wanted};
 use crate::source::line::LineError;
 use crate::sys::clock;
 
@@ -49,7 +49,7 @@ impl Pods {
     pub async fn open(socket: &Path, own: &Own, run: &str) -> Result<(Self, Vec<Warning>), EventsError> {
         let unable = |source| EventsError::Cri { socket: socket.to_owned(), source };
         let (runtime, _, no_network) = Hand::open(socket, run).await.map_err(unable)?;
-        let mut warnings = told(runtime.sweep().await);
+        let mut warnings = runtime.sweep().await.told();
         warnings.extend(no_network.map(|why| {
             let text = format!(
                 "this runtime has no network for Pods ({why}): ours use the node's, and the step `sandbox` is without CNI"
@@ -78,7 +78,7 @@ impl Pods {
         let pod = self.runtime.run_sandbox(&number.to_string()).await?;
         let called = clock::now();
         let command: Vec<&str> = self.shared.command.iter().map(String::as_str).collect();
-        let created = self.runtime.create(&pod, Pull { image: &image, command: &command }).await;
+        let created = self.runtime.create(&pod, Wanted { name: "only", image: &image, command: &command }).await;
         let own_image = is_own.then_some(image);
         let id = match created {
             Ok(id) => id,
@@ -109,20 +109,4 @@ impl Pods {
             None => Ok(()),
         }
     }
-}
-
-fn told(left: Leftover) -> Vec<Warning> {
-    let by_hand = "`crictl pods --label offloadctl.owner` and `crictl images | grep /offloadctl/` show them";
-    let text = [
-        (left.removed > 0)
-            .then(|| format!("{} Pods and images were removed that a run left when it was killed", left.removed)),
-        left.stuck.map(|why| format!("what a killed run left cannot be removed ({}); {by_hand}", with_causes(&why))),
-        (left.unknown > 0).then(|| {
-            format!(
-                "{} Pods and images are of runs of another host or container, and are left; {by_hand}",
-                left.unknown
-            )
-        }),
-    ];
-    text.into_iter().flatten().map(|text| Warning::new("leftover", text)).collect()
 }
