@@ -122,8 +122,8 @@ fn nothing_of_ours_stays_after_an_interrupt_nor_after_the_run_that_follows_a_kil
     let begin = || {
         let started = scene.start(&line(&engine, "--count 200 --alive 30s"));
         // Two that run: the first of them was launched whole, however busy the machine is.
-    let running = || engine.docker(&["ps", "-q", "--filter", MARK]).lines().count();
-    poll("running containers", PATIENCE, || (running() > 1).then_some(()));
+        let running = || engine.docker(&["ps", "-q", "--filter", MARK]).lines().count();
+        poll("running containers", PATIENCE, || (running() > 1).then_some(()));
         started
     };
     let interrupted = begin();
