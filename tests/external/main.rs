@@ -33,5 +33,6 @@ mod stamps;
 #[path = "../support/mod.rs"]
 mod support;
 mod target;
+mod trace;
 mod web;
 mod wrong_clock;
