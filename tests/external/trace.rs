@@ -113,7 +113,11 @@ fn no_engine_and_an_image_that_there_is_not_are_told() {
     let scene = Scene::new();
     let ended = scene.run("trace --source docker --docker-host /nowhere/docker.sock --count 1 --no-save");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""));
-    assert!(ended.stderr.contains("/nowhere/docker.sock") && ended.stderr.contains("--docker-host"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("/nowhere/docker.sock") && ended.stderr.contains("--docker-host"),
+        "{}",
+        ended.stderr
+    );
     let engine = Engine::start();
     let ended = started(&scene, &engine, "trace --source docker --image absent:1 --count 1 --no-save").end();
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
