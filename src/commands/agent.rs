@@ -17,8 +17,11 @@ use crate::console;
 use crate::error::{Exit, Failure};
 use crate::source::EventSource;
 use crate::source::docker::{Docker, try_engine};
+use crate::source::joined::Joined;
 use crate::source::piped::{Piped, is_pipe};
 use crate::source::scripted::Script;
+#[cfg(feature = "runtimes")]
+use crate::source::watched::{Watched, Whom};
 use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
 use crate::sync::agent::machine::{BackoffBounds, End, MOST_BYTES, Rhythm, Settings};
@@ -121,7 +124,13 @@ struct Node {
 enum Source {
     Script(Script),
     Pipe(PathBuf),
-    Docker { socket: PathBuf, look_every: Option<Duration>, poll: Option<Duration> },
+    Docker {
+        socket: PathBuf,
+        look_every: Option<Duration>,
+        poll: Option<Duration>,
+    },
+    #[cfg(feature = "runtimes")]
+    Watched(Whom),
 }
 
 impl Plan {
@@ -137,11 +146,7 @@ impl Plan {
     /// Whether every source is there; the gateway is not asked, because it would take us for the agent.
     async fn try_sources(&self) -> Result<Exit, Failure> {
         for source in &self.sources {
-            let Source::Docker { socket, .. } = source else { continue };
-            if let Err(error) = try_engine(socket).await {
-                let what = format!("Docker at `{}` cannot be watched: {}", socket.display(), error.told());
-                return Err(Failure::plain(Exit::Unable, what).hinted(error.hint()));
-            }
+            source.attempt().await?;
         }
         Ok(Exit::Fine)
     }
@@ -169,6 +174,9 @@ impl Plan {
                 SourceSpec::Docker(socket, Some(every)) => {
                     format!("Docker at `{}`, listed every {every:?}", socket.display())
                 }
+                SourceSpec::Containerd(socket, _) => format!("containerd at `{}`", socket.display()),
+                SourceSpec::Cri(socket) => format!("CRI at `{}`", socket.display()),
+                SourceSpec::Ebpf => "the kernel by eBPF".to_owned(),
                 SourceSpec::Script(path) => format!("the script `{}`", path.display()),
             })
             .collect();
@@ -249,9 +257,10 @@ impl Plan {
                 backoff: backoff(rhythm),
                 most_tasks: MOST_TASKS,
                 most_frame_bytes: MOST_BYTES,
-                sources: self.sources.len(),
+                sources: 0,
             };
-            let sources = self.sources.iter().map(|source| source.start(&node.id)).collect();
+            let sources = start_all(&self.sources, &node.id);
+            let settings = Settings { sources: sources.len(), ..settings };
             let voice = voice(&node.id, args, &said);
             let shutdown = Arc::clone(shutdown);
             let around = Surroundings { sources, live, shutdown, voice, is_traced: self.config.is_traced };
@@ -273,7 +282,41 @@ impl Source {
                 .map(Self::Script)
                 .map_err(|error| Failure::of(&error, error.is_usage()).hinted(error.hint())),
             SourceSpec::Docker(socket, poll) => Ok(Self::Docker { socket: socket.clone(), look_every, poll: *poll }),
+            #[cfg(feature = "runtimes")]
+            SourceSpec::Containerd(socket, namespaces) => {
+                Ok(Self::Watched(Whom::Containerd { socket: socket.clone(), namespaces: namespaces.clone() }))
+            }
+            #[cfg(feature = "runtimes")]
+            SourceSpec::Cri(socket) => Ok(Self::Watched(Whom::Cri(socket.clone()))),
+            #[cfg(feature = "runtimes")]
+            SourceSpec::Ebpf => Ok(Self::Watched(Whom::Ebpf)),
+            #[cfg(not(feature = "runtimes"))]
+            SourceSpec::Containerd(..) | SourceSpec::Cri(_) | SourceSpec::Ebpf => {
+                let what = "this agent was built for Docker and scripts alone: `sources` names containerd, cri or ebpf";
+                Err(Failure::plain(Exit::Unable, what)
+                    .hint("build it with `--no-default-features --features agent-full`"))
+            }
         }
+    }
+
+    /// Whether it is there.
+    async fn attempt(&self) -> Result<(), Failure> {
+        match self {
+            Self::Script(_) | Self::Pipe(_) => Ok(()),
+            Self::Docker { socket, .. } => try_engine(socket).await.map_err(|error| {
+                let what = format!("Docker at `{}` cannot be watched: {}", socket.display(), error.told());
+                Failure::plain(Exit::Unable, what).hinted(error.hint())
+            }),
+            #[cfg(feature = "runtimes")]
+            Self::Watched(whom) => whom.attempt().await.map_err(|(why, hint)| {
+                Failure::plain(Exit::Unable, format!("{} cannot be watched: {why}", whom.told())).hinted(hint)
+            }),
+        }
+    }
+
+    /// Whether it is of this host's containers, which others may see too.
+    const fn is_of_containers(&self) -> bool {
+        !matches!(self, Self::Script(_) | Self::Pipe(_))
     }
 
     fn start(&self, node_id: &str) -> Box<dyn EventSource> {
@@ -281,8 +324,22 @@ impl Source {
             Self::Script(script) => Box::new(script.play(node_id)),
             Self::Pipe(path) => Box::new(Piped::new(path)),
             Self::Docker { socket, look_every, poll } => Box::new(Docker::new(socket, *look_every).polled(*poll)),
+            #[cfg(feature = "runtimes")]
+            Self::Watched(whom) => Box::new(Watched::new(whom.clone())),
         }
     }
+}
+
+/// All sources of a node: those of its containers as one, for they see the same.
+fn start_all(sources: &[Source], node_id: &str) -> Vec<Box<dyn EventSource>> {
+    let (of_containers, others): (Vec<&Source>, Vec<&Source>) =
+        sources.iter().partition(|source| source.is_of_containers());
+    let start = |source: &&Source| source.start(node_id);
+    let mut all: Vec<Box<dyn EventSource>> = of_containers.iter().map(start).collect();
+    if all.len() > 1 {
+        all = vec![Box::new(Joined::new(all))];
+    }
+    all.into_iter().chain(others.iter().map(start)).collect()
 }
 
 /// Each agent's name and the endpoint that it has now.

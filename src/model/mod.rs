@@ -27,7 +27,7 @@ mod timeline;
 #[cfg(feature = "toolkit")]
 mod trend;
 mod variation;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 mod word;
 
 pub use cause::with_causes;
@@ -51,7 +51,7 @@ pub use timeline::{Interval, Outage, Timeline};
 #[cfg(feature = "toolkit")]
 pub use trend::{Departure, Trend, TrendPoint};
 pub use variation::Variation;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub use word::UnknownWord;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub(crate) use word::words;

@@ -4,21 +4,24 @@
 //! it says everything again. What a container runtime calls things stays inside the file that wraps it: containerd, CRI and
 //! kernel tracepoints join by implementing [`EventSource`].
 
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod containerd;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod cri;
 pub mod docker;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod ebpf;
 #[cfg(feature = "toolkit")]
 pub mod image;
-#[cfg(feature = "toolkit")]
+pub mod joined;
+#[cfg(feature = "runtimes")]
 pub mod line;
 pub mod piped;
 pub mod scripted;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod watch;
+#[cfg(feature = "runtimes")]
+pub mod watched;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -15,7 +15,7 @@ pub mod descriptor;
 pub mod disk;
 pub mod exec;
 pub mod file;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod group_tree;
 pub mod host;
 pub mod icmp;
@@ -23,7 +23,7 @@ pub mod interface;
 pub mod interrupted;
 pub mod namespace;
 pub mod notify;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod own_group;
 pub mod owner;
 #[cfg(feature = "toolkit")]

@@ -28,6 +28,7 @@ mod refusal;
 mod restart;
 mod runtime;
 mod server;
+mod sources;
 mod stamps;
 #[expect(dead_code, reason = "shared with the other rings")]
 #[path = "../support/mod.rs"]

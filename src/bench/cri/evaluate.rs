@@ -86,7 +86,15 @@ mod tests {
 
     fn sight(container: &str, act: Act, seen: u64) -> Sight {
         let seen = Stamp::from_nanos(seen);
-        Sight { container: container.to_owned(), act, seen, stamped: None, kernel: false, implied: false }
+        Sight {
+            container: container.to_owned(),
+            act,
+            seen,
+            stamped: None,
+            kernel: false,
+            implied: false,
+            exit_code: None,
+        }
     }
 
     #[test]

@@ -154,7 +154,7 @@ mod tests {
 
     fn sight(container: &str, act: Act, seen: u64) -> Sight {
         let container = container.to_owned();
-        Sight { container, act, seen: at(seen), stamped: None, kernel: false, implied: false }
+        Sight { container, act, seen: at(seen), stamped: None, kernel: false, implied: false, exit_code: None }
     }
 
     fn stamped(container: &str, act: Act, seen: u64, stamp: u64) -> Sight {

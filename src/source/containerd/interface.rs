@@ -133,4 +133,7 @@ pub struct TaskExit {
     /// The process: the container's own has its name.
     #[prost(string, tag = "2")]
     pub process: String,
+    /// What it ended with.
+    #[prost(uint32, tag = "4")]
+    pub exit_status: u32,
 }

@@ -114,8 +114,11 @@ pub async fn end_task(socket: &Path, namespace: &str, container: &str) -> Result
     line.ask_in::<_, ()>(namespace, DELETE, DeleteTaskRequest { container }).await.or(killed)
 }
 
-/// All tasks of these namespaces, by a connection of its own.
-async fn list(socket: &Path, namespaces: &[String]) -> Result<BTreeMap<String, Stage>, LineError> {
+/// How far each task of these namespaces has come, by a connection of its own.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn list(socket: &Path, namespaces: &[String]) -> Result<BTreeMap<String, Stage>, LineError> {
     let line = Line::open(socket).await?;
     let mut stages = BTreeMap::new();
     for namespace in namespaces {
@@ -137,17 +140,20 @@ fn stage_of(task: Process) -> (String, Stage) {
 
 /// What is told of an event, which arrived at this time; `None` of what is none of the acts that are watched.
 fn told(event: &Envelope, seen: Stamp, time: &mut OwnTime) -> Option<Told> {
-    let (container, act) = match act_of(event)? {
+    let (container, act, exit_code) = match act_of(event)? {
         Ok(found) => found,
         Err(what) => return Some(Told::Odd(what)),
     };
     let at = event.timestamp.map(|at| i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos));
     let stamped = at.and_then(|at| time.stamp(WallTime::from_unix_nanos(at)));
-    Some(Told::Saw(Sight { container, act, seen, stamped, kernel: false, implied: false }))
+    Some(Told::Saw(Sight { container, act, seen, stamped, kernel: false, implied: false, exit_code }))
 }
 
-/// Which container and which act an event is of, or what is odd about it.
-fn act_of(event: &Envelope) -> Option<Result<(String, Act), String>> {
+/// A container, an act, and what its process ended with.
+type Happened = (String, Act, Option<i64>);
+
+/// Which container and which act an event is of, with what its process ended with; or what is odd about it.
+fn act_of(event: &Envelope) -> Option<Result<Happened, String>> {
     let act = match event.topic.as_str() {
         "/containers/create" | "/containers/delete" if event.namespace == DOCKER => return None,
         "/containers/create" => Act::Create,
@@ -159,15 +165,17 @@ fn act_of(event: &Envelope) -> Option<Result<(String, Act), String>> {
     };
     let bytes = event.event.as_ref().map_or(&[][..], |any| &any.value);
     let odd = || format!("containerd tells of `{}` in a way that we do not understand", event.topic);
+    let mut exit_code = None;
     if act == Act::Exit {
         let Ok(exit) = TaskExit::decode(bytes) else { return Some(Err(odd())) };
         // Another process in the container, started beside its own.
         if exit.process != exit.container {
             return None;
         }
+        exit_code = Some(exit.exit_status.into());
     }
     Some(match Subject::decode(bytes) {
-        Ok(subject) if !subject.container.is_empty() => Ok((subject.container, act)),
+        Ok(subject) if !subject.container.is_empty() => Ok((subject.container, act, exit_code)),
         _ => Err(odd()),
     })
 }
@@ -191,13 +199,13 @@ mod tests {
     }
 
     fn exit(container: &str, process: &str) -> Vec<u8> {
-        TaskExit { container: container.to_owned(), process: process.to_owned() }.encode_to_vec()
+        TaskExit { container: container.to_owned(), process: process.to_owned(), exit_status: 3 }.encode_to_vec()
     }
 
     #[test]
     fn the_acts_are_those_of_the_container_and_not_of_another_process_in_it() {
         let act = |namespace: &str, topic: &str, value: Vec<u8>| {
-            act_of(&event(namespace, topic, value)).map(|found| found.map(|(_, act)| act))
+            act_of(&event(namespace, topic, value)).map(|found| found.map(|(_, act, _)| act))
         };
         assert_eq!(act("moby", "/tasks/start", subject("a")), Some(Ok(Act::Start)));
         assert_eq!(act("moby", "/tasks/exit", exit("a", "a")), Some(Ok(Act::Exit)));

@@ -3,8 +3,11 @@
 //! Separate from containerd, which serves it by the same socket: CRI-O serves it too, and what a kubelet knows it knows by this.
 //! Sandboxes are containers here as they are to the runtime and to the kernel.
 
+#[cfg(feature = "toolkit")]
 mod hand;
+#[cfg_attr(not(feature = "toolkit"), expect(dead_code, reason = "the hand alone needs the rest"))]
 mod interface;
+#[cfg(feature = "toolkit")]
 mod registry;
 
 use std::collections::BTreeMap;
@@ -15,13 +18,15 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "toolkit")]
 pub use hand::{Hand, Leftover, Pod, Wanted};
+#[cfg(feature = "toolkit")]
 pub use registry::{Registry, RegistryError};
 
 use self::interface::{
-    CREATED, CREATED_EVENT, ContainerEvent, DELETED_EVENT, EVENTS, EXITED, LIST_CONTAINERS, LIST_SANDBOXES,
-    ListContainersRequest, ListContainersResponse, ListSandboxesRequest, ListSandboxesResponse, READY, RUNNING,
-    STARTED_EVENT, STOPPED_EVENT, VERSION, VersionResponse,
+    CONTAINER_STATUS, CREATED, CREATED_EVENT, ContainerEvent, ContainerStatusResponse, DELETED_EVENT, EVENTS, EXITED,
+    Id, LIST_CONTAINERS, LIST_SANDBOXES, ListContainersRequest, ListContainersResponse, ListSandboxesRequest,
+    ListSandboxesResponse, READY, RUNNING, STARTED_EVENT, STOPPED_EVENT, VERSION, VersionResponse,
 };
 use super::line::{ANSWER_WITHIN, Line, LineError};
 use super::watch::{Act, OwnTime, Sight, Stage, Teller, Told, poll};
@@ -117,6 +122,16 @@ impl Runtime {
         let sandboxes = sandboxes.items.into_iter().map(|one| (one.id, of_sandbox(one.state)));
         let containers = containers.containers.into_iter().map(|one| (one.id, stage_of(one.state)));
         Ok(sandboxes.chain(containers).collect())
+    }
+}
+
+impl Runtime {
+    /// What a container ended with; `None` where it has not, or nobody knows it.
+    pub async fn exit_code(&self, container: &str) -> Option<i64> {
+        let question = Id { id: container.to_owned() };
+        let asked = self.ask::<_, ContainerStatusResponse>(CONTAINER_STATUS, question, ANSWER_WITHIN);
+        let status = asked.await.ok()?.status?;
+        (status.finished_at > 0).then(|| status.exit_code.into())
     }
 }
 
@@ -223,7 +238,7 @@ fn told(event: ContainerEvent, seen: Stamp, time: &mut OwnTime) -> Told {
     }
     let at = (event.created_at > 0).then(|| WallTime::from_unix_nanos(event.created_at.into()));
     let stamped = at.and_then(|at| time.stamp(at));
-    Told::Saw(Sight { container: event.container, act, seen, stamped, kernel: false, implied: false })
+    Told::Saw(Sight { container: event.container, act, seen, stamped, kernel: false, implied: false, exit_code: None })
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ fn told(event: &Value, seen: Stamp, time: &mut OwnTime) -> Option<Told> {
     match word(event) {
         Word::Act { container, act, at } => {
             let stamped = at.and_then(|at| time.stamp(at));
-            Some(Told::Saw(Sight { container, act, seen, stamped, kernel: false, implied: false }))
+            Some(Told::Saw(Sight { container, act, seen, stamped, kernel: false, implied: false, exit_code: None }))
         }
         Word::Other => None,
         Word::Odd(what) => Some(Told::Odd(what)),

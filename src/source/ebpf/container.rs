@@ -3,7 +3,9 @@
 //! Separate because each engine has a way of its own to name groups, and each cgroup driver another. The innermost container
 //! counts, for a node may itself be one.
 
-use crate::sys::own_group;
+use std::collections::BTreeSet;
+
+use crate::sys::{group_tree, own_group};
 
 /// Digits of the ids that engines give.
 const ID_DIGITS: usize = 64;
@@ -50,6 +52,17 @@ pub fn place_of(path: &str) -> Place {
         }
     }
     if parts.iter().all(|part| is_of_the_host(part)) || is_watcher(&parts) { Place::Host } else { Place::Unknown }
+}
+
+/// The containers that have a process now.
+#[must_use]
+pub fn running() -> Vec<String> {
+    let groups = group_tree::groups().into_iter().filter(|group| !group.processes.is_empty());
+    let places = groups.filter_map(|group| match place_of(&group.path) {
+        Place::Container { id, .. } => Some(id),
+        Place::Host | Place::Unknown => None,
+    });
+    places.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The id, if this part of a path is a container's.

@@ -83,6 +83,15 @@ pub fn open() -> Result<Opened, EbpfError> {
     opened()
 }
 
+/// The containers that run now, as far as control groups say it.
+#[must_use]
+pub fn running() -> Vec<String> {
+    #[cfg(feature = "ebpf")]
+    return container::running();
+    #[cfg(not(feature = "ebpf"))]
+    Vec::new()
+}
+
 /// Attached, and not yet told to anybody.
 pub struct Opened {
     #[cfg(feature = "ebpf")]

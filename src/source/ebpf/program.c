@@ -78,6 +78,7 @@ typedef struct {
 
 struct signal_struct {
     atomic_t live;
+    int group_exit_code;
 } relocated;
 
 struct linux_binprm {
@@ -88,6 +89,7 @@ struct task_struct {
     int tgid;
     struct css_set *cgroups;
     struct signal_struct *signal;
+    int exit_code;
 } relocated;
 
 // Read by `record.rs`, byte for byte.
@@ -99,7 +101,7 @@ struct record {
     __s32 split_hierarchy; // the tree of `split_group`
     __u32 kind;
     __u32 process;
-    char program[PROGRAM_BYTES]; // how the path begins of what is executed
+    char program[PROGRAM_BYTES]; // how the path begins of what is executed; of an end, the status as wait has it
 };
 
 struct named_record {
@@ -201,7 +203,20 @@ int on_exit(struct bpf_raw_tracepoint_args *context)
     struct task_struct *task = (struct task_struct *)context->args[0];
     if (field(field(task, signal), live.counter))
         return 0;
-    return tell_process(KIND_EXIT, task, 0);
+    struct record *record = reserve(&RECORDS, sizeof(*record), 0);
+    if (!record) {
+        count_lost();
+        return 0;
+    }
+    put_head(record, KIND_EXIT, field(task, tgid));
+    put_groups_of(record, task);
+    // That of the group where it was ended as one, which `exit` of any program does.
+    int status = field(field(task, signal), group_exit_code);
+    if (!status)
+        status = field(task, exit_code);
+    *(int *)record->program = status;
+    submit(record, 0);
+    return 0;
 }
 
 // (destination, its path, task, whether all of its process): while it still is where it was

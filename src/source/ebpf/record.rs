@@ -32,6 +32,8 @@ pub enum What {
     Exit {
         /// Its id.
         process: u32,
+        /// How it ended, as `wait` has it.
+        status: u32,
     },
     /// A process is moved into a group.
     Attach {
@@ -83,7 +85,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
     let (process, groups) = (short(36)?, [group, split]);
     let what = match short(32)? {
         1 => What::Exec { process, groups, program: text(&head[40..]) },
-        2 => What::Exit { process },
+        2 => What::Exit { process, status: short(40)? },
         3 => What::Attach { process, group },
         4 => What::Made { group, path: text(path) },
         5 => What::Removed { group, path: text(path) },
@@ -118,7 +120,7 @@ mod tests {
         let path = || "/docker/ab".to_owned();
         let cases = [
             (1, What::Exec { process: 42, groups, program: "/bin/sleep".to_owned() }),
-            (2, What::Exit { process: 42 }),
+            (2, What::Exit { process: 42, status: u32::from_ne_bytes(*b"/bin") }),
             (3, What::Attach { process: 42, group }),
             (4, What::Made { group, path: path() }),
             (5, What::Removed { group, path: path() }),

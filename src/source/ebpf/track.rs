@@ -62,7 +62,7 @@ impl Tracker {
 
     /// What a record means, seen at `seen`.
     pub fn take(&mut self, record: Record, seen: Stamp) -> Option<Told> {
-        let stamp = record.stamp;
+        let (stamp, mut exit_code) = (record.stamp, None);
         let (container, act) = match record.what {
             What::Made { group, path } => match self.made(group, &path) {
                 Ok(made) => (made?, Act::Create),
@@ -74,12 +74,15 @@ impl Tracker {
                 return None;
             }
             What::Exec { process, groups, program } => (self.executed(process, groups, &program)?, Act::Start),
-            What::Exit { process } => (self.ended(process)?, Act::Exit),
+            What::Exit { process, status } => {
+                exit_code = Some(exit_code_of(status));
+                (self.ended(process)?, Act::Exit)
+            }
             What::Victim { process, groups } => {
                 (self.member(groups).or_else(|| self.processes.get(&process).cloned())?, Act::Oom)
             }
         };
-        Some(Told::Saw(Sight { container, act, seen, stamped: Some(stamp), kernel: true, implied: false }))
+        Some(Told::Saw(Sight { container, act, seen, stamped: Some(stamp), kernel: true, implied: false, exit_code }))
     }
 
     /// The container that begins with this group.
@@ -158,6 +161,14 @@ impl Tracker {
     }
 }
 
+/// What shells and engines call it: the code of a process that ended by itself, else 128 and its signal (wait(2)).
+fn exit_code_of(status: u32) -> i64 {
+    match status & 0x7f {
+        0 => i64::from(status >> 8 & 0xff),
+        signal => 128 + i64::from(signal),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +190,7 @@ mod tests {
                 Some(Told::Saw(sight)) => {
                     assert_eq!((sight.seen, sight.kernel), (Stamp::from_nanos(at + 100), true));
                     assert_eq!((sight.container, sight.implied), (id(), false));
+                    assert_eq!(sight.exit_code, (sight.act == Act::Exit).then_some(3));
                     found.push((sight.act, sight.stamped.unwrap().as_nanos()));
                 }
                 None => {}
@@ -201,6 +213,11 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_is_told_as_shells_tell_it() {
+        assert_eq!([0, 0x300, 9, 0x8b].map(exit_code_of), [0, 3, 137, 139]);
+    }
+
+    #[test]
     fn a_life_in_two_trees_is_one_life() {
         let inner = Group { hierarchy: 0, id: 11 };
         let life = vec![
@@ -212,11 +229,11 @@ mod tests {
             exec(7, UNIFIED, "/proc/self/exe"),
             exec(8, UNIFIED, "/bin/ls"),
             made(inner, "/inner"),
-            What::Exit { process: 8 },
-            What::Exit { process: 5 },
+            What::Exit { process: 8, status: 0x300 },
+            What::Exit { process: 5, status: 0x300 },
             What::Victim { process: 7, groups: [NONE, SPLIT] },
-            What::Exit { process: 7 },
-            What::Exit { process: 7 },
+            What::Exit { process: 7, status: 0x300 },
+            What::Exit { process: 7, status: 0x300 },
             removed(SPLIT),
             removed(UNIFIED),
             removed(NONE),
@@ -234,8 +251,8 @@ mod tests {
         tracker.is_there(UNIFIED, &format!("/docker/{}", id()), &[9, 7]);
         let life = vec![
             exec(20, UNIFIED, "/bin/ls"),
-            What::Exit { process: 20 },
-            What::Exit { process: 7 },
+            What::Exit { process: 20, status: 0x300 },
+            What::Exit { process: 7, status: 0x300 },
             removed(SPLIT),
             removed(UNIFIED),
         ];

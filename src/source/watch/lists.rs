@@ -40,6 +40,7 @@ impl Lists {
                 stamped: None,
                 kernel: false,
                 implied: *implied,
+                exit_code: None,
             }));
         };
         for (id, phase) in &now {

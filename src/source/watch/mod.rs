@@ -7,6 +7,7 @@
 mod lists;
 mod own_time;
 mod poll;
+#[cfg(feature = "toolkit")]
 mod runner;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::Sender;
 pub use lists::{Lists, Stage};
 pub use own_time::OwnTime;
 pub use poll::poll;
+#[cfg(feature = "toolkit")]
 pub use runner::{Account, Runner};
 
 use crate::model::{Stamp, words};
@@ -60,6 +62,8 @@ pub struct Sight {
     /// Whether it was not seen itself, and follows from what was seen of a later act, as the start of a container that is
     /// first seen when it has ended.
     pub implied: bool,
+    /// Of an exit, what the process ended with, where the source says it.
+    pub exit_code: Option<i64>,
 }
 
 /// What a watcher tells.

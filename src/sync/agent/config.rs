@@ -22,6 +22,12 @@ const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(10).
 /// Where Docker listens unless it was told otherwise.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
+/// Where containerd listens, and a runtime by CRI where it is containerd.
+const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// The namespaces of containerd that are watched if nobody says which: Docker's, Kubernetes's, and that of its own client.
+const NAMESPACES: [&str; 3] = ["moby", "k8s.io", "default"];
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -103,6 +109,12 @@ pub struct Metrics {
 pub enum SourceSpec {
     /// The socket of a Docker Engine, and how often it is listed where its events are not asked for.
     Docker(PathBuf, Option<Duration>),
+    /// The socket of a containerd, and the namespaces whose tasks are told.
+    Containerd(PathBuf, Vec<String>),
+    /// The socket by which a runtime serves CRI.
+    Cri(PathBuf),
+    /// The kernel's tracepoints.
+    Ebpf,
     /// A script.
     Script(PathBuf),
 }
@@ -163,8 +175,28 @@ enum Metric {
 #[serde(deny_unknown_fields)]
 struct WrittenSources {
     docker: Option<WrittenDocker>,
+    containerd: Option<WrittenContainerd>,
+    cri: Option<WrittenCri>,
+    ebpf: Option<WrittenEbpf>,
     script: Option<PathBuf>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenContainerd {
+    socket: Option<PathBuf>,
+    namespaces: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCri {
+    socket: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEbpf {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -254,9 +286,26 @@ impl WrittenSources {
             let poll = docker.poll.map(|every| within("poll", every)).transpose()?;
             Ok(SourceSpec::Docker(folder.join(docker.socket.unwrap_or(DOCKER_SOCKET.into())), poll))
         });
+        let containerd = self.containerd.map(|containerd| {
+            let namespaces = containerd.namespaces.unwrap_or_else(|| NAMESPACES.map(str::to_owned).to_vec());
+            if namespaces.is_empty() || !namespaces.iter().all(|name| is_namespace(name)) {
+                let what = "`namespaces` are names of letters, digits, dots, dashes and underscores".to_owned();
+                return Err(ConfigError::Value { key: "containerd", what });
+            }
+            Ok(SourceSpec::Containerd(folder.join(containerd.socket.unwrap_or(CONTAINERD_SOCKET.into())), namespaces))
+        });
+        let cri = self.cri.map(|cri| SourceSpec::Cri(folder.join(cri.socket.unwrap_or(CONTAINERD_SOCKET.into()))));
+        let ebpf = self.ebpf.map(|WrittenEbpf {}| SourceSpec::Ebpf);
         let script = self.script.map(|path| SourceSpec::Script(folder.join(path)));
-        docker.into_iter().chain(script.map(Ok)).collect()
+        let others = cri.into_iter().chain(ebpf).chain(script).map(Ok);
+        docker.into_iter().chain(containerd).chain(others).collect()
     }
+}
+
+/// A namespace as containerd allows it: it stands in a filter.
+fn is_namespace(name: &str) -> bool {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !name.is_empty() && name.len() <= 76 && name.chars().all(is_fine)
 }
 
 /// Checks a name of a node by the rules of the gateway.
