@@ -44,6 +44,7 @@ pub fn valid(schema: &str, text: &str) -> Value {
 #[track_caller]
 pub fn declared(run: &Run) {
     let all = [
+        bench::cri::MEASUREMENT,
         bench::etcd::MEASUREMENT,
         match run.spec["mode"].as_str() {
             Some("simulated") => bench::heartbeat::OF_SIMULATION,
