@@ -131,13 +131,12 @@ impl TraceArgs {
 
     fn spec(&self) -> Result<TraceSpec, Failure> {
         let usage = |what: &str, hint: &str| Failure::plain(Exit::Usage, what).hint(hint);
-        let base = Setting { label: None, source: self.source(), store: self.store };
+        let base = Setting::new(self.source(), self.store);
         let settings = match &self.compare {
             Some(text) => Setting::compared(&base, text).map_err(Failure::usage)?,
             None => vec![base],
         };
-        let is_of_docker = |setting: &Setting| setting.source.is_of_docker();
-        let has_docker = settings.iter().any(is_of_docker);
+        let has_docker = settings.iter().any(Setting::is_of_docker);
         if self.system.agent && !has_docker && self.system.pipe.is_none() {
             let what = "an agent that runs already watches a runtime, or a pipe of its own";
             return Err(usage(what, "write --source docker, or name the pipe with --pipe"));

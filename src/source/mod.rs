@@ -68,7 +68,7 @@ pub struct Sighting {
 /// A change whose way is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The id of the trace, as the container's label says it.
+    /// The id of the trace, as the container's label says it; empty where this source sees no labels.
     pub id: String,
     /// When this process had read the event, or the list, that shows the change.
     pub read: Stamp,

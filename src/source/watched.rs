@@ -212,8 +212,9 @@ impl Watched {
         let ago = clock::now().since(sight.stamped.unwrap_or(sight.seen));
         let at = WallTime::from_unix_nanos(clock::wall_now().unix_nanos() - ago.as_nanos() as i128);
         self.tasks.insert(sight.container.clone(), (state, at));
-        let id = sight.container.strip_prefix(TRACE_GROUP).map(str::to_owned);
-        let mark = id.map(|id| Mark { id, read: sight.seen });
+        // Of what has no labels here, another source may tell the id.
+        let id = sight.container.strip_prefix(TRACE_GROUP).unwrap_or_default().to_owned();
+        let mark = Some(Mark { id, read: sight.seen });
         Event::Changed(vec![Sighting { task_id: sight.container, state, at, payload: payload(code), mark }])
     }
 }

@@ -113,17 +113,17 @@ impl Hand {
     /// # Errors
     /// When they cannot be made here.
     pub async fn open(spec: &TraceSpec, setting: &Setting, system: &System) -> Result<(Self, Vec<Warning>), HandError> {
-        match (setting.source, &system.pipe, &spec.docker_socket) {
+        if let Some(socket) = spec.docker_socket.as_ref().filter(|_| setting.is_of_docker()) {
+            let (containers, warnings) = Containers::open(socket, spec.image.as_deref()).await?;
+            return Ok((Self::Docker(Arc::new(containers)), warnings));
+        }
+        match (setting.source, &system.pipe) {
             // For reading too: who only writes would wait for a reader.
-            (Source::Script, Some(path), _) => {
+            (Source::Script, Some(path)) => {
                 let pipe = OpenOptions::new().read(true).write(true).open(path)?;
                 Ok((Self::Pipe(Arc::new(pipe)), Vec::new()))
             }
-            (Source::Docker | Source::Poll(_), _, Some(socket)) => {
-                let (containers, warnings) = Containers::open(socket, spec.image.as_deref()).await?;
-                Ok((Self::Docker(Arc::new(containers)), warnings))
-            }
-            (Source::Ebpf, ..) => {
+            (Source::Ebpf, _) => {
                 let (folder, removed) = OwnGroups::make()?;
                 let warnings = removed.into_iter().map(|text| Warning::new("leftover", text)).collect();
                 Ok((Self::Groups(Arc::new(Groups { held: Mutex::default(), folder })), warnings))

@@ -184,8 +184,10 @@ fn side_by_side(run: &Run, totals: &[&Series]) -> Table {
         }
     }
     for (word, name) in [("p50", "whole way p50"), ("p99", "whole way p99")] {
-        let cells = totals.iter().map(|total| Cell::quantile(total, word));
-        table.push([Cell::text(name)].into_iter().chain(cells).collect());
+        let cells: Vec<Cell> = totals.iter().map(|total| Cell::quantile(total, word)).collect();
+        if cells.iter().any(|cell| *cell != Cell::Absent) {
+            table.push([Cell::text(name)].into_iter().chain(cells).collect());
+        }
     }
     table
 }

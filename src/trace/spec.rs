@@ -62,6 +62,9 @@ pub struct Setting {
     pub source: Source,
     /// Where our gateway keeps them.
     pub store: Store,
+    /// Whether a Docker Engine makes the changes though another source tells of them: beside settings whose source it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_by_engine: bool,
 }
 
 /// How an agent learns of changes, and with it who makes them.
@@ -130,6 +133,18 @@ const ELSEWHERE: [(&str, &str); 3] = [
 ];
 
 impl Setting {
+    /// With this source and this store, and nothing to compare.
+    #[must_use]
+    pub const fn new(source: Source, store: Store) -> Self {
+        Self { label: None, source, store, is_by_engine: false }
+    }
+
+    /// Whether a Docker Engine makes the changes.
+    #[must_use]
+    pub const fn is_of_docker(&self) -> bool {
+        self.source.is_of_docker() || self.is_by_engine
+    }
+
     /// The settings that `KEY=A,B` names, each otherwise as `base`.
     ///
     /// # Errors
@@ -160,6 +175,10 @@ impl Setting {
                 return Err(CompareError::Value(format!("`{value}` is named twice")));
             }
             all.push(setting);
+        }
+        // The same change for all of them, whoever tells of it.
+        if all.iter().any(Self::is_of_docker) {
+            all.iter_mut().filter(|one| one.source == Source::Ebpf).for_each(|one| one.is_by_engine = true);
         }
         if (2..=MOST_SETTINGS).contains(&all.len()) { Ok(all) } else { Err(CompareError::Count(all.len())) }
     }
@@ -202,7 +221,7 @@ impl Serialize for Source {
 }
 
 impl Source {
-    /// Whether a Docker Engine makes the changes.
+    /// Whether a Docker Engine tells of the changes.
     #[must_use]
     pub const fn is_of_docker(self) -> bool {
         matches!(self, Self::Docker | Self::Poll(_))
@@ -229,7 +248,7 @@ mod tests {
     use super::*;
 
     fn base() -> Setting {
-        Setting { label: None, source: Source::Script, store: Store::Embedded }
+        Setting::new(Source::Script, Store::Embedded)
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl System {
             if setting.source == Source::Script {
                 pipe = Some(make_pipe(folder.path())?);
             }
-            agent = Some(start_agent(folder.path(), spec, setting.source, &reached, pipe.as_deref())?);
+            agent = Some(start_agent(folder.path(), spec, setting, &reached, pipe.as_deref())?);
         }
         Ok(Self { subscriber, agent, gateway, pipe, _folder: folder })
     }
@@ -120,7 +120,7 @@ fn make_pipe(folder: &Path) -> Result<PathBuf, ServerError> {
 fn start_agent(
     folder: &Path,
     spec: &TraceSpec,
-    source: Source,
+    setting: &Setting,
     reached: &Reached,
     pipe: Option<&Path>,
 ) -> Result<Server, ServerError> {
@@ -131,7 +131,7 @@ fn start_agent(
         "node_id": NODE,
         "token_file": reached.token_file,
         "ca_file": reached.ca_file,
-        "sources": sources(spec, source, pipe),
+        "sources": sources(spec, setting, pipe),
         "trace": true,
     });
     let path = folder.join("agent.conf");
@@ -141,14 +141,16 @@ fn start_agent(
 }
 
 /// The sources of our agent, as its configuration names them.
-fn sources(spec: &TraceSpec, source: Source, pipe: Option<&Path>) -> Value {
-    match source {
+fn sources(spec: &TraceSpec, setting: &Setting, pipe: Option<&Path>) -> Value {
+    match setting.source {
         Source::Script => json!({ "script": pipe }),
         Source::Docker => json!({ "docker": { "socket": spec.docker_socket } }),
         Source::Poll(every) => {
             let every = humantime::format_duration(every).to_string();
             json!({ "docker": { "socket": spec.docker_socket, "poll": every } })
         }
+        // The kernel knows no labels: those of a container are told by the engine when it is made, long before it is started.
+        Source::Ebpf if setting.is_by_engine => json!({ "ebpf": {}, "docker": { "socket": spec.docker_socket } }),
         Source::Ebpf => json!({ "ebpf": {} }),
     }
 }

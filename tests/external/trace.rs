@@ -63,6 +63,24 @@ fn a_container_is_followed_from_the_call_to_a_subscriber_by_events_and_by_lists(
 }
 
 #[test]
+fn a_plain_process_is_followed_by_the_kernels_own_stamps() {
+    if !may_administer("trace") || ebpf::open().is_err() {
+        return;
+    }
+    let _turn = turn();
+    let scene = Scene::new();
+    let ended = scene.run("trace --json --source ebpf --count 12 --rate 4/s");
+    let run = Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+    assert_eq!(ended.code, code_of(run.validity.valid), "{}", ended.stderr);
+    let total = run.find("trace.total", &Labels::new()).unwrap();
+    assert_eq!((total.counts.attempt_count, total.counts.ok_count), (12, 12), "{:?}", run.warnings);
+    // There is no runtime, so that nothing stands between the kernel's stamp and the agent that reads of it.
+    let of = |hop: &str| mean(&run, "", hop);
+    assert!(of("kernel").is_some() && of("event").is_some() && of("runtime").is_none(), "{:?}", run.scalars);
+    assert_eq!(Value::from("ebpf"), run.spec["settings"][0]["source"]);
+}
+
+#[test]
 fn a_killed_trace_leaves_what_the_next_one_removes_and_an_interrupted_one_leaves_nothing() {
     if !may_administer("trace") {
         return;

@@ -147,7 +147,7 @@ impl System {
             seed: 0,
         };
         let spec = TraceSpec {
-            settings: vec![Setting { label: None, source: Source::Script, store: Store::Memory }],
+            settings: vec![Setting::new(Source::Script, Store::Memory)],
             gateway: Some(gateway_spec),
             node: Some(NODE.to_owned()),
             pipe: Some(pipe),

@@ -11,9 +11,14 @@ use crate::sync::message::FromAgent;
 use crate::sync::record::Status;
 use crate::sync::trace::{AgentTrace, MOST_OPEN, is_id, own_clock};
 
-/// Traced changes that are not sent yet, the oldest first.
+/// Traced changes that are not sent yet.
 #[derive(Debug, Default)]
-pub struct Traces(VecDeque<Open>);
+pub struct Traces {
+    /// The oldest first.
+    open: VecDeque<Open>,
+    /// The ids of tasks whose labels a source has told, the oldest first: another one may see no labels.
+    known: VecDeque<(String, String)>,
+}
 
 #[derive(Debug)]
 struct Open {
@@ -27,12 +32,18 @@ impl Traces {
     /// A source has told of these, and they were taken from it now.
     pub fn see(&mut self, sightings: &[Sighting], now: Stamp) {
         for sighting in sightings {
-            let Some(mark) = sighting.mark.as_ref().filter(|mark| is_id(&mark.id)) else { continue };
-            if self.0.len() >= MOST_OPEN {
-                self.0.pop_front();
+            let Some(mark) = sighting.mark.as_ref() else { continue };
+            let is_it = |(task_id, _): &&(String, String)| *task_id == sighting.task_id;
+            let known = self.known.iter().find(is_it).map(|(_, id)| id.clone());
+            let id = if mark.id.is_empty() { known.clone().unwrap_or_default() } else { mark.id.clone() };
+            if !is_id(&id) {
+                continue;
             }
-            let (task_id, status) = (sighting.task_id.clone(), status_of(sighting.state));
-            self.0.push_back(Open { task_id, status, mark: mark.clone(), taken: now });
+            if known.is_none() {
+                keep(&mut self.known, (sighting.task_id.clone(), id.clone()));
+            }
+            let (task_id, status, mark) = (sighting.task_id.clone(), status_of(sighting.state), Mark { id, ..*mark });
+            keep(&mut self.open, Open { task_id, status, mark, taken: now });
         }
     }
 
@@ -41,7 +52,7 @@ impl Traces {
         let FromAgent::Reports(batch) = frame else { return };
         for report in &mut batch.reports {
             let is_it = |open: &Open| open.task_id == report.task_id && open.status == report.status;
-            let Some(open) = self.0.iter().position(is_it).and_then(|at| self.0.remove(at)) else { continue };
+            let Some(open) = self.open.iter().position(is_it).and_then(|at| self.open.remove(at)) else { continue };
             report.trace = Some(AgentTrace {
                 id: open.mark.id,
                 clock: own_clock(),
@@ -51,6 +62,14 @@ impl Traces {
             });
         }
     }
+}
+
+/// Keeps one more; the oldest makes room.
+fn keep<T>(all: &mut VecDeque<T>, one: T) {
+    if all.len() >= MOST_OPEN {
+        all.pop_front();
+    }
+    all.push_back(one);
 }
 
 #[cfg(test)]
@@ -88,6 +107,17 @@ mod tests {
         assert_eq!((told.id.as_str(), told.read_ns, told.taken_ns, told.sent_ns), ("a", 1, 2, 3));
         assert_eq!(trace(&mut traces, frame("t", Status::Running)), None);
         assert_eq!(trace(&mut traces, frame("u", Status::Running)), None);
+    }
+
+    #[test]
+    fn a_source_without_labels_takes_the_id_that_another_has_told() {
+        let mut traces = Traces::default();
+        traces.see(&[sighting("t", "")], Stamp::from_nanos(2));
+        assert_eq!(trace(&mut traces, frame("t", Status::Running)), None);
+        let made = Sighting { state: TaskState::Pending, ..sighting("t", "a") };
+        traces.see(&[made], Stamp::from_nanos(2));
+        traces.see(&[sighting("t", "")], Stamp::from_nanos(2));
+        assert_eq!(trace(&mut traces, frame("t", Status::Running)).unwrap().id, "a");
     }
 
     #[test]
