@@ -7,6 +7,15 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+/// Asks the kernel to let this thread run before all ordinary ones whenever it has something to do; whether it does. Processes that
+/// it starts are ordinary.
+#[expect(unsafe_code, reason = "no safe wrapper asks for a policy of the scheduler")]
+pub fn go_first() -> bool {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the call reads the structure, which outlives it; 0 is the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const lowest) == 0 }
+}
+
 /// A running thread; dropping it stops the thread and waits for it.
 #[derive(Debug)]
 pub struct Background {

@@ -200,3 +200,81 @@ fn whatever_happens_is_watched_without_an_act_of_ours() {
     assert!(text.text.starts_with("poll=60s never told of 4 acts"), "{}", text.text);
     assert_eq!(ours(&engine), (0, 0));
 }
+
+#[test]
+fn a_kill_for_want_of_memory_is_told_by_all_that_can_and_odd_actions_change_nothing() {
+    if !may_administer("events") {
+        return;
+    }
+    let _turn = turn();
+    let engine = Engine::start();
+    let scene = Scene::new();
+    let containerd = engine.folder.path().join("exec/containerd/containerd.sock");
+    let watch = format!("--watch --duration 10s --source docker,containerd,ebpf --containerd {}", containerd.display());
+    let started = scene.start(&line(&engine, &watch));
+    let_pass(Duration::from_secs(2));
+    let hungry = ["run", "--network", "none", "--memory", "16m", "local/busybox:1", "tail", "/dev/zero"];
+    assert!(!engine.try_docker(&hungry), "it had more memory than its limit");
+    // Its process lives for a moment; what is executed beside it begins and ends nothing.
+    engine.run("busy", &["sleep", "100"]);
+    engine.docker(&["exec", "busy", "sh", "-c", "true: die; true"]);
+    engine.docker(&["pause", "busy"]);
+    engine.docker(&["unpause", "busy"]);
+    engine.docker(&["rename", "busy", "busier"]);
+    engine.docker(&["rm", "--force", "busier"]);
+    let ended = started.end();
+    let run = run_of(&ended);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for source in ["docker", "containerd", "ebpf"] {
+        let told = |event: &str| {
+            let labels = Labels::new().with("source", source).with("event", event);
+            run.find("events.behind", &labels).map(|series| (series.counts.ok_count, series.counts.lost_count))
+        };
+        assert_eq!([told("start"), told("exit")], [Some((2, 0)); 2], "{source} {:?}", run.warnings);
+        // An engine may tell of one kill more than once, each time with another time.
+        assert!(told("oom").is_some_and(|(ok, _)| ok >= 1), "{source} {:?}", told("oom"));
+        assert_eq!(counted(&run, "duplicated", source), Some(0.0), "{source}");
+    }
+    let odd: Vec<_> = run.warnings.iter().filter(|warning| warning.text.contains("do not know")).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}
+
+#[test]
+fn what_a_containerd_does_while_its_stream_is_broken_is_missed_and_what_comes_after_is_not() {
+    if !may_administer("events") {
+        return;
+    }
+    let _turn = turn();
+    let mut runtime = crate::runtime::Runtime::start();
+    let scene = Scene::new();
+    let socket = runtime.socket().display().to_string();
+    let line = format!(
+        "probe events --json --watch --duration 14s --source containerd,poll-cri=500ms --containerd {socket} --cri {socket}"
+    );
+    let started = scene.start(&line);
+    let_pass(Duration::from_secs(2));
+    let act = || {
+        let line = format!(
+            "probe events --act cri --source containerd --count 1 --alive 1s --quiet --no-save --containerd {socket} --cri {socket}"
+        );
+        let ended = scene.run(&line);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    };
+    act();
+    runtime.stop(Signal::SIGKILL);
+    let_pass(Duration::from_millis(500));
+    runtime.start_again();
+    act();
+    let ended = started.end();
+    let run = run_of(&ended);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told: Vec<&str> = run.warnings.iter().map(|warning| warning.text.as_str()).collect();
+    assert!(told.iter().any(|text| text.starts_with("containerd: the events of containerd broke off")), "{told:?}");
+    assert!(told.iter().any(|text| text.starts_with("poll-cri=500ms: there is no list")), "{told:?}");
+    for source in ["containerd", "poll-cri=500ms"] {
+        let labels = Labels::new().with("source", source).with("event", "start");
+        // Each Pod is a sandbox and a container.
+        let series = run.find("events.behind", &labels).unwrap();
+        assert!(series.counts.ok_count >= 3, "{source}: {:?}", series.counts);
+    }
+}

@@ -52,7 +52,7 @@ impl Watchers {
         let unable = |error| CriError::runtime(&spec.cri_socket, error);
         let (mut runners, mut notes) = (Vec::new(), Vec::new());
         let start = |watcher: Watcher, watching: Watching, words| {
-            let runner = Runner::start(watching, words, None).map_err(CriError::Thread)?;
+            let runner = Runner::start(watching, words, Some(&spec.cri_socket)).map_err(CriError::Thread)?;
             Ok::<_, CriError>((watcher, runner))
         };
         for every in &spec.relists {

@@ -16,7 +16,7 @@ use super::{Sight, Told, Watching};
 use crate::model::span::nanos;
 use crate::sys::clock;
 use crate::sys::daemon::Daemon;
-use crate::sys::thread::Background;
+use crate::sys::thread::{Background, go_first};
 
 /// Words of a watcher that wait for being written down.
 const ROOM: usize = 4_096;
@@ -65,15 +65,20 @@ struct Log {
 }
 
 impl Runner {
-    /// Lets a watcher begin that was opened with this end of a channel, and asks the daemon behind this socket.
+    /// Lets a watcher begin that was opened with this end of a channel, and asks the daemon behind this socket. One that asks no
+    /// daemon is woken by the kernel itself: it goes before ordinary threads where it may, for else its lag is how long those
+    /// run on, and it has some microseconds to do.
     ///
     /// # Errors
     /// When there is no thread for it.
     pub fn start(watching: Watching, words: mpsc::Receiver<Told>, asks: Option<&Path>) -> io::Result<Self> {
         let (log, cpu) = (Arc::new(Mutex::new(Log::default())), Arc::new(AtomicU64::new(0)));
-        let meter = Meter(Arc::clone(&cpu));
+        let (meter, is_of_kernel) = (Meter(Arc::clone(&cpu)), asks.is_none());
         let thread = Background::spawn("watcher", move || async move {
             let _meter = meter;
+            if is_of_kernel {
+                go_first();
+            }
             watching.await;
         })?;
         let (kept, mut words, mut collector) = (Arc::clone(&log), words, JoinSet::new());
