@@ -115,7 +115,8 @@ fn a_link_that_loses_and_one_that_is_far_are_named() {
     let of = |id: &str| found.iter().find(|finding| finding["id"] == id).map(|finding| finding["text"].to_string());
     assert!(of("lossy_link").is_some_and(|text| text.contains("`lossy`")), "{found:#?}");
     assert!(of("far_link").is_some_and(|text| text.contains("`far`")), "{found:#?}");
-    assert_eq!(found.len(), 2, "{found:#?}");
+    let of_links = found.iter().filter(|finding| ["lossy_link", "far_link"].iter().any(|id| finding["id"] == *id));
+    assert_eq!(of_links.count(), 2, "each fault once: {found:#?}");
     for program in [lossy, far] {
         program.signal(Signal::SIGTERM);
         program.end();
