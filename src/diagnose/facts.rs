@@ -56,8 +56,7 @@ pub struct Link {
     pub attempts: u64,
     /// Those that stayed unanswered.
     pub lost: u64,
-    /// The median round trip to the far end itself, as far as it was asked: by echo, else by ICMP, else by a handshake, which something
-    /// in between may answer.
+    /// The median round trip to the far end itself.
     pub p50_ns: Option<u64>,
 }
 
@@ -155,36 +154,37 @@ impl Link {
     #[must_use]
     pub fn all(run: &Run) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        let nearness =
-            |series: &&Series| ["rtt.echo", "rtt.echo_udp", "rtt.icmp"].iter().position(|name| *name == series.name);
-        let mut responses: Vec<&Series> = run.responses().filter(|series| !series.floor).collect();
-        responses.sort_by_key(|series| nearness(series).unwrap_or(usize::MAX));
-        for series in responses {
+        for series in run.responses().filter(|series| !series.floor) {
             let Some(name) = series.labels.value("target") else { continue };
             let one = Self {
                 name: name.to_owned(),
                 series: series.name.clone(),
                 attempts: series.counts.attempt_count,
                 lost: series.counts.unanswered_count(),
-                p50_ns: series.summary.p50_ns,
+                p50_ns: distance(run, name),
             };
             match all.iter_mut().find(|link| link.name == name) {
-                Some(known) => known.absorb(one),
+                Some(known) if one.loss() > known.loss() => *known = one,
+                Some(_) => {}
                 None => all.push(one),
             }
         }
         all
     }
 
-    /// With another series of the same target, which says less of its distance.
-    fn absorb(&mut self, other: Self) {
-        let p50_ns = self.p50_ns.or(other.p50_ns);
-        let ratio = |link: &Self| link.lost as f64 / link.attempts.max(1) as f64;
-        if ratio(&other) > ratio(self) {
-            *self = other;
-        }
-        self.p50_ns = p50_ns;
+    fn loss(&self) -> f64 {
+        self.lost as f64 / self.attempts.max(1) as f64
     }
+}
+
+/// The median round trip to the far end itself, by the quicker of both echoes: of a stream that loses, retransmissions are inside. A
+/// handshake and ICMP count where there is no echo, because something in between may answer them.
+fn distance(run: &Run, target: &str) -> Option<u64> {
+    let of_target = |series: &&Series| !series.floor && series.labels.value("target") == Some(target);
+    let (far, near): (Vec<&Series>, Vec<&Series>) =
+        run.responses().filter(of_target).partition(|series| series.name.starts_with("rtt.echo"));
+    let least = |all: Vec<&Series>| all.into_iter().filter_map(|series| series.summary.p50_ns).min();
+    least(far).or_else(|| least(near))
 }
 
 impl ApiServer {
