@@ -9,6 +9,7 @@ package_of() {
     case "$1" in
         awk) echo mawk ;;
         bpftool) echo bpftool ;;
+        bpftrace) echo bpftrace ;;
         busybox) echo busybox-static ;;
         clang) echo clang ;;
         cmp) echo diffutils ;;
