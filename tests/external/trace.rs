@@ -69,7 +69,9 @@ fn a_plain_process_is_followed_by_the_kernels_own_stamps() {
     }
     let _turn = turn();
     let scene = Scene::new();
-    let ended = scene.run("trace --json --source ebpf --count 12 --rate 4/s");
+    // It starts a program of this host.
+    let line = "trace --json --source ebpf --count 12 --rate 4/s";
+    let ended = scene.start_with(line, &[("PATH", "/usr/bin:/bin")]).end();
     let run = Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
     assert_eq!(ended.code, code_of(run.validity.valid), "{}", ended.stderr);
     let total = run.find("trace.total", &Labels::new()).unwrap();
