@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::model::figure::duration;
-use crate::model::layout::{Answer, Bar, Block, Cell, Column, Note, Table, Waterfall, capitalised};
+use crate::model::layout::{Answer, Block, Cell, Column, Note, Table, Waterfall, capitalised};
 use crate::model::{Advice, Finding, Labels, Layout, Run};
 use crate::trace;
 
@@ -32,9 +32,10 @@ pub fn layout(run: &Run) -> Layout<'_> {
             .filter(|finding| VERDICTS.contains(&finding.id.as_str()))
             .map(|finding| Note::new("verified", finding.text.clone())),
     );
-    notes.extend(left(run).map(|text| Note::new("not seen", text)));
+    // What could not be seen, and what would show it.
+    notes.extend(texts(run, "left").map(|text| Note::new("not seen", text)));
     Layout {
-        subject: subject(run),
+        subject: texts(run, "looked_at").collect(),
         answer: answer(run, &ranked),
         blocks,
         detail: vec![Block::Table(evidence(run))],
@@ -43,17 +44,9 @@ pub fn layout(run: &Run) -> Layout<'_> {
     }
 }
 
-fn subject(run: &Run) -> Vec<String> {
-    let texts = |key: &str| {
-        let all = run.spec.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        all.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
-    };
-    texts("looked_at")
-}
-
-/// What could not be seen, and what would show it.
-fn left(run: &Run) -> impl Iterator<Item = String> {
-    let all = run.spec.get("left").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+/// The texts of a list in the spec.
+fn texts<'a>(run: &'a Run, key: &str) -> impl Iterator<Item = String> + use<'a> {
+    let all = run.spec.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     all.iter().filter_map(Value::as_str).map(str::to_owned)
 }
 
@@ -85,11 +78,10 @@ fn sentence(finding: &Finding) -> String {
 
 /// The mean way of a change; without one the picture is empty and left out.
 fn way(run: &Run) -> Waterfall {
-    let mean = |hop: &str| run.value("trace.mean", &Labels::new().with("hop", hop));
-    let named = trace::Hop::ALL.into_iter().map(trace::Hop::name).chain(["unexplained"]);
-    let bars: Vec<Bar> = named.filter_map(|hop| Some(Bar { name: hop.to_owned(), ns: mean(hop)? })).collect();
-    let total = mean("total").map(|ns| format!(": {}", duration(ns.round() as u64))).unwrap_or_default();
-    Waterfall { title: format!("mean way of a change from the call to a subscriber{total}"), bars }
+    let total = run.value("trace.mean", &Labels::new().with("hop", "total"));
+    let total = total.map(|ns| format!(": {}", duration(ns.round() as u64))).unwrap_or_default();
+    let title = format!("mean way of a change from the call to a subscriber{total}");
+    Waterfall { title, bars: trace::bars(run, None) }
 }
 
 /// The bottlenecks, by what they cost.

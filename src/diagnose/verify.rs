@@ -2,7 +2,6 @@
 //!
 //! Separate from the ranking, which looks forward. Pure.
 
-use super::rules::ALL;
 use crate::model::figure::duration;
 use crate::model::{Finding, Labels, Prediction, Run, Scalar, Severity};
 
@@ -31,8 +30,7 @@ fn verdict(rule: &str, predicted: &Prediction, was: Option<f64>, is: Option<f64>
         is if is <= *high => ("prediction_held", Severity::Info, "as predicted"),
         _ => ("prediction_failed", Severity::Notice, "not as predicted"),
     };
-    let about = ALL.iter().find(|one| one.id == rule).map_or(rule, |one| one.id);
-    let text = format!("{about}: {name} is {}, {word}{gained}", told(is));
+    let text = format!("{rule}: {name} is {}, {word}{gained}", told(is));
     Finding::new(id, severity, text).with_evidence(vec![range])
 }
 

@@ -195,9 +195,14 @@ fn side_by_side(run: &Run, totals: &[&Series]) -> Table {
 /// The means below each other, each beginning where those before it end.
 fn waterfall(run: &Run, setting: Option<&str>) -> Waterfall {
     let of = setting.map(|setting| format!("{setting}: ")).unwrap_or_default();
+    Waterfall { title: format!("{of}mean way of a change"), bars: bars(run, setting) }
+}
+
+/// The mean of each part of the way, in its order, with what is unexplained last.
+#[must_use]
+pub fn bars(run: &Run, setting: Option<&str>) -> Vec<Bar> {
     let named = Hop::ALL.into_iter().map(Hop::name).chain(["unexplained"]);
-    let bars = named.filter_map(|hop| Some(Bar { name: hop.to_owned(), ns: mean(run, setting, hop)? })).collect();
-    Waterfall { title: format!("{of}mean way of a change"), bars }
+    named.filter_map(|hop| Some(Bar { name: hop.to_owned(), ns: mean(run, setting, hop)? })).collect()
 }
 
 /// The slowest single change in full.

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use hops::Hop;
+pub use layout::bars;
 pub use metrics::MEASUREMENT;
 pub use spec::{CompareError, GatewaySpec, NODE, Setting, Source, SourceError, Store, TraceSpec};
 

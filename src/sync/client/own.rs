@@ -82,12 +82,6 @@ impl OwnGateway {
     pub fn check(&mut self) -> Result<(), ServerError> {
         self.server.check()
     }
-
-    /// The id of its process.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.server.id()
-    }
 }
 
 impl Tokens {
