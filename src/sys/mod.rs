@@ -17,6 +17,8 @@ pub mod exec;
 pub mod file;
 #[cfg(feature = "runtimes")]
 pub mod group_tree;
+#[cfg(feature = "toolkit")]
+pub mod held_groups;
 pub mod host;
 pub mod icmp;
 pub mod interface;

@@ -40,6 +40,9 @@ pub enum GroupError {
     /// A process cannot be ended.
     #[error("cannot end the process in the control group `{}`", .0.display())]
     End(PathBuf, #[source] io::Error),
+    /// Nobody holds it any more.
+    #[error("there is no control group `{0}` of ours any more")]
+    Gone(String),
     /// A folder cannot be removed.
     #[error("cannot remove the control group `{}`", .0.display())]
     Remove(PathBuf, #[source] io::Error),
@@ -53,7 +56,7 @@ impl GroupError {
             Self::NoTree => "mount it: `mount -t cgroup2 none /sys/fs/cgroup/unified`".to_owned(),
             Self::Make(..) => "groups are made by root where /sys/fs/cgroup may be written to: on the host, or in a privileged container".to_owned(),
             Self::Program(name) => format!("install `{name}`: it comes with coreutils or busybox"),
-            Self::Start(..) | Self::End(..) | Self::Remove(..) => return None,
+            Self::Start(..) | Self::End(..) | Self::Gone(_) | Self::Remove(..) => return None,
         })
     }
 }

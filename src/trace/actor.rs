@@ -67,6 +67,14 @@ impl<'a> Actor<'a> {
         }
     }
 
+    /// Brings what every change needs.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn bring(&self) -> Result<(), HandError> {
+        self.hand.bring().await
+    }
+
     /// What was followed since the last question.
     pub fn followed(&self) -> Vec<Followed> {
         self.followed.take()

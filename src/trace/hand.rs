@@ -3,23 +3,23 @@
 //! Separate from the following. What must be there before a change, such as a container to start, is made before the call that counts,
 //! and removed after it has arrived.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::spec::{NODE, Setting, Source, TraceSpec};
 use super::system::System;
 use crate::model::Warning;
-use crate::source::docker::owned::{Marks, RUN, sweep};
-use crate::source::docker::{EngineError, Hand as Engine, Labelled};
+use crate::source::docker::EngineError;
+use crate::source::docker::owned::OwnContainers;
 use crate::source::image::{Archive, ImageError, PROGRAM};
 use crate::source::{TRACE_GROUP, TRACE_LABEL};
 use crate::sys::clock;
-use crate::sys::own_group::{GroupError, OwnGroup, OwnGroups};
+use crate::sys::held_groups::HeldGroups;
+use crate::sys::own_group::GroupError;
 
 /// How long a container lives by itself where nobody removes it, in seconds.
 const LONGEST_LIFE: &str = "600";
@@ -30,23 +30,9 @@ pub enum Hand {
     /// Writes lines of a pipe.
     Pipe(Arc<File>),
     /// Starts containers.
-    Docker(Arc<Containers>),
+    Docker(OwnContainers),
     /// Starts plain processes in control groups of ours.
-    Groups(Arc<Groups>),
-}
-
-/// Containers of one run at an engine.
-pub struct Containers {
-    engine: Engine,
-    image: String,
-    is_own_image: bool,
-    marks: Marks,
-}
-
-/// Control groups of one run; those that are held go before the folder that they are in.
-pub struct Groups {
-    held: Mutex<HashMap<String, OwnGroup>>,
-    folder: OwnGroups,
+    Groups(HeldGroups),
 }
 
 /// Something that is about to change.
@@ -114,8 +100,11 @@ impl Hand {
     /// When they cannot be made here.
     pub async fn open(spec: &TraceSpec, setting: &Setting, system: &System) -> Result<(Self, Vec<Warning>), HandError> {
         if let Some(socket) = spec.docker_socket.as_ref().filter(|_| setting.is_of_docker()) {
-            let (containers, warnings) = Containers::open(socket, spec.image.as_deref()).await?;
-            return Ok((Self::Docker(Arc::new(containers)), warnings));
+            let run = format!("{:016x}", clock::entropy());
+            let opened = OwnContainers::open(socket, spec.image.as_deref(), "offloadctl-trace", &run).await;
+            let (containers, warnings) =
+                opened.map_err(|source| HandError::Reach { socket: socket.to_owned(), source })?;
+            return Ok((Self::Docker(containers), warnings));
         }
         match (setting.source, &system.pipe) {
             // For reading too: who only writes would wait for a reader.
@@ -124,11 +113,24 @@ impl Hand {
                 Ok((Self::Pipe(Arc::new(pipe)), Vec::new()))
             }
             (Source::Ebpf, _) => {
-                let (folder, removed) = OwnGroups::make()?;
+                let (groups, removed) = HeldGroups::open()?;
                 let warnings = removed.into_iter().map(|text| Warning::new("leftover", text)).collect();
-                Ok((Self::Groups(Arc::new(Groups { held: Mutex::default(), folder })), warnings))
+                Ok((Self::Groups(groups), warnings))
             }
             _ => Err(HandError::None),
+        }
+    }
+
+    /// Brings what every change needs, such as an image. Whatever comes of it, [`Hand::clear`] removes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn bring(&self) -> Result<(), HandError> {
+        match self {
+            Self::Docker(containers) if containers.makes_image() => {
+                Ok(containers.import(Archive::of_this_host()?.whole()).await?)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -139,8 +141,14 @@ impl Hand {
     pub async fn prepare(&self, trace: String) -> Result<Task, HandError> {
         match self {
             Self::Pipe(_) => Ok(Task { id: format!("{NODE}-{trace}"), trace }),
-            Self::Docker(containers) => Ok(Task { id: containers.create(&trace).await?, trace }),
-            Self::Groups(groups) => Ok(Task { id: groups.create(&trace)?, trace }),
+            Self::Docker(containers) => {
+                let own = format!("/{PROGRAM}");
+                let command: &[&str] =
+                    if containers.makes_image() { &[&own, "sleep", LONGEST_LIFE] } else { &["sleep", LONGEST_LIFE] };
+                Ok(Task { id: containers.create(command, &[(TRACE_LABEL, &trace)]).await?, trace })
+            }
+            // With the name that an agent of the kernel's tracepoints takes for a trace.
+            Self::Groups(groups) => Ok(Task { id: groups.create(format!("{TRACE_GROUP}{trace}"))?, trace }),
         }
     }
 
@@ -154,7 +162,7 @@ impl Hand {
                 write(pipe, &json!({ "task_id": task.id, "status": "running", "trace": task.trace }).to_string())
             }
             Self::Docker(containers) => Ok(containers.engine.start(&task.id).await?),
-            Self::Groups(groups) => groups.start(&task.id),
+            Self::Groups(groups) => Ok(groups.start(&task.id)?),
         }
     }
 
@@ -166,7 +174,7 @@ impl Hand {
         match self {
             Self::Pipe(pipe) => write(pipe, &json!({ "task_id": task.id, "status": "completed" }).to_string()),
             Self::Docker(containers) => Ok(containers.engine.remove(&task.id).await?),
-            Self::Groups(groups) => groups.remove(&task.id),
+            Self::Groups(groups) => Ok(groups.remove(&task.id)?),
         }
     }
 
@@ -179,74 +187,10 @@ impl Hand {
             Self::Pipe(_) => Ok(()),
             Self::Docker(containers) => Ok(containers.clear().await?),
             Self::Groups(groups) => {
-                groups.held().clear();
+                groups.clear();
                 Ok(())
             }
         }
-    }
-}
-
-impl Containers {
-    async fn open(socket: &Path, image: Option<&str>) -> Result<(Self, Vec<Warning>), HandError> {
-        let failed = |source| HandError::Reach { socket: socket.to_owned(), source };
-        let engine = Engine::open(socket).await.map_err(failed)?;
-        let warnings = sweep(&engine).await;
-        let run = format!("{:016x}", clock::entropy());
-        let containers = Self {
-            image: image.map_or_else(|| format!("offloadctl-trace:{run}"), str::to_owned),
-            is_own_image: image.is_none(),
-            marks: Marks::of(&run),
-            engine,
-        };
-        if containers.is_own_image {
-            let archive = Archive::of_this_host()?.whole();
-            containers.engine.import(&containers.image, archive, &containers.marks.pairs()).await?;
-        }
-        Ok((containers, warnings))
-    }
-
-    async fn create(&self, trace: &str) -> Result<String, EngineError> {
-        let own = format!("/{PROGRAM}");
-        let command: &[&str] =
-            if self.is_own_image { &[&own, "sleep", LONGEST_LIFE] } else { &["sleep", LONGEST_LIFE] };
-        let [owner, run] = self.marks.pairs();
-        self.engine.create(&self.image, command, &[owner, run, (TRACE_LABEL, trace)]).await
-    }
-
-    async fn clear(&self) -> Result<(), EngineError> {
-        let is_ours = |one: &Labelled| one.label(RUN) == Some(self.marks.run.as_str());
-        let all = self.engine.containers(&format!("{RUN}={}", self.marks.run)).await?;
-        for container in all.into_iter().filter(is_ours) {
-            self.engine.remove(&container.id).await?;
-        }
-        if self.is_own_image {
-            self.engine.remove_image(&self.image).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Groups {
-    /// One with the name that an agent of the kernel's tracepoints takes for a trace.
-    fn create(&self, trace: &str) -> Result<String, HandError> {
-        let id = format!("{TRACE_GROUP}{trace}");
-        let group = self.folder.create(&id)?;
-        self.held().insert(id.clone(), group);
-        Ok(id)
-    }
-
-    /// The process ends with the thread that calls this.
-    fn start(&self, id: &str) -> Result<(), HandError> {
-        self.held().get_mut(id).map_or(Err(HandError::None), |group| Ok(group.start()?))
-    }
-
-    fn remove(&self, id: &str) -> Result<(), HandError> {
-        let group = self.held().remove(id);
-        group.map_or(Ok(()), |group| Ok(group.remove()?))
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<String, OwnGroup>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -215,36 +215,36 @@ async fn follow(
     part.warnings.extend(warnings);
     let System { subscriber, .. } = &system;
     let actor = Actor::new(hand, subscriber);
-    let came = session.prepare(first(&actor, setting)).await;
-    let driven = match came {
-        Some(true) => {
+    let begin = async {
+        actor.bring().await?;
+        Ok::<bool, HandError>(first(&actor, setting).await)
+    };
+    let came = session.prepare(begin).await.transpose();
+    let (load, actor) = match came {
+        Ok(Some(true)) => {
             let labels = assemble::labels(setting.label.as_deref());
-            let lane = Lane { operation: actor, name: "trace.total", labels, floor: false, reference: None };
-            let lanes = [lane];
+            let lanes = [Lane { operation: actor, name: "trace.total", labels, floor: false, reference: None }];
             let records = std::mem::take(&mut part.records);
             let load = session.drive_on(&lanes, records, load, session.shutdown()).await;
             let [Lane { operation: actor, .. }] = lanes;
             (Some(load), actor)
         }
-        Some(false) | None => (None, actor),
+        _ => (None, actor),
     };
-    let (load, actor) = driven;
     actor.clear().await;
     part.kernel.extend(kernel.map(|kernel| kernel.stamps()).unwrap_or_default());
     part.followed.extend(actor.followed());
     part.faults.extend(actor.faults());
     drop(actor);
-    match load {
-        Some(load) => part.records = load?.lanes,
-        None if came == Some(false) => {
-            system.check()?;
-            let mut said = part.faults.clone();
-            said.extend(system.subscriber.ended());
-            said.extend(system.last_words());
-            let said = if said.is_empty() { String::new() } else { format!(": {}", said.join("\n")) };
-            return Err(TraceError::Silent { said });
-        }
-        None => {}
+    if let Some(load) = load {
+        part.records = load?.lanes;
+    } else if came? == Some(false) {
+        system.check()?;
+        let mut said = part.faults.clone();
+        said.extend(system.subscriber.ended());
+        said.extend(system.last_words());
+        let said = if said.is_empty() { String::new() } else { format!(": {}", said.join("\n")) };
+        return Err(TraceError::Silent { said });
     }
     Ok(())
 }

@@ -4,13 +4,11 @@
 //! next run finds what a killed one left; what bears no mark is never touched.
 
 mod docker;
-mod groups;
 mod pods;
 
 use std::time::Duration;
 
 use self::docker::Containers;
-use self::groups::Groups;
 use self::pods::Pods;
 use super::EventsError;
 use super::spec::{By, EventsSpec, Own};
@@ -19,6 +17,7 @@ use crate::source::docker::EngineError;
 use crate::source::image::PROGRAM;
 use crate::source::line::LineError;
 use crate::sys::clock;
+use crate::sys::held_groups::HeldGroups;
 use crate::sys::own_group::GroupError;
 
 /// How much longer than meant a container lives by itself where nobody kills it.
@@ -36,9 +35,6 @@ pub enum HandError {
     /// By a runtime.
     #[error(transparent)]
     Runtime(#[from] LineError),
-    /// There is no such container any more.
-    #[error("there is no container or control group `{0}` of ours any more")]
-    Gone(String),
 }
 
 impl HandError {
@@ -56,7 +52,7 @@ impl HandError {
             Self::Runtime(LineError::Refused(_)) => Outcome::Error("runtime_refused"),
             Self::Runtime(error) if error.is_absent() => Outcome::Refused,
             Self::Runtime(_) => Outcome::Failed("runtime_broke_off"),
-            Self::Group(_) | Self::Gone(_) => Outcome::Failed("group_failed"),
+            Self::Group(_) => Outcome::Failed("group_failed"),
         }
     }
 }
@@ -97,7 +93,7 @@ pub enum Hands {
     /// Those of a Docker Engine.
     Docker(Containers),
     /// Our own.
-    Groups(Groups),
+    Groups(HeldGroups),
     /// Those of a runtime.
     Pods(Pods),
 }
@@ -120,7 +116,7 @@ impl Hands {
                 (Self::Pods(hand), warnings)
             }
             By::Cgroup => {
-                let (groups, removed) = Groups::open()?;
+                let (groups, removed) = HeldGroups::open()?;
                 let warnings = removed.into_iter().map(|text| Warning::new("leftover", text)).collect();
                 (Self::Groups(groups), warnings)
             }
@@ -147,7 +143,7 @@ impl Hands {
             }
             Self::Groups(groups) => {
                 let called = clock::now();
-                Ok(Made { id: groups.create()?, called, steps: Vec::new() })
+                Ok(Made { id: groups.create(format!("{:016x}", clock::entropy()))?, called, steps: Vec::new() })
             }
             Self::Pods(pods) => pods.create().await,
         }
@@ -156,8 +152,8 @@ impl Hands {
     /// Starts it.
     pub async fn start(&self, id: &str) -> Result<(), HandError> {
         match self {
-            Self::Docker(hand) => Ok(hand.engine.start(id).await?),
-            Self::Groups(groups) => groups.start(id),
+            Self::Docker(hand) => Ok(hand.own.engine.start(id).await?),
+            Self::Groups(groups) => Ok(groups.start(id)?),
             Self::Pods(pods) => Ok(pods.runtime.start(id).await?),
         }
     }
@@ -165,8 +161,8 @@ impl Hands {
     /// Kills it.
     pub async fn kill(&self, id: &str) -> Result<(), HandError> {
         match self {
-            Self::Docker(hand) => Ok(hand.engine.kill(id).await?),
-            Self::Groups(groups) => groups.kill(id),
+            Self::Docker(hand) => Ok(hand.own.engine.kill(id).await?),
+            Self::Groups(groups) => Ok(groups.kill(id)?),
             Self::Pods(pods) => Ok(pods.runtime.kill(id).await?),
         }
     }
@@ -174,8 +170,8 @@ impl Hands {
     /// Removes it.
     pub async fn remove(&self, id: &str) -> Result<(), HandError> {
         match self {
-            Self::Docker(hand) => Ok(hand.engine.remove(id).await?),
-            Self::Groups(groups) => groups.remove(id),
+            Self::Docker(hand) => Ok(hand.own.engine.remove(id).await?),
+            Self::Groups(groups) => Ok(groups.remove(id)?),
             Self::Pods(pods) => Ok(pods.runtime.remove(id).await?),
         }
     }
@@ -209,8 +205,11 @@ impl Hands {
     /// When something of ours stays.
     pub async fn clear(&self) -> Result<(), HandError> {
         match self {
-            Self::Docker(hand) => hand.clear().await,
-            Self::Groups(groups) => groups.clear(),
+            Self::Docker(hand) => Ok(hand.own.clear().await?),
+            Self::Groups(groups) => {
+                groups.clear();
+                Ok(())
+            }
             Self::Pods(pods) => Ok(pods.runtime.clear().await?),
         }
     }
