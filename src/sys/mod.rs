@@ -28,7 +28,7 @@ pub mod notify;
 #[cfg(feature = "runtimes")]
 pub mod own_group;
 pub mod owner;
-#[cfg(feature = "toolkit")]
+#[cfg(feature = "runtimes")]
 pub mod pipe;
 pub mod plugin;
 pub mod presence;
