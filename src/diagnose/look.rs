@@ -9,14 +9,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::facts::Member;
-use crate::wire::{Exposition, Fetch, Spread, TlsSpec, Trust, Url, fetch};
+use crate::wire::{self, Exposition, Spread, TlsSpec, Trust, Url};
 
 /// How long a look may take.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long a scrape may take, and be.
-const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
-const LONGEST: usize = 8 << 20;
 
 /// Fsyncs below which a window has no 99th percentile.
 const FEW: f64 = 100.0;
@@ -85,17 +81,7 @@ pub async fn scrape(endpoint: &str) -> Option<Disks> {
     let url: Url = endpoint.parse().ok()?;
     let url = url.with_path("/metrics").ok()?;
     let trust = Trust::load(&TlsSpec::default()).ok()?;
-    let spec = Fetch {
-        url: &url,
-        address: None,
-        server_name: None,
-        trust: &trust,
-        headers: &[],
-        timeout: SCRAPE_WITHIN,
-        max_body: LONGEST,
-    };
-    let fetched = fetch(spec).await.ok().filter(|fetched| fetched.status == 200)?;
-    Disks::of(&Exposition::parse(&String::from_utf8_lossy(&fetched.body)))
+    Disks::of(&Exposition::parse(&wire::scrape(&url, &trust).await?))
 }
 
 impl Disks {

@@ -14,6 +14,10 @@ use tokio::time::timeout;
 use super::dial::{ConnectError, connect};
 use super::{TlsFailure, Trust, Url, http};
 
+/// How long a scrape may take, and how long it may be; etcd's is about 100 KiB.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
+const LONGEST_SCRAPE: usize = 8 << 20;
+
 /// What to get, and how long and how much it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Fetch<'a> {
@@ -80,6 +84,21 @@ pub async fn fetch(spec: Fetch<'_>) -> Result<Fetched, FetchError> {
         Ok(fetched) => fetched,
         Err(_) => Err(FetchError::Timeout { limit: spec.timeout }),
     }
+}
+
+/// The page of a server's metrics as text; `None` where there is none. It is asked beside what is measured, which goes on without it.
+pub async fn scrape(url: &Url, trust: &Trust) -> Option<String> {
+    let spec = Fetch {
+        url,
+        address: None,
+        server_name: None,
+        trust,
+        headers: &[],
+        timeout: SCRAPE_WITHIN,
+        max_body: LONGEST_SCRAPE,
+    };
+    let fetched = fetch(spec).await.ok().filter(|fetched| fetched.status == 200)?;
+    Some(String::from_utf8_lossy(&fetched.body).into_owned())
 }
 
 async fn connect_and_get(spec: Fetch<'_>) -> Result<Fetched, FetchError> {

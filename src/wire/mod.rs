@@ -25,7 +25,7 @@ mod url;
 pub use certificate::{KNOWN_KEYS, unknown_curve, unknown_curve_of};
 pub use counter::{Totals, grown};
 pub use exposition::{Exposition, Sample};
-pub use fetch::{Fetch, FetchError, Fetched, fetch};
+pub use fetch::{Fetch, FetchError, Fetched, fetch, scrape};
 pub use locate::{BindError, BindFamily, LocateError, Reach, Rule, RuleError};
 pub use spread::Spread;
 pub use tls::{Dialer, TlsFailure, alpn_of, failure_of};

@@ -3,16 +3,10 @@
 //! Separate from what is read out of them, which is pure. A member whose metrics cannot be had is a `None`, never an
 //! error: the measurement itself does not need them.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 
 use super::window::Counters;
-use crate::wire::{Fetch, Trust, Url, fetch};
-
-/// How long a scrape may take, and how long it may be; etcd's is about 100 KiB.
-const PATIENCE: Duration = Duration::from_secs(2);
-const LONGEST: usize = 8 << 20;
+use crate::wire::{Trust, Url, scrape};
 
 /// Where the metrics of each endpoint are.
 #[derive(Clone)]
@@ -35,17 +29,7 @@ impl Metrics {
     }
 
     async fn scrape_one(&self, url: Option<&Url>) -> Option<Counters> {
-        let spec = Fetch {
-            url: url?,
-            address: None,
-            server_name: None,
-            trust: &self.trust,
-            headers: &[],
-            timeout: PATIENCE,
-            max_body: LONGEST,
-        };
-        let fetched = fetch(spec).await.ok().filter(|fetched| fetched.status == 200)?;
-        let counters = Counters::parse(&String::from_utf8_lossy(&fetched.body));
+        let counters = Counters::parse(&scrape(url?, &self.trust).await?);
         counters.is_etcd().then_some(counters)
     }
 }
