@@ -13,10 +13,14 @@ pub mod dial;
 pub mod etcd;
 mod exposition;
 mod fetch;
+#[cfg(feature = "runtimes")]
+pub mod grpc;
 pub mod http;
 #[cfg(feature = "toolkit")]
 pub mod kube;
 pub mod locate;
+#[cfg(feature = "runtimes")]
+pub mod node;
 mod spread;
 mod tls;
 mod trust;

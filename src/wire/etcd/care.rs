@@ -12,7 +12,8 @@ use super::interface::{
     AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse, DefragmentRequest,
     DefragmentResponse, MemberListRequest, MemberListResponse, RangeRequest, RangeResponse,
 };
-use super::unary::{Call, frame};
+use super::unary::Call;
+use crate::wire::grpc::frame;
 
 /// How long a member may take to forget, or to write its database anew; it serves nobody meanwhile.
 const LONG_WORK: Duration = Duration::from_secs(60);

@@ -20,10 +20,11 @@ use super::interface::{
 };
 use super::line::Line;
 use super::transport::{DialError, Endpoint, Wire};
-use super::unary::{Call, Server, frame};
+use super::unary::{Call, Server};
 use super::watch::WatchStream;
 use crate::model::words;
 use crate::sys::pipe::Pipe;
+use crate::wire::grpc::frame;
 
 /// Bytes that a server may send before we have read any: one stream, and the whole connection.
 const STREAM_WINDOW: u32 = 4 << 20;

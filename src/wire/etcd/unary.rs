@@ -4,7 +4,7 @@
 //! and moving and freeing those was a fifth of the processor time of a put. What a request and an answer look like is
 //! fixed by the protocol of gRPC over HTTP/2 and takes a page.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -16,10 +16,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::fault::{CONNECTION_LOST, Fault, UNTOUCHED, kind_of};
+use crate::wire::grpc;
 use crate::wire::http::is_untouched;
-
-/// Before each message: a byte that says whether it is compressed, and its length in four.
-const PREFIX: usize = 5;
 
 /// Longest answer that is read.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -78,7 +76,7 @@ impl Server {
         let uri = |path: &str| format!("{origin}{path}").parse().unwrap_or_default();
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
         // A member that has lost its leader then says so at once, instead of holding the request for seconds.
         headers.insert(HeaderName::from_static("hasleader"), HeaderValue::from_static("true"));
         Self { origin: uri(""), methods: METHODS.map(|method| uri(&format!("etcdserverpb.{method}"))), headers }
@@ -135,18 +133,6 @@ impl Server {
     }
 }
 
-/// A message as it is sent.
-#[must_use]
-pub fn frame(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut framed = BytesMut::with_capacity(PREFIX + length);
-    framed.put_u8(0);
-    framed.put_u32(length as u32);
-    // It can fail only for want of room, which was just set aside.
-    let _ = message.encode(&mut framed);
-    framed.freeze()
-}
-
 /// The whole body of an answer whose trailers say that all is well.
 async fn read(mut body: Incoming) -> Result<Bytes, Fault> {
     let broken = |text: &str| Fault { kind: "other", text: text.to_owned() };
@@ -167,15 +153,7 @@ async fn read(mut body: Incoming) -> Result<Bytes, Fault> {
 }
 
 fn decode<R: Message + Default>(framed: &Bytes) -> Result<R, Fault> {
-    let broken = |text: String| Fault { kind: "other", text };
-    let length = match framed.first_chunk::<PREFIX>() {
-        Some([0, length @ ..]) => u32::from_be_bytes(*length) as usize,
-        _ => return Err(broken("the answer is no message".to_owned())),
-    };
-    if framed.len() != PREFIX + length {
-        return Err(broken(format!("the answer has {} bytes instead of {length}", framed.len() - PREFIX)));
-    }
-    R::decode(framed.slice(PREFIX..)).map_err(|error| broken(error.to_string()))
+    grpc::only(framed).map_err(|error| Fault { kind: "other", text: error.to_string() })
 }
 
 /// The word for what a call met.
@@ -225,10 +203,10 @@ mod tests {
     #[test]
     fn a_message_is_framed_and_read_back() {
         let put = PutRequest { key: "k".into(), value: "v".into() };
-        let framed = frame(&put);
+        let framed = grpc::frame(&put);
         assert_eq!(&framed[..], b"\0\0\0\0\x06\x0a\x01k\x12\x01v");
         assert_eq!(decode::<PutRequest>(&framed).unwrap(), put);
-        assert_eq!(decode::<RangeResponse>(&frame(&RangeResponse::default())).unwrap(), RangeResponse::default());
+        assert_eq!(decode::<RangeResponse>(&grpc::frame(&RangeResponse::default())).unwrap(), RangeResponse::default());
     }
 
     #[test]
