@@ -13,6 +13,7 @@ mod docker;
 mod ebpf;
 mod etcd;
 mod events;
+mod flood;
 #[expect(dead_code, reason = "shared with the ring of the loopback")]
 #[path = "../loopback/gateway.rs"]
 mod gateway;

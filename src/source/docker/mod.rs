@@ -53,6 +53,14 @@ const LOOKS_AT_ONCE: usize = 8;
 /// Longest time for asking where one container stands: beyond it its event is believed.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 
+/// How often everything is listed although events are told.
+const LIST_EVERY: Duration = Duration::from_secs(60);
+
+/// An event that is read so late stood in a queue, which may have been full: everything is listed a moment later. Longer than
+/// events are asked for from before a list.
+const LATE_NS: i128 = 3_000_000_000;
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How far before a list events are asked for.
 const LOOK_BACK_NS: i128 = 2_000_000_000;
 
@@ -96,7 +104,7 @@ pub struct Docker {
     next_look: Stamp,
     /// How often everything is listed where no events are asked for.
     poll: Option<Duration>,
-    /// When everything is listed next.
+    /// When everything is listed next: of events that are read too slowly the engine drops some without a word.
     next_list: Stamp,
 }
 
@@ -168,9 +176,15 @@ impl Docker {
             tokio::select! {
                 biased;
                 event = events.next() => match event {
-                    Ok(event) => self.pending = read::happening(&event).map(|happening| (happening, clock::now())),
+                    Ok(event) => {
+                        self.pending = read::happening(&event).map(|happening| (happening, clock::now()));
+                        if read::moment_of(&event).is_some_and(is_late) {
+                            self.next_list = self.next_list.min(clock::now() + SETTLED_WITHIN);
+                        }
+                    }
                     Err(error) => return self.detach(&error),
                 },
+                () = tokio::time::sleep(self.next_list.since(clock::now())) => return self.list_again().await,
                 () = tokio::time::sleep(look.unwrap_or(LONGEST_WAIT)) => {
                     let seen = self.look();
                     self.waiting.extend(seen);
@@ -192,7 +206,27 @@ impl Docker {
             Ok(all) => {
                 self.failures = 0;
                 self.next_look = clock::now();
+                if self.poll.is_none() {
+                    self.next_list = clock::now() + LIST_EVERY;
+                }
                 self.know(all, clock::wall_now())
+            }
+            Err(error) => self.detach(&error),
+        }
+    }
+
+    /// Lists everything beside the events that go on.
+    async fn list_again(&mut self) -> Event {
+        let list = match &self.engine {
+            Some(engine) => timeout(LOOK_WITHIN, engine.list()).await.unwrap_or(Err(EngineError::Late)),
+            None => return self.attach().await,
+        };
+        self.next_list = clock::now() + LIST_EVERY;
+        match list.and_then(|list| Ok(read::list(&list)?)) {
+            Ok(list) => {
+                self.listed_at = Some(clock::wall_now());
+                list.odd.into_iter().for_each(|what| self.tell_odd(what));
+                self.know(list.entries, clock::wall_now())
             }
             Err(error) => self.detach(&error),
         }
@@ -400,6 +434,10 @@ async fn look_at(engine: &Engine, entry: &mut Entry) {
     if let Ok(answer) = engine.inspect(&entry.id).await {
         entry.complete(read::details(&answer));
     }
+}
+
+fn is_late(at: WallTime) -> bool {
+    clock::wall_now().unix_nanos() - at.unix_nanos() > LATE_NS
 }
 
 /// Where a container stands and what it ended with: by a look at it, else by the list, which may be a moment older.
