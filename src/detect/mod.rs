@@ -18,7 +18,7 @@ mod spec;
 mod window;
 
 pub use adaptive::{Adaptive, Bounds, Observation};
-pub use formula::{detection_ns, silence_ns};
+pub use formula::{Parts, detection_ns, detection_parts, silence_ns};
 pub use phi::{Model, reach};
 pub use spec::{DetectorSpec, Rule, SpecError};
 

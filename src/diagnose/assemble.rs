@@ -3,6 +3,7 @@
 //! Separate from the facts because it is what is kept. Pure.
 
 use super::facts::Facts;
+use crate::detect::Parts;
 use crate::model::{Labels, Scalar};
 
 /// The scalars of these facts, beside those of the trace itself.
@@ -31,9 +32,16 @@ pub fn scalars(facts: &Facts) -> Vec<Scalar> {
 fn detection(facts: &Facts) -> Vec<Scalar> {
     let network = facts.hop("wire").unwrap_or(0.0);
     let (mean, worst) = facts.detection.time_ns(network);
-    let sweep = facts.detection.detector.check.as_nanos() as f64 / 2.0;
-    let parts =
-        [("wait", mean - network - sweep), ("sweep", sweep), ("network", network), ("mean", mean), ("worst", worst)];
+    let Parts { interval_ns, detector_ns, sweep_ns } = facts.detection.parts();
+    let parts = [
+        ("interval", interval_ns),
+        ("detector", detector_ns),
+        ("wait", interval_ns + detector_ns),
+        ("sweep", sweep_ns),
+        ("network", network),
+        ("mean", mean),
+        ("worst", worst),
+    ];
     let of = |part: &str| Labels::new().with("part", part);
     parts.into_iter().map(|(part, ns)| Scalar::new("diagnose.detection", &of(part), "ns", ns)).collect()
 }

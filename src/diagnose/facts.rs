@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::detect::{DetectorSpec, detection_ns};
+use crate::detect::{DetectorSpec, Parts, detection_ns, detection_parts};
 use crate::model::{Labels, Run, Series};
 
 /// Everything that rules judge.
@@ -220,6 +220,12 @@ impl Detection {
     pub fn time_ns(&self, delay_ns: f64) -> (f64, f64) {
         let (mean, worst) = detection_ns(&self.detector, self.interval);
         (mean + delay_ns, worst + delay_ns)
+    }
+
+    /// The parts of the mean, without the network.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        detection_parts(&self.detector, self.interval)
     }
 
     /// The same with another interval.

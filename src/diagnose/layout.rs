@@ -4,8 +4,9 @@
 
 use serde_json::Value;
 
+use crate::diagnose::reads::SERIES;
 use crate::model::figure::duration;
-use crate::model::layout::{Answer, Block, Cell, Column, Note, Table, Waterfall, capitalised};
+use crate::model::layout::{Answer, Bar, Block, Cell, Column, Note, Table, Waterfall, capitalised};
 use crate::model::{Advice, Finding, Labels, Layout, Run};
 use crate::trace;
 
@@ -24,7 +25,7 @@ pub fn layout(run: &Run) -> Layout<'_> {
     if !ranked.is_empty() {
         blocks.push(Block::Table(table(&ranked)));
     }
-    blocks.push(Block::Table(detection(run)));
+    blocks.push(Block::Waterfall(detection(run)));
     let mut notes: Vec<Note> = ranked.iter().skip(1).map(|finding| Note::new("also", sentence(finding))).collect();
     notes.extend(
         run.findings
@@ -38,7 +39,7 @@ pub fn layout(run: &Run) -> Layout<'_> {
         subject: texts(run, "looked_at").collect(),
         answer: answer(run, &ranked),
         blocks,
-        detail: vec![Block::Table(evidence(run))],
+        detail: vec![Block::Table(evidence(run)), Block::Table(reads(run))],
         notes,
         ..Layout::default()
     }
@@ -103,21 +104,45 @@ fn table(ranked: &[&Finding]) -> Table {
     table.titled("by what they cost").without_empty_columns()
 }
 
-/// How long until a silent node is called so.
-fn detection(run: &Run) -> Table {
-    let mut table = Table::new(vec![
-        Column::name("a silent node is noticed after"),
-        Column::figure("mean"),
-        Column::figure("worst"),
-    ]);
+/// How long until a silent node is called so, by the closed formula.
+fn detection(run: &Run) -> Waterfall {
     let part = |part: &str| run.value("diagnose.detection", &Labels::new().with("part", part));
-    let text = |pointer: &str| run.spec.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
-    let interval =
-        run.spec.pointer("/detection/interval_ns").and_then(Value::as_u64).map_or_else(|| "?".to_owned(), duration);
+    let told = |ns: Option<f64>| ns.map_or_else(|| "?".to_owned(), |ns| duration(ns.max(0.0).round() as u64));
+    let detector = run.spec.pointer("/detection/detector").and_then(Value::as_str).unwrap_or("?");
+    let interval = run.spec.pointer("/detection/interval_ns").and_then(Value::as_u64).map(|ns| ns as f64);
     let assumed = run.spec.pointer("/detection/is_assumed").and_then(Value::as_bool).unwrap_or_default();
-    let assumed = if assumed { ", as people have who set nothing" } else { "" };
-    let name = format!("a heartbeat each {interval}, {}{assumed}", text("/detection/detector"));
-    table.push(vec![Cell::text(name), Cell::span_of(part("mean")), Cell::span_of(part("worst"))]);
+    let assumed = if assumed { " (assumed)" } else { "" };
+    let title = format!(
+        "a silent node is noticed after {}, {} at worst: {detector}, a heartbeat each {}{assumed}",
+        told(part("mean")),
+        told(part("worst")),
+        told(interval),
+    );
+    let parts = ["interval", "detector", "sweep", "network"].into_iter();
+    // A detector that looks at each moment has no sweep.
+    let bars =
+        parts.filter_map(|name| Some(Bar { name: name.to_owned(), ns: part(name).filter(|ns| *ns > 0.0)? })).collect();
+    Waterfall { title, bars }
+}
+
+/// How fast each member of etcd answers a reader.
+fn reads(run: &Run) -> Table {
+    let mut table = Table::new(vec![
+        Column::name("a read of etcd"),
+        Column::figure("n"),
+        Column::figure("lost"),
+        Column::figure("p50"),
+        Column::figure("max"),
+    ]);
+    for series in run.series.iter().filter(|series| series.name == SERIES) {
+        table.push(vec![
+            Cell::text(series.label("target")),
+            Cell::Count(series.counts.attempt_count),
+            Cell::lost(series),
+            Cell::quantile(series, "p50"),
+            Cell::span(series.summary.max_ns),
+        ]);
+    }
     table
 }
 

@@ -1,6 +1,6 @@
 //! Everything that `diagnose` measures, declared once: what it measures itself, and the series of a trace and of round trips.
 
-use crate::model::{Measurement, Metric};
+use crate::model::{Measurement, Metric, Role};
 use crate::{probe, trace};
 
 /// The command and its catalogue.
@@ -19,12 +19,18 @@ const PART: &[&str] = &["part"];
 const API: &[&str] = &["target", "phase"];
 const TARGET: &[&str] = &["target"];
 
-const METRICS: [Metric; 6] = [
+const METRICS: [Metric; 7] = [
+    Metric::series(
+        super::reads::SERIES,
+        Role::Response,
+        TARGET,
+        "a linearizable read of one key that a member of etcd has not",
+    ),
     Metric::scalar(
         "diagnose.detection",
         "ns",
         PART,
-        "time until a node that died is called unreachable, by the closed formula of interval and detector: wait, sweep and network, which add up to mean; and worst",
+        "time until a node that died is called unreachable, by the closed formula of interval and detector: interval, detector, sweep and network, which add up to mean; wait, the first two together; and worst",
     ),
     Metric::scalar(
         "diagnose.api",

@@ -40,6 +40,21 @@ fn a_command_that_nobody_knows_is_a_usage_error() {
 }
 
 #[test]
+fn a_source_that_this_build_has_not_is_told_with_the_build_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("agent.conf");
+    for source in ["containerd", "cri", "ebpf"] {
+        let text = format!(
+            r#"{{ "server": "wss://localhost:8443/state", "interval": "5s", "node_id": "node-1", "sources": {{ "{source}": {{}} }} }}"#
+        );
+        std::fs::write(&config, text).unwrap();
+        let output = offloadctl(&["agent", "--config", config.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(3), "{source}: {}", said(&output));
+        assert!(said(&output).contains("--no-default-features --features agent-full"), "{source}: {}", said(&output));
+    }
+}
+
+#[test]
 fn the_agent_reads_its_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("agent.conf");

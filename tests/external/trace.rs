@@ -125,6 +125,29 @@ fn an_agent_that_polls_is_what_a_diagnosis_names_first() {
 }
 
 #[test]
+fn an_etcd_that_is_named_is_read_gently_and_nothing_is_written() {
+    let _turn = turn();
+    let cluster = crate::etcd::cluster::Cluster::start(1, &[]);
+    let scene = Scene::new();
+    let before = cluster.revision();
+    scene.write("offload.toml", &format!("[diagnose]\netcd = [\"{}\", \"http://127.0.0.1:1\"]\n", cluster.endpoint(0)));
+    let ended = scene.run("diagnose --json --no-save");
+    let run = Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+    crate::support::schema::declared(&run);
+    let reads: Vec<_> = run.series.iter().filter(|series| series.name == "diagnose.etcd_read").collect();
+    assert_eq!(reads.len(), 1, "{:?}", run.warnings);
+    assert_eq!(reads[0].label("target"), cluster.endpoint(0));
+    // Five a second for three seconds, and the first at once.
+    let counts = &reads[0].counts;
+    assert!((10..=16).contains(&counts.attempt_count) && counts.ok_count == counts.attempt_count, "{counts:?}");
+    let unread = run.warnings.iter().filter(|warning| warning.text.contains("http://127.0.0.1:1")).count();
+    assert_eq!(unread, 1, "one that is not there hides no other: {:?}", run.warnings);
+    // A member that has just begun has too few fsyncs for a percentile; that it was asked is told all the same.
+    assert!(run.scalars.iter().any(|scalar| scalar.name == "diagnose.etcd_fsync_p99"), "{:?}", run.warnings);
+    assert_eq!((cluster.revision(), cluster.keys()), (before, Vec::new()));
+}
+
+#[test]
 fn no_engine_and_an_image_that_there_is_not_are_told() {
     if !may_administer("trace") {
         return;

@@ -28,7 +28,7 @@ const TABLE: [(&str, Use); 17] = [
     ("probe", Use::Only(&["model", "sys", "load", "source", "echo", "topo", "wire"])),
     ("bench", Use::Only(&["model", "sys", "load", "detect", "sim", "sync", "source", "topo", "echo", "wire"])),
     ("trace", Use::Only(&["model", "sys", "load", "source", "sync", "wire"])),
-    ("diagnose", Use::Only(&["model", "sys", "detect", "wire", "probe", "trace"])),
+    ("diagnose", Use::Only(&["model", "sys", "load", "detect", "wire", "probe", "trace"])),
     ("commands", Use::Everything),
 ];
 

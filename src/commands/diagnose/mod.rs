@@ -18,7 +18,7 @@ use crate::console;
 use crate::context::read_run;
 use crate::diagnose::facts::{ApiServer, Facts, Host, Link, Way};
 use crate::diagnose::look::{self, look};
-use crate::diagnose::{MEASUREMENT, assemble, rank, verify};
+use crate::diagnose::{MEASUREMENT, assemble, rank, reads, verify};
 use crate::error::{Exit, Failure};
 use crate::load::Session;
 use crate::model::{Finding, Measured, Role, Run, Warning};
@@ -119,6 +119,7 @@ async fn measure(plan: &Plan, before: Option<&Run>, session: &mut Session<'_>) -
     if !plan.etcd.is_empty() && !session.is_over() {
         tokio::time::sleep(WINDOW.saturating_sub(clock::now().since(began))).await;
     }
+    let (reads, unread) = reads::measure(&plan.etcd, session).await;
     let after = scrape(plan).await;
     wall.observe(clock::reading());
     let members = plan.etcd.iter().zip(scrapes).zip(after);
@@ -127,7 +128,8 @@ async fn measure(plan: &Plan, before: Option<&Run>, session: &mut Session<'_>) -
     let facts = facts(plan, &runs, members, host);
     let mut measured = kept(runs);
     measured.interrupted = session.is_over();
-    measured.warnings.extend(warnings);
+    measured.warnings.extend(warnings.into_iter().chain(unread));
+    measured.series.extend(reads);
     measured.scalars.extend(assemble::scalars(&facts));
     measured.findings = findings(&facts, before, &measured);
     Ok(measured)
