@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::detect::{DetectorSpec, Parts, detection_ns, detection_parts};
-use crate::model::{Labels, Run, Series};
+use crate::model::{Labels, Run, Scalar, Series};
 
 /// Everything that rules judge.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Facts {
     pub way: Option<Way>,
     /// The links to the targets.
     pub links: Vec<Link>,
+    /// What the sources of events told of acts of our own.
+    pub events: Vec<Heard>,
     /// API servers, or others of HTTP.
     pub servers: Vec<ApiServer>,
     /// Members of etcd.
@@ -58,6 +60,17 @@ pub struct Link {
     pub lost: u64,
     /// The median round trip to the far end itself.
     pub p50_ns: Option<u64>,
+}
+
+/// What a source told of acts of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The source.
+    pub source: String,
+    /// Acts that it tells of at all.
+    pub acts: u64,
+    /// Those that it never told.
+    pub missed: u64,
 }
 
 /// A server of HTTP, asked on new connections.
@@ -185,6 +198,23 @@ fn distance(run: &Run, target: &str) -> Option<u64> {
         run.responses().filter(of_target).partition(|series| series.name.starts_with("rtt.echo"));
     let least = |all: Vec<&Series>| all.into_iter().filter_map(|series| series.summary.p50_ns).min();
     least(far).or_else(|| least(near))
+}
+
+impl Heard {
+    /// Of a run of `probe events`, each source once.
+    #[must_use]
+    pub fn all(run: &Run) -> Vec<Self> {
+        let missed = run.scalars.iter().filter(|scalar| scalar.name == "events.missed");
+        let of = |scalar: &Scalar| {
+            let source = scalar.labels.value("source")?.to_owned();
+            let of_source = |series: &&Series| {
+                series.name == "events.since_act" && series.labels.value("source") == Some(source.as_str())
+            };
+            let acts = run.series.iter().filter(of_source).map(|series| series.counts.attempt_count).sum();
+            Some(Self { acts, missed: scalar.value?.round() as u64, source })
+        };
+        missed.filter_map(of).collect()
+    }
 }
 
 impl ApiServer {

@@ -39,7 +39,7 @@ pub fn layout(run: &Run) -> Layout<'_> {
         subject: texts(run, "looked_at").collect(),
         answer: answer(run, &ranked),
         blocks,
-        detail: vec![Block::Table(evidence(run)), Block::Table(reads(run))],
+        detail: vec![Block::Table(evidence(run)), Block::Table(reads(run)), Block::Table(events(run))],
         notes,
         ..Layout::default()
     }
@@ -137,6 +137,29 @@ fn reads(run: &Run) -> Table {
     for series in run.series.iter().filter(|series| series.name == SERIES) {
         table.push(vec![
             Cell::text(series.label("target")),
+            Cell::Count(series.counts.attempt_count),
+            Cell::lost(series),
+            Cell::quantile(series, "p50"),
+            Cell::span(series.summary.max_ns),
+        ]);
+    }
+    table
+}
+
+/// When each source knew of acts of our own.
+fn events(run: &Run) -> Table {
+    let mut table = Table::new(vec![
+        Column::name("source of events"),
+        Column::name("event"),
+        Column::figure("n"),
+        Column::figure("missed"),
+        Column::figure("p50"),
+        Column::figure("max"),
+    ]);
+    for series in run.series.iter().filter(|series| series.name == "events.since_act") {
+        table.push(vec![
+            Cell::text(series.label("source")),
+            Cell::text(series.label("event")),
             Cell::Count(series.counts.attempt_count),
             Cell::lost(series),
             Cell::quantile(series, "p50"),

@@ -34,6 +34,8 @@ pub struct Found {
     pub etcd: Option<String>,
     /// A gateway's usual port takes connections.
     pub gateway: Option<String>,
+    /// The kernel tells us of processes by its tracepoints.
+    pub kernel: bool,
     /// A kubeconfig, whose server is elsewhere.
     pub kubeconfig: Option<PathBuf>,
     /// What is there and is not for us, in a sentence each.

@@ -1,4 +1,4 @@
-//! Everything that `diagnose` measures, declared once: what it measures itself, and the series of a trace and of round trips.
+//! Everything that `diagnose` measures, declared once: what it measures itself, and the series of a trace, of events and of round trips.
 
 use crate::model::{Measurement, Metric, Role};
 use crate::{probe, trace};
@@ -9,6 +9,7 @@ pub const MEASUREMENT: Measurement = Measurement {
     metrics: &[
         &METRICS,
         trace::MEASUREMENT.metrics[0],
+        probe::events::MEASUREMENT.metrics[0],
         probe::rtt::MEASUREMENT.metrics[0],
         probe::rtt::MEASUREMENT.metrics[1],
     ],

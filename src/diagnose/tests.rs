@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::facts::{ApiServer, Detection, Facts, Host, Link, Member, Way};
+use super::facts::{ApiServer, Detection, Facts, Heard, Host, Link, Member, Way};
 use super::rank::findings;
 use super::rules::{ALL, page};
 use crate::model::Severity;
@@ -43,6 +43,7 @@ fn fine() -> Facts {
     Facts {
         way: Some(way),
         links: vec![link("dc"), link("cloud")],
+        events: vec![Heard { source: "docker".to_owned(), acts: 40, missed: 0 }],
         servers: vec![server],
         members: vec![member],
         detection: Detection::usual("missed:3".parse().unwrap()),
@@ -72,6 +73,8 @@ fn planted() -> Vec<(&'static str, Facts)> {
     late.detection.interval = Duration::from_secs(60);
     let mut lossy = fine();
     lossy.links[1].lost = 6;
+    let mut deaf = fine();
+    deaf.events[0].missed = 3;
     let mut far = fine();
     far.links[0].p50_ns = Some(180_000_000);
     let mut cold = fine();
@@ -98,6 +101,7 @@ fn planted() -> Vec<(&'static str, Facts)> {
         ("slow_runtime", contained),
         ("late_detection", late),
         ("lossy_link", lossy),
+        ("lost_events", deaf),
         ("far_link", far),
         ("connections_not_kept", cold),
         ("etcd_disk", slow_disk),

@@ -65,6 +65,7 @@ pub fn diagnosed() -> Run {
     let facts = Facts {
         way: Way::of(&trace),
         links: Vec::new(),
+        events: Vec::new(),
         servers: Vec::new(),
         members: Vec::new(),
         detection: Detection::usual(detector()),

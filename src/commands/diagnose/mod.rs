@@ -16,7 +16,7 @@ use super::output_args::{OutputArgs, ShowArgs};
 use super::value::one_of;
 use crate::console;
 use crate::context::read_run;
-use crate::diagnose::facts::{ApiServer, Facts, Host, Link, Way};
+use crate::diagnose::facts::{ApiServer, Facts, Heard, Host, Link, Way};
 use crate::diagnose::look::{self, look};
 use crate::diagnose::{MEASUREMENT, assemble, rank, reads, verify};
 use crate::error::{Exit, Failure};
@@ -89,7 +89,8 @@ pub fn run(mut args: DiagnoseArgs) -> Result<Exit, Failure> {
 impl DiagnoseArgs {
     fn plan(&self, show: &ShowArgs) -> Result<Plan, Failure> {
         let config: Config = show.config()?;
-        let found = super::event_loop::event_loop()?.block_on(look());
+        let mut found = super::event_loop::event_loop()?.block_on(look());
+        found.kernel = crate::source::ebpf::open().is_ok();
         Plan::make(&config, &found, &self.include)
     }
 }
@@ -150,9 +151,10 @@ fn facts(plan: &Plan, runs: &[(Of, Run)], members: Vec<crate::diagnose::facts::M
     let links = runs.iter().filter(|(of, _)| *of == Of::Links).flat_map(|(_, run)| Link::all(run)).collect();
     let servers = runs.iter().filter_map(|(of, run)| match of {
         Of::Server(name) => ApiServer::of(run, name),
-        Of::Way | Of::Links => None,
+        Of::Way | Of::Links | Of::Events => None,
     });
-    Facts { way, links, servers: servers.collect(), members, detection: plan.detection(), host }
+    let events = runs.iter().filter(|(of, _)| *of == Of::Events).flat_map(|(_, run)| Heard::all(run)).collect();
+    Facts { way, links, events, servers: servers.collect(), members, detection: plan.detection(), host }
 }
 
 fn host(runs: &[(Of, Run)], clock_steps: u64) -> Host {
@@ -176,6 +178,7 @@ fn kept(runs: Vec<(Of, Run)>) -> Measured {
         let name = match of {
             Of::Way => "trace".to_owned(),
             Of::Links => "links".to_owned(),
+            Of::Events => "events".to_owned(),
             Of::Server(name) => name,
         };
         let reasons = run.validity.reasons.into_iter().map(|text| Warning::new("invalid", text));

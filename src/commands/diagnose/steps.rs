@@ -68,6 +68,8 @@ pub struct Step {
 pub enum Of {
     /// The way of a change.
     Way,
+    /// What the sources of events tell of acts of our own.
+    Events,
     /// All links.
     Links,
     /// This server.
@@ -119,6 +121,7 @@ impl Plan {
             known: detection(&file, agent.as_ref())?,
         };
         plan.way(config, &file, agent.as_ref());
+        plan.events(&file, found);
         plan.targets(config);
         plan.members(&file, found, include);
         plan.rest(&file, found, include);
@@ -192,6 +195,17 @@ impl Plan {
                 self.step(Of::Way, &[&["trace"], load, &through, &containers]);
             }
         }
+    }
+
+    /// What the sources tell of acts of our own: of containers where they may be made, else of control groups, by the kernel.
+    fn events(&mut self, file: &DiagnoseFile, found: &Found) {
+        let words: &[&str] = match &file.source {
+            Some(source) if source == "docker" => &["--source", "docker", "--count", "10", "--rate", "2/s"],
+            Some(source) => &["--source", &format!("docker,{source}"), "--count", "10", "--rate", "2/s"],
+            None if found.kernel => &["--act", "cgroup", "--source", "ebpf", "--count", "15", "--rate", "5/s"],
+            None => return,
+        };
+        self.step(Of::Events, &[&["probe", "events"], words, &["--alive", "300ms"]]);
     }
 
     /// The targets of the file: servers of HTTP one by one, all others together.

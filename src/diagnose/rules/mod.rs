@@ -11,6 +11,7 @@ mod etcd_disk;
 mod far_link;
 mod late_detection;
 mod lossy_link;
+mod lost_events;
 mod polled_runtime;
 mod slow_runtime;
 mod slow_store;
@@ -71,7 +72,7 @@ pub struct Bottleneck {
 }
 
 /// All rules, by name.
-pub const ALL: [&Rule; 13] = [
+pub const ALL: [&Rule; 14] = [
     &agent_holds::RULE,
     &busy_host::RULE,
     &clock_steps::RULE,
@@ -80,6 +81,7 @@ pub const ALL: [&Rule; 13] = [
     &far_link::RULE,
     &late_detection::RULE,
     &lossy_link::RULE,
+    &lost_events::RULE,
     &polled_runtime::RULE,
     &slow_runtime::RULE,
     &slow_store::RULE,
