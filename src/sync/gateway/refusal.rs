@@ -1,8 +1,36 @@
 //! What the gateway does not take, and why: one list for every way in.
 //!
-//! Separate because HTTP, the agents' WebSocket and the simulation answer with the same words.
+//! Separate because HTTP, gRPC, the agents' WebSocket and the simulation answer with the same words.
 
 use crate::sync::message::{ErrorBody, ErrorText};
+
+/// The codes of gRPC that are answered.
+pub mod grpc {
+    /// It succeeded.
+    pub const OK: u16 = 0;
+    /// It means nothing.
+    pub const INVALID_ARGUMENT: u8 = 3;
+    /// The client's time is over.
+    pub const DEADLINE_EXCEEDED: u8 = 4;
+    /// There is none.
+    pub const NOT_FOUND: u8 = 5;
+    /// It may not.
+    pub const PERMISSION_DENIED: u8 = 7;
+    /// More than is taken.
+    pub const RESOURCE_EXHAUSTED: u8 = 8;
+    /// Not while things are as they are.
+    pub const FAILED_PRECONDITION: u8 = 9;
+    /// Somebody else was there first.
+    pub const ABORTED: u8 = 10;
+    /// It is no longer kept.
+    pub const OUT_OF_RANGE: u8 = 11;
+    /// Not spoken.
+    pub const UNIMPLEMENTED: u8 = 12;
+    /// Not now.
+    pub const UNAVAILABLE: u8 = 14;
+    /// Unknown who it is.
+    pub const UNAUTHENTICATED: u8 = 16;
+}
 
 /// Why something was refused; the name is the `code` that programs see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +91,23 @@ impl Code {
             Self::UpgradeRequired => 426,
             Self::RateLimited | Self::TooMany => 429,
             Self::Overloaded | Self::StoreUnavailable => 503,
+        }
+    }
+
+    /// The code of a gRPC answer.
+    #[must_use]
+    pub const fn grpc_status(self) -> u8 {
+        match self {
+            Self::InvalidJson | Self::InvalidReport => grpc::INVALID_ARGUMENT,
+            Self::Unauthorized => grpc::UNAUTHENTICATED,
+            Self::Forbidden => grpc::PERMISSION_DENIED,
+            Self::NotFound => grpc::NOT_FOUND,
+            Self::MethodNotAllowed | Self::UnsupportedMediaType => grpc::UNIMPLEMENTED,
+            Self::VersionConflict | Self::OwnedElsewhere | Self::UpgradeRequired => grpc::FAILED_PRECONDITION,
+            Self::OldEpoch | Self::Superseded => grpc::ABORTED,
+            Self::Gone => grpc::OUT_OF_RANGE,
+            Self::TooLarge | Self::RateLimited | Self::TooMany => grpc::RESOURCE_EXHAUSTED,
+            Self::Overloaded | Self::StoreUnavailable => grpc::UNAVAILABLE,
         }
     }
 
