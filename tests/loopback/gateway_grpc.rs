@@ -329,7 +329,10 @@ fn a_deadline_ends_a_call_and_a_reset_stream_is_a_lost_connection() {
         let fields = [("authorization", ONE), ("grpc-timeout", "200m")];
         let mut sync = Sync::begin(&mut client, &fields).await;
         assert_eq!(sync.hear().await, None);
-        assert_eq!(sync.fields["grpc-status"], "4");
+        assert_eq!(
+            (&sync.fields["grpc-status"], &sync.fields["offloadctl-code"]),
+            (&"4".parse().unwrap(), &"deadline_exceeded".parse().unwrap())
+        );
         // A message that does not come.
         let (_sender, pieces) = mpsc::unbounded_channel();
         let response = client.send(&format!("{SERVICE}/Heartbeat"), &fields, pieces).await.unwrap();
@@ -372,5 +375,21 @@ fn metadata_without_end_and_a_stream_that_nobody_reads_are_given_up() {
         let call = client.call("Heartbeat", &[("authorization", TWO)], frame(&beat("two", 1, 1))).await;
         let _: HeartbeatResponse = call.message();
         drop(sync);
+    });
+}
+
+#[test]
+fn a_quiet_stream_is_not_taken_for_an_idle_connection() {
+    let gateway = Gateway::start("");
+    run(async {
+        let (mut quiet, mut idle) = (Client::connect(&gateway).await, Client::connect(&gateway).await);
+        let mut sync = Sync::begin(&mut quiet, &[("authorization", ONE)]).await;
+        let other = frame(&beat("two", 1, 1));
+        let _: HeartbeatResponse = idle.call("Heartbeat", &[("authorization", TWO)], other).await.message();
+        // A connection on which nothing is asked is closed after 20 s.
+        tokio::time::sleep(Duration::from_secs(23)).await;
+        assert!(idle.sender.is_closed());
+        sync.say(FromNode::Heartbeat(beat("one", 1, 1)));
+        assert!(matches!(sync.hear().await, Some(ToNode::Heartbeat(pulse)) if pulse.seq == 1));
     });
 }

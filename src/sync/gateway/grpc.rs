@@ -260,8 +260,7 @@ fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
 
 /// The time of `grpc-timeout` is over.
 pub fn late() -> Fault {
-    let refusal = Refusal::new(Code::Overloaded, "the time that the client gave the call is over");
-    Fault { status: grpc::DEADLINE_EXCEEDED, refusal }
+    Refusal::new(Code::DeadlineExceeded, "the time that the client gave the call is over").into()
 }
 
 /// An answer that begins, with its type.

@@ -45,6 +45,8 @@ pub enum Code {
     NotFound,
     /// 405: the path has other methods.
     MethodNotAllowed,
+    /// 408: the time that the client gave is over.
+    DeadlineExceeded,
     /// 409: the same version with other content.
     VersionConflict,
     /// 409: another node that is heard has this task.
@@ -83,6 +85,7 @@ impl Code {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::DeadlineExceeded => 408,
             Self::VersionConflict | Self::OwnedElsewhere | Self::OldEpoch | Self::Superseded => 409,
             Self::Gone => 410,
             Self::TooLarge => 413,
@@ -103,6 +106,7 @@ impl Code {
             Self::Forbidden => grpc::PERMISSION_DENIED,
             Self::NotFound => grpc::NOT_FOUND,
             Self::MethodNotAllowed | Self::UnsupportedMediaType => grpc::UNIMPLEMENTED,
+            Self::DeadlineExceeded => grpc::DEADLINE_EXCEEDED,
             Self::VersionConflict | Self::OwnedElsewhere | Self::UpgradeRequired => grpc::FAILED_PRECONDITION,
             Self::OldEpoch | Self::Superseded => grpc::ABORTED,
             Self::Gone => grpc::OUT_OF_RANGE,
@@ -120,6 +124,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::VersionConflict => "version_conflict",
             Self::OwnedElsewhere => "owned_elsewhere",
             Self::OldEpoch => "old_epoch",
@@ -163,6 +168,7 @@ impl Code {
             Self::RateLimited | Self::Overloaded | Self::StoreUnavailable => {
                 Some("try again after the time of Retry-After")
             }
+            Self::DeadlineExceeded => Some("give the call more time"),
             Self::TooMany => Some("raise the limits of the gateway, or report the end of tasks that are over"),
             Self::InvalidJson
             | Self::InvalidReport
@@ -210,5 +216,46 @@ impl Refusal {
     #[must_use]
     pub fn body(&self) -> ErrorBody {
         ErrorBody { error: self.text() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_lists_each_word_with_its_code_of_grpc() {
+        use Code::{
+            DeadlineExceeded, Forbidden, Gone, InvalidJson, InvalidReport, MethodNotAllowed, NotFound, OldEpoch,
+            Overloaded, OwnedElsewhere, RateLimited, StoreUnavailable, Superseded, TooLarge, TooMany, Unauthorized,
+            UnsupportedMediaType, UpgradeRequired, VersionConflict,
+        };
+        let guide = include_str!("../../../docs/guide/gateway.md");
+        let all = [
+            DeadlineExceeded,
+            Forbidden,
+            Gone,
+            InvalidJson,
+            InvalidReport,
+            MethodNotAllowed,
+            NotFound,
+            OldEpoch,
+            Overloaded,
+            OwnedElsewhere,
+            RateLimited,
+            StoreUnavailable,
+            Superseded,
+            TooLarge,
+            TooMany,
+            Unauthorized,
+            UnsupportedMediaType,
+            UpgradeRequired,
+            VersionConflict,
+        ];
+        for code in all {
+            let (number, word) = (format!("({}) |", code.grpc_status()), format!("`{}`", code.word()));
+            let line = guide.lines().find(|line| line.starts_with("| ") && line.contains(&number));
+            assert!(line.is_some_and(|line| line.contains(&word)), "{code:?}");
+        }
     }
 }

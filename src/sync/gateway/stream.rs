@@ -88,7 +88,10 @@ impl Stream<'_> {
         let ended = match self.talk.begin() {
             Ok(()) => {
                 let frames = timeout(deadline.unwrap_or(Duration::MAX), self.frames());
-                let ended = frames.await.unwrap_or_else(|_| Ended::Told(late()));
+                let ended = frames.await.unwrap_or_else(|_| {
+                    self.service.counters.refused(Code::DeadlineExceeded);
+                    Ended::Told(late())
+                });
                 self.talk.end();
                 ended
             }
