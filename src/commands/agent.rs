@@ -22,7 +22,7 @@ use crate::source::piped::{Piped, is_pipe};
 use crate::source::scripted::Script;
 #[cfg(feature = "runtimes")]
 use crate::source::watched::{Watched, Whom};
-use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, SourceSpec, check_node_id};
+use crate::sync::agent::config::{AgentConfig, ConfigError, Mode, Server, SourceSpec, check_node_id};
 use crate::sync::agent::link::Endpoint;
 use crate::sync::agent::machine::{BackoffBounds, End, MOST_BYTES, Rhythm, Settings};
 use crate::sync::agent::shell::{Live, Surroundings, Tone, Voice, run as run_agent};
@@ -158,10 +158,14 @@ impl Plan {
             1 => format!("node `{first}`"),
             count => format!("{count} nodes from `{first}` on"),
         };
-        let way = match config.mode {
+        let way = |mode| match mode {
             Mode::Socket => "a WebSocket",
             Mode::Requests => "requests",
+            Mode::Stream => "gRPC",
         };
+        let servers: Vec<String> =
+            config.servers.iter().map(|server| format!("{} over {}", server.url, way(server.mode))).collect();
+        let servers = servers.join(" or ");
         let rhythm = match config.adaptive {
             Some(bounds) => format!("every {:?} to {:?} by need", bounds.shortest, bounds.longest),
             None => format!("every {:?}", config.interval),
@@ -182,7 +186,7 @@ impl Plan {
             .collect();
         let sources = if sources.is_empty() { "nothing".to_owned() } else { sources.join(" and ") };
         let token = if config.token_file.is_some() { "with a token" } else { "without a token" };
-        format!("{names} to {} over {way}, {token}; heartbeat {rhythm}; watching {sources}", config.server)
+        format!("{names} to {servers}, {token}; heartbeat {rhythm}; watching {sources}")
     }
 }
 
@@ -242,6 +246,7 @@ impl Plan {
         };
         let begun = clock::now();
         for (at, node) in self.nodes.into_iter().enumerate() {
+            let servers = node.live.endpoints.len();
             let (sender, live) = watch::channel(node.live);
             // One agent among others elsewhere: by chance. A fleet: evenly.
             let phase = match count {
@@ -258,6 +263,7 @@ impl Plan {
                 most_tasks: MOST_TASKS,
                 most_frame_bytes: MOST_BYTES,
                 sources: 0,
+                servers,
             };
             let sources = start_all(&self.sources, &node.id);
             let settings = Settings { sources: sources.len(), ..settings };
@@ -353,7 +359,12 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
     let pem = TrustPem::read(&config.tls).map_err(Failure::unable)?;
     let trust = Trust::from_pem(&pem).map_err(Failure::unable)?;
     // A WebSocket begins with HTTP/1.1, and requests in turn gain nothing by HTTP/2.
-    let dialer = trust.dialer(&["http/1.1"]);
+    let (one, two) = (trust.dialer(&["http/1.1"]), trust.dialer(&["h2"]));
+    if config.servers.iter().any(|server| server.mode == Mode::Stream) && cfg!(not(feature = "runtimes")) {
+        let text = "this agent was built without gRPC, which `grpcs://` asks for";
+        let hint = "build it with `--no-default-features --features agent-full`, or write `wss://`";
+        return Err(Failure::plain(Exit::Unable, text).hint(hint));
+    }
     let names = match args.fleet {
         None => vec![own],
         Some(count) => (1..=count).map(|n| format!("{own}-{n}")).collect(),
@@ -363,9 +374,13 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
         let token = config.token(&id).map_err(|error| wrong(&error))?;
         let digest = digest_of(config, &pem, token.as_deref());
         let authorization = token.map(|token| bearer(&token)).transpose()?;
-        let (url, mode, dialer) = (config.server.clone(), config.mode, dialer.clone());
-        let endpoint = Endpoint { url, mode, dialer, authorization, digest };
-        let live = Live { endpoint: Arc::new(endpoint), rhythm: rhythm(config), metrics: config.metrics };
+        let endpoint = |server: &Server| {
+            let Server { url, mode } = server.clone();
+            let dialer = if mode == Mode::Stream { two.clone() } else { one.clone() };
+            Arc::new(Endpoint { url, mode, dialer, authorization: authorization.clone(), digest })
+        };
+        let endpoints = config.servers.iter().map(endpoint).collect();
+        let live = Live { endpoints, rhythm: rhythm(config), metrics: config.metrics };
         Ok(Node { id, live })
     };
     names.into_iter().map(node).collect()
@@ -373,7 +388,7 @@ fn nodes(args: &AgentArgs, config: &AgentConfig) -> Result<Vec<Node>, Failure> {
 
 /// What a connection depends on, so that a reload without a change of it leaves the connection alone.
 fn digest_of(config: &AgentConfig, pem: &TrustPem, token: Option<&str>) -> [u8; 32] {
-    let server = format!("{:?} {}", config.mode, config.server);
+    let server = format!("{:?}", config.servers);
     let parts = [
         Some(server.as_bytes()),
         token.map(str::as_bytes),

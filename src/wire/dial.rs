@@ -50,13 +50,11 @@ pub enum ConnectError {
 /// # Errors
 /// When its name has no address, or none of them takes one; the error is that of the last.
 pub async fn connect(url: &Url, given: Option<SocketAddr>) -> Result<TcpStream, ConnectError> {
-    let host = url.socket_host();
-    let lookup_error = |source| ConnectError::Lookup { host: host.clone().into_owned(), source };
     let addresses = match given {
         Some(address) => vec![address],
-        None => lookup(&host, url.port).await.map_err(lookup_error)?,
+        None => addresses(url).await?,
     };
-    let mut failed = lookup_error(io::ErrorKind::NotFound.into());
+    let mut failed = nowhere(url, io::ErrorKind::NotFound.into());
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
@@ -64,6 +62,19 @@ pub async fn connect(url: &Url, given: Option<SocketAddr>) -> Result<TcpStream, 
         }
     }
     Err(failed)
+}
+
+/// The addresses of a server, at least one.
+///
+/// # Errors
+/// When its name has none.
+pub async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, ConnectError> {
+    let found = lookup(&url.socket_host(), url.port).await.map_err(|source| nowhere(url, source))?;
+    if found.is_empty() { Err(nowhere(url, io::ErrorKind::NotFound.into())) } else { Ok(found) }
+}
+
+fn nowhere(url: &Url, source: io::Error) -> ConnectError {
+    ConnectError::Lookup { host: url.socket_host().into_owned(), source }
 }
 
 /// What a failed connect or send means for its attempt. The kernel's own timeout is a loss like ours.

@@ -27,9 +27,12 @@ pub fn frame(message: &impl Message) -> Bytes {
 /// What is no message of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// It begins with what no message begins with, or is compressed.
-    #[error("what came is no message, or a compressed one")]
+    /// It begins with what no message begins with.
+    #[error("what came is no message")]
     Prefix,
+    /// It is compressed, which nobody was told to do.
+    #[error("the message is compressed: send it as it is (`identity`)")]
+    Compressed,
     /// It is longer than any that is taken.
     #[error("the message has {0} bytes, more than are taken")]
     TooLong(usize),
@@ -53,6 +56,7 @@ pub enum FrameError {
 pub fn only<M: Message + Default>(body: &Bytes) -> Result<M, FrameError> {
     let wanted = match body.first_chunk::<PREFIX>() {
         Some([0, length @ ..]) => u32::from_be_bytes(*length) as usize,
+        Some([1, ..]) => return Err(FrameError::Compressed),
         _ => return Err(FrameError::Prefix),
     };
     if body.len() != PREFIX + wanted {
@@ -69,6 +73,7 @@ pub fn next<M: Message + Default>(buffer: &mut BytesMut, longest: usize) -> Resu
     let Some(prefix) = buffer.first_chunk::<PREFIX>() else { return Ok(None) };
     let length = match prefix {
         [0, length @ ..] => u32::from_be_bytes(*length) as usize,
+        [1, ..] => return Err(FrameError::Compressed),
         _ => return Err(FrameError::Prefix),
     };
     if length > longest {
@@ -101,7 +106,8 @@ mod tests {
     #[test]
     fn what_is_no_message_is_an_error() {
         let of = |bytes: &[u8]| next::<String>(&mut BytesMut::from(bytes), 100);
-        assert_eq!(of(b"\x01\0\0\0\0"), Err(FrameError::Prefix));
+        assert_eq!(of(b"\x01\0\0\0\0"), Err(FrameError::Compressed));
+        assert_eq!(of(b"\x02\0\0\0\0"), Err(FrameError::Prefix));
         assert_eq!(of(b"\0\0\0\0\x65"), Err(FrameError::TooLong(101)));
         assert!(matches!(of(b"\0\0\0\0\x02\xff\xff"), Err(FrameError::Decode(_))));
         assert_eq!(of(b"\0\0\0\0\x02a"), Ok(None));

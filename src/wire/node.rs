@@ -3,12 +3,18 @@
 //! Written down here and not generated, as etcd's are: a compiler for so few lines would be a twentieth of every build. A test
 //! holds every number against the published file.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use prost::{Enumeration, Message, Oneof};
 
 /// The full name of the service.
 pub const SERVICE: &str = "offloadctl.v1.NodeService";
+
+/// The file that others make their clients of.
+pub const PUBLISHED: &str = include_str!("../../docs/reference/node.proto");
 
 /// A sign of life.
 #[derive(Clone, PartialEq, Message)]
@@ -183,6 +189,12 @@ pub struct Receipt {
     /// Its term, where the one that was sent is older.
     #[prost(uint64, optional, tag = "6")]
     pub known_term: Option<u64>,
+    /// Of a refusal: what to do next.
+    #[prost(string, tag = "7")]
+    pub hint: String,
+    /// Of a refusal: the key whose value is wrong, where another one may be taken.
+    #[prost(string, tag = "8")]
+    pub key: String,
 }
 
 /// What became of a report that was taken.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::BytesMut;
 use offloadctl::detect::DetectorSpec;
 use offloadctl::echo::{FRAME_LENGTH, Frame};
 use offloadctl::model::{Histogram, Run};
@@ -12,7 +13,10 @@ use offloadctl::source::scripted::Script;
 use offloadctl::stats::Gate;
 use offloadctl::sync::agent::config::AgentConfig;
 use offloadctl::sync::message::{Batch, FromAgent, FromGateway};
+use offloadctl::sync::typed;
 use offloadctl::topo::TopologyFile;
+use offloadctl::wire::grpc;
+use offloadctl::wire::node::{ContainerStatus, FromNode, NodeFrame, StatusReport};
 use offloadctl::wire::{Exposition, Rule, Trust, TrustPem, Url, kube, unknown_curve_of};
 use proptest::prelude::*;
 
@@ -134,6 +138,47 @@ fn parser_of_what_servers_and_peers_send() {
         let bytes = edited(&certificate, &edits);
         let _ = unknown_curve_of(&bytes);
         let _ = Trust::from_pem(&TrustPem { ca: Some(bytes), ..TrustPem::default() });
+    });
+}
+
+/// What is read as reports can be told again.
+fn expect_the_same(report: StatusReport) -> Result<(), TestCaseError> {
+    let batch = Batch { id: 1, reports: typed::reports_of(report).flatten().collect() };
+    if let Some(again) = typed::reports_to(&batch) {
+        prop_assert_eq!(typed::reports_of(again).flatten().collect::<Vec<_>>(), batch.reports);
+    }
+    Ok(())
+}
+
+#[test]
+fn parser_of_messages_of_grpc() {
+    let container = |payload: &str| ContainerStatus {
+        status: 2,
+        cpu: Some(0.25),
+        version: Some(7),
+        changed_ns: Some(1_700_000_000_000_000_000),
+        payload: Some(payload.to_owned()),
+        ..ContainerStatus::default()
+    };
+    let containers = [("web".to_owned(), container(r#"{"a":[1.50]}"#)), ("job".to_owned(), container("[]"))].into();
+    let report = StatusReport { node_id: "n".to_owned(), containers, timestamp: 1, term: Some(1), id: 3 };
+    let json = r#"{"heartbeat":{"node_id":"n","epoch":1,"seq":1,"next_interval_ms":5}}"#.to_owned();
+    let said = [FromNode::Report(report), FromNode::Json(json)].map(|frame| NodeFrame { frame: Some(frame) });
+    let sample: Vec<u8> = said.iter().flat_map(|said| grpc::frame(said).to_vec()).collect();
+    proptest!(ProptestConfig::default(), |(edits in edits(), pieces in 1usize..64)| {
+        let bytes = edited(&sample, &edits);
+        let mut buffer = BytesMut::new();
+        'all: for piece in bytes.chunks(pieces) {
+            buffer.extend_from_slice(piece);
+            loop {
+                match grpc::next::<NodeFrame>(&mut buffer, 1 << 20) {
+                    Ok(Some(NodeFrame { frame: Some(FromNode::Report(report)) })) => expect_the_same(report)?,
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'all,
+                }
+            }
+        }
     });
 }
 

@@ -64,3 +64,20 @@ fn the_agent_reads_its_configuration() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("node-1") || String::from_utf8_lossy(&output.stdout).contains("node-1"));
 }
+
+/// `agent-full` has it, which is looked at and not run.
+#[cfg(not(feature = "runtimes"))]
+#[test]
+fn an_agent_without_grpc_says_how_to_get_one_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("agent.conf");
+    let text = r#"{ "server": ["wss://localhost:8443", "grpcs://localhost:8443"], "interval": "5s", "node_id": "node-1", "sources": {} }"#;
+    std::fs::write(&config, text).unwrap();
+    let output = offloadctl(&["agent", "--check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(
+        said(&output).contains("without gRPC") && said(&output).contains("--features agent-full"),
+        "{}",
+        said(&output)
+    );
+}

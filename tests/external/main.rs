@@ -17,6 +17,7 @@ mod flood;
 #[expect(dead_code, reason = "shared with the ring of the loopback")]
 #[path = "../loopback/gateway.rs"]
 mod gateway;
+mod grpcio;
 mod host;
 mod kernel_link;
 mod namespace;

@@ -36,7 +36,11 @@ fn started(gateway: &Gateway) -> Started {
 }
 
 pub fn agent(gateway: &Gateway, interval: &str) -> Started {
-    configure(gateway, "wss", interval, "");
+    agent_over(gateway, "wss", interval)
+}
+
+fn agent_over(gateway: &Gateway, scheme: &str, interval: &str) -> Started {
+    configure(gateway, scheme, interval, "");
     started(gateway)
 }
 
@@ -69,8 +73,17 @@ fn said(agent: &Started, what: &str) {
 
 #[test]
 fn changes_and_heartbeats_reach_the_gateway_and_a_goodbye_is_no_loss() {
+    all_is_told("wss");
+}
+
+#[test]
+fn changes_and_heartbeats_reach_the_gateway_and_a_goodbye_is_no_loss_over_grpc() {
+    all_is_told("grpcs");
+}
+
+fn all_is_told(scheme: &str) {
     let gateway = Gateway::start("");
-    let agent = agent(&gateway, "200ms");
+    let agent = agent_over(&gateway, scheme, "200ms");
     until_task(&gateway, "one-job", "completed");
     let web = until_task(&gateway, "one-web", "running");
     assert_eq!((&web["node_id"], &web["payload"]["image"]), (&"one".into(), &"nginx".into()));
@@ -91,8 +104,17 @@ fn changes_and_heartbeats_reach_the_gateway_and_a_goodbye_is_no_loss() {
 
 #[test]
 fn an_agent_that_is_killed_is_suspect_at_once_and_unreachable_by_its_deadline() {
+    killed("wss");
+}
+
+#[test]
+fn an_agent_that_is_killed_is_suspect_at_once_and_unreachable_by_its_deadline_over_grpc() {
+    killed("grpcs");
+}
+
+fn killed(scheme: &str) {
     let gateway = Gateway::start("");
-    let agent = agent(&gateway, "200ms");
+    let agent = agent_over(&gateway, scheme, "200ms");
     until_node(&gateway, "one", "alive");
     until_task(&gateway, "one-web", "running");
     ended(agent, Signal::SIGKILL);
@@ -106,8 +128,17 @@ fn an_agent_that_is_killed_is_suspect_at_once_and_unreachable_by_its_deadline() 
 
 #[test]
 fn after_a_crash_of_the_gateway_the_agent_comes_back_and_nothing_wrong_is_told() {
+    comes_back("wss");
+}
+
+#[test]
+fn after_a_crash_of_the_gateway_the_agent_comes_back_and_nothing_wrong_is_told_over_grpc() {
+    comes_back("grpcs");
+}
+
+fn comes_back(scheme: &str) {
     let gateway = Gateway::start("");
-    let agent = agent(&gateway, "200ms");
+    let agent = agent_over(&gateway, scheme, "200ms");
     until_task(&gateway, "one-job", "completed");
     let before = gateway.read("/v1/tasks")["items"].clone();
     let revision = gateway.read("/v1/view")["revision"].as_u64().unwrap();
@@ -136,8 +167,17 @@ fn after_a_crash_of_the_gateway_the_agent_comes_back_and_nothing_wrong_is_told()
 
 #[test]
 fn of_two_agents_with_one_name_the_later_one_speaks_and_the_other_ends() {
+    superseded("wss");
+}
+
+#[test]
+fn of_two_agents_with_one_name_the_later_one_speaks_and_the_other_ends_over_grpc() {
+    superseded("grpcs");
+}
+
+fn superseded(scheme: &str) {
     let gateway = Gateway::start("");
-    let first = agent(&gateway, "200ms");
+    let first = agent_over(&gateway, scheme, "200ms");
     until_node(&gateway, "one", "alive");
     let second = started(&gateway);
     let ended_first = first.end();
@@ -181,16 +221,25 @@ fn a_check_asks_the_sources_whether_they_are_there() {
 
 #[test]
 fn a_wrong_token_is_told_once_and_a_right_one_is_taken_at_sighup() {
+    wrong_token("wss");
+}
+
+#[test]
+fn a_wrong_token_is_told_once_and_a_right_one_is_taken_at_sighup_over_grpc() {
+    wrong_token("grpcs");
+}
+
+fn wrong_token(scheme: &str) {
     let gateway = Gateway::start("");
-    configure(&gateway, "wss", "200ms", "");
+    configure(&gateway, scheme, "200ms", "");
     gateway.scene.write("own", "wrong-wrong-wrong-wrong\n");
     let path = gateway.scene.path("agent.conf");
     let text = std::fs::read_to_string(&path).unwrap().replace("\"tokens\"", "\"own\"");
     gateway.scene.write("agent.conf", &text);
     let agent = started(&gateway);
-    said(&agent, "401: the token is not known");
+    said(&agent, ": the token is not known");
     poll("three attempts that are refused", PATIENCE, || (refused(&gateway) >= 3).then_some(()));
-    assert_eq!(agent.said().matches("401").count(), 1, "{}", agent.said());
+    assert_eq!(agent.said().matches("the token is not known").count(), 1, "{}", agent.said());
     gateway.scene.write("own", "1111111111111111\n");
     agent.signal(Signal::SIGHUP);
     until_node(&gateway, "one", "alive");
@@ -294,6 +343,15 @@ fn a_quiet_agent_says_that_it_is_refused_and_nothing_while_all_is_well() {
 
 #[test]
 fn a_client_certificate_stands_for_the_token() {
+    certified("wss");
+}
+
+#[test]
+fn a_client_certificate_stands_for_the_token_over_grpc() {
+    certified("grpcs");
+}
+
+fn certified(scheme: &str) {
     let authority = Authority::new("agents");
     let one = authority.identity(&["one"]);
     let scene = Scene::new();
@@ -301,7 +359,7 @@ fn a_client_certificate_stands_for_the_token() {
     let own = [("one.pem", one.certificate.as_str()), ("one.key", &one.key)];
     files.iter().chain(&own).for_each(|(name, text)| scene.write(name, text));
     let gateway = Gateway::start_in(scene, "--client-ca ca.pem");
-    configure(&gateway, "wss", "200ms", r#","client_cert":"one.pem","client_key":"one.key""#);
+    configure(&gateway, scheme, "200ms", r#","client_cert":"one.pem","client_key":"one.key""#);
     let config =
         std::fs::read_to_string(gateway.scene.path("agent.conf")).unwrap().replace(r#""token_file":"tokens","#, "");
     gateway.scene.write("agent.conf", &config);

@@ -5,6 +5,7 @@
 
 mod advice;
 mod agent;
+mod agent_ways;
 mod api;
 mod api_fault;
 #[path = "../support/certificate.rs"]
@@ -18,6 +19,7 @@ mod emulated;
 mod far_end;
 mod gateway;
 mod gateway_fault;
+mod gateway_grpc;
 mod gateway_limit;
 mod gateway_rules;
 mod lateness;

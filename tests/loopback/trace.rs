@@ -249,8 +249,9 @@ fn agent(
         most_tasks: 1_000,
         most_frame_bytes: MOST_BYTES,
         sources: 1,
+        servers: 1,
     };
-    let live = Live { endpoint: Arc::new(endpoint), rhythm, metrics: Metrics::default() };
+    let live = Live { endpoints: vec![Arc::new(endpoint)], rhythm, metrics: Metrics::default() };
     Background::spawn("agent", move || async move {
         let (_sender, live) = watch::channel(live);
         let shutdown = Arc::new(Shutdown::listen_apart_from_hangups().unwrap());

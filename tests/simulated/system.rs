@@ -300,6 +300,7 @@ impl System {
             most_tasks: 1_000,
             most_frame_bytes: self.spec.frame_bytes,
             sources: 1,
+            servers: 1,
         };
         let seed = self.random.random();
         node.agent = Some(Agent::new(settings, moment(self.now, node.ahead_ns), seed));

@@ -3,15 +3,21 @@
 //! Separate because it is an interface of its own. A key that is not known is refused, with those that are: a typing error
 //! must not become a default. Paths are taken from the folder of the file.
 
+mod server;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+pub use server::{Mode, Server};
+
+use server::WrittenServer;
+
 use crate::detect::Bounds;
 use crate::sync::message::{LONGEST_ID, is_visible};
 use crate::sys::file::read_text;
-use crate::wire::{TlsSpec, Url, UrlError};
+use crate::wire::{TlsSpec, UrlError};
 
 /// Longest file that is read.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -84,15 +90,6 @@ impl ConfigError {
     }
 }
 
-/// How the gateway is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// `wss://`: one WebSocket.
-    Socket,
-    /// `https://`: requests on a connection that is kept.
-    Requests,
-}
-
 /// What of the node is told with each heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
@@ -122,10 +119,8 @@ pub enum SourceSpec {
 /// A configuration that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentConfig {
-    /// The gateway.
-    pub server: Url,
-    /// How it is spoken to.
-    pub mode: Mode,
+    /// The gateways, at least one: whichever is there.
+    pub servers: Vec<Server>,
     /// Time between heartbeats.
     pub interval: Duration,
     /// Bounds between which the interval follows the need.
@@ -147,7 +142,7 @@ pub struct AgentConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    server: String,
+    server: WrittenServer,
     #[serde(deserialize_with = "span")]
     interval: Duration,
     #[serde(default)]
@@ -228,7 +223,7 @@ impl AgentConfig {
     }
 
     fn check(written: Written, folder: &Path) -> Result<Self, ConfigError> {
-        let (server, mode) = server_of(&written.server)?;
+        let servers = written.server.list()?;
         let interval = within("interval", written.interval)?;
         let adaptive = written.adaptive.map(|bounds| bounds.check()).transpose()?;
         if let Some(id) = &written.node_id {
@@ -254,7 +249,7 @@ impl AgentConfig {
             None => vec![SourceSpec::Docker(DOCKER_SOCKET.into(), None)],
         };
         let (node_id, token_file, is_traced) = (written.node_id, beside(written.token_file), written.trace);
-        Ok(Self { server, mode, interval, adaptive, metrics, node_id, token_file, tls, sources, is_traced })
+        Ok(Self { servers, interval, adaptive, metrics, node_id, token_file, tls, sources, is_traced })
     }
 
     /// The token of a node: its line in a file of lines `NODE_ID TOKEN`, or the only word of the file.
@@ -323,24 +318,6 @@ pub fn check_node_id(id: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn server_of(text: &str) -> Result<(Url, Mode), ConfigError> {
-    let (url, mode, path) = match text.split_once("://") {
-        Some(("wss", rest)) => (format!("https://{rest}"), Mode::Socket, "/state"),
-        Some(("https", _)) => (text.to_owned(), Mode::Requests, "/"),
-        _ => {
-            let what = format!("`{text}` begins with neither `wss://` (a WebSocket) nor `https://` (requests)");
-            return Err(ConfigError::Value { key: "server", what });
-        }
-    };
-    let url: Url = url.parse()?;
-    let has_path = url.has_path() && url.path() != "/";
-    if mode == Mode::Requests && has_path {
-        let what = format!("`{text}` has a path, but requests go to the paths of the gateway: leave it out");
-        return Err(ConfigError::Value { key: "server", what });
-    }
-    if has_path { Ok((url, mode)) } else { Ok((url.with_path(path)?, mode)) }
-}
-
 fn token_of(text: &str, node_id: &str) -> Result<String, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let lines: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
@@ -401,8 +378,8 @@ mod tests {
     #[test]
     fn the_configuration_as_its_users_write_it() {
         let config = parse(MISSION).unwrap();
-        assert_eq!(config.server.to_string(), "https://hub.example.com/state");
-        assert_eq!((config.mode, config.interval), (Mode::Socket, Duration::from_secs(5)));
+        assert_eq!(config.servers[0].url.to_string(), "https://hub.example.com/state");
+        assert_eq!((config.servers[0].mode, config.interval), (Mode::Socket, Duration::from_secs(5)));
         assert_eq!(config.metrics, Metrics { cpu: true, memory: true, disk: true });
         assert_eq!(config.sources, [SourceSpec::Docker(DOCKER_SOCKET.into(), None)]);
         assert_eq!((config.node_id, config.adaptive, config.token_file), (None, None, None));
@@ -414,15 +391,23 @@ mod tests {
             "client_cert":"c","client_key":"k","sources":{"script":"s","docker":{"socket":"/d","poll":"2s"}},"trace":true,
             "adaptive":{"shortest":"1s","longest":"1m"}}"#;
         let config = parse(text).unwrap();
-        assert_eq!((config.mode, config.server.path()), (Mode::Requests, "/"));
+        assert_eq!((config.servers[0].mode, config.servers[0].url.path()), (Mode::Requests, "/"));
         assert!(config.token_file.unwrap().parent().unwrap().is_absolute());
         assert_eq!(config.tls.ca_file, Some("/ca".into()));
         assert_eq!(config.sources[0], SourceSpec::Docker("/d".into(), Some(Duration::from_secs(2))));
         assert!(config.is_traced);
         assert_eq!(config.adaptive.unwrap().longest, Duration::from_secs(60));
-        assert_eq!(parse(r#"{"server":"wss://h","interval":"1m"}"#).unwrap().server.path(), "/state");
+        assert_eq!(parse(r#"{"server":"wss://h","interval":"1m"}"#).unwrap().servers[0].url.path(), "/state");
+        let several = parse(r#"{"server":["grpcs://a:1","wss://b"],"interval":"1m"}"#).unwrap().servers;
+        let several: Vec<(Mode, String)> = several.iter().map(|one| (one.mode, one.url.to_string())).collect();
+        let expected = [(Mode::Stream, "https://a:1/".to_owned()), (Mode::Socket, "https://b/state".to_owned())];
+        assert_eq!(several, expected);
         for zone in ["%25lo", "%lo"] {
-            let server = parse(&format!(r#"{{"server":"wss://[fe80::1{zone}]:7","interval":"1m"}}"#)).unwrap().server;
+            let server = parse(&format!(r#"{{"server":"wss://[fe80::1{zone}]:7","interval":"1m"}}"#))
+                .unwrap()
+                .servers
+                .remove(0)
+                .url;
             assert_eq!((&*server.socket_host(), server.authority().as_str()), ("fe80::1%lo", "[fe80::1]:7"));
         }
         assert_eq!(parse(r#"{"server":"wss://h","interval":"1m","sources":{}}"#).unwrap().sources, []);
@@ -442,6 +427,10 @@ mod tests {
             (r#"{"server":"wss://h","interval":"2ms"}"#, "from `10ms`"),
             (r#"{"server":"ws://h","interval":"5s"}"#, "neither `wss://`"),
             (r#"{"server":"https://h/state","interval":"5s"}"#, "leave it out"),
+            (r#"{"server":"grpcs://h/x","interval":"5s"}"#, "leave it out"),
+            (r#"{"server":[],"interval":"5s"}"#, "has 0 addresses"),
+            (r#"{"server":["wss://h",7],"interval":"5s"}"#, "neither an address nor a list"),
+            (r#"{"server":["wss://h","ftp://h"],"interval":"5s"}"#, "neither `wss://`"),
             (r#"{"server":"wss://u:p@h","interval":"5s"}"#, "`server` is wrong"),
             (r#"{"server":"wss://h","interval":"5s","metrics":["gpu"]}"#, "unknown variant `gpu`"),
             (r#"{"server":"wss://h","interval":"5s","node_id":"a b"}"#, "white space"),

@@ -20,7 +20,10 @@ use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::config::Mode;
+use super::machine::shuffle;
 use super::requests::Requests;
+#[cfg(feature = "runtimes")]
+use super::stream::Stream;
 use crate::sync::message::{ErrorBody, FromAgent, FromGateway};
 use crate::wire::dial::{self, ConnectError};
 use crate::wire::{Dialer, TlsFailure, Url};
@@ -29,7 +32,7 @@ use crate::wire::{Dialer, TlsFailure, Url};
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Longest time for handing a frame to the kernel: a peer that reads nothing for so long is gone.
-const SEND_WITHIN: Duration = Duration::from_secs(10);
+pub const SEND_WITHIN: Duration = Duration::from_secs(10);
 
 /// Buffer for reading: an answer to a heartbeat fits.
 const BUFFER: usize = 1024;
@@ -54,6 +57,21 @@ pub enum LinkError {
         /// What it said.
         text: String,
     },
+    /// The gateway refuses, in a word of its own.
+    #[error("the gateway answered {code}: {text}")]
+    Denied {
+        /// Its word.
+        code: String,
+        /// What it said.
+        text: String,
+    },
+    /// Whoever is there does not speak what gRPC needs.
+    #[error("no HTTP/2 is spoken there, which gRPC needs: a proxy, or a gateway that is older than gRPC")]
+    NoHttp2,
+    /// What came is no message of a gateway.
+    #[cfg(feature = "runtimes")]
+    #[error("the gateway sent what is no message of ours")]
+    Message(#[source] crate::wire::grpc::FrameError),
     /// Whoever answers is no gateway: another server at this address, or a proxy whose gateway is away.
     #[error("no gateway there ({status})")]
     NoGateway {
@@ -121,18 +139,26 @@ pub enum Wire {
     Socket(Box<WebSocketStream<Box<TlsStream<TcpStream>>>>),
     /// Requests and their answers.
     Requests(Box<Requests>),
+    /// Messages of gRPC.
+    #[cfg(feature = "runtimes")]
+    Stream(Box<Stream>),
 }
 
 impl Wire {
-    /// Connects.
+    /// Connects. `seed` is for the order of the addresses of its name.
     ///
     /// # Errors
     /// When it cannot, or not in time.
-    pub async fn connect(endpoint: Arc<Endpoint>) -> Result<Self, LinkError> {
+    pub async fn connect(endpoint: Arc<Endpoint>, seed: u64) -> Result<Self, LinkError> {
         let attempt = async {
             match endpoint.mode {
-                Mode::Socket => Ok(Self::Socket(Box::new(socket(&endpoint).await?))),
-                Mode::Requests => Ok(Self::Requests(Box::new(Requests::connect(Arc::clone(&endpoint)).await?))),
+                Mode::Socket => Ok(Self::Socket(Box::new(socket(&endpoint, seed).await?))),
+                Mode::Requests => Ok(Self::Requests(Box::new(Requests::connect(Arc::clone(&endpoint), seed).await?))),
+                #[cfg(feature = "runtimes")]
+                Mode::Stream => Ok(Self::Stream(Box::new(Stream::connect(&endpoint, seed).await?))),
+                // The configuration of an agent without it is refused.
+                #[cfg(not(feature = "runtimes"))]
+                Mode::Stream => Err(LinkError::NoHttp2),
             }
         };
         timeout(CONNECT_WITHIN, attempt).await.unwrap_or(Err(LinkError::Late))
@@ -146,6 +172,8 @@ impl Wire {
         let stream = match self {
             Self::Socket(stream) => stream,
             Self::Requests(requests) => return requests.next().await,
+            #[cfg(feature = "runtimes")]
+            Self::Stream(stream) => return stream.next().await,
         };
         loop {
             let bytes = match stream.next().await.transpose().map_err(broken)? {
@@ -170,6 +198,8 @@ impl Wire {
         let stream = match self {
             Self::Socket(stream) => stream,
             Self::Requests(requests) => return requests.send(frame),
+            #[cfg(feature = "runtimes")]
+            Self::Stream(stream) => return stream.send(frame).await,
         };
         // Invariant: our own frames always have a JSON text.
         let text = serde_json::to_string(&frame).unwrap_or_default();
@@ -178,19 +208,36 @@ impl Wire {
     }
 }
 
-/// A connection over TLS.
+/// A connection over TLS: to any address of its name, in an order that `seed` gives.
 ///
 /// # Errors
 /// When nobody is there, or it is not who it should be.
-pub async fn secure(endpoint: &Endpoint) -> Result<Box<TlsStream<TcpStream>>, LinkError> {
-    let stream = dial::connect(&endpoint.url, None).await?;
-    // A heartbeat is one small packet that must not wait for another; without this nothing is lost but time.
-    let _ = stream.set_nodelay(true);
-    Ok(Box::new(endpoint.dialer.handshake(&endpoint.url.host, stream).await?))
+pub async fn secure(endpoint: &Endpoint, seed: u64) -> Result<Box<TlsStream<TcpStream>>, LinkError> {
+    let mut addresses = dial::addresses(&endpoint.url).await?;
+    shuffle(&mut addresses, seed);
+    // One that swallows everything leaves time for the others.
+    let within = CONNECT_WITHIN / u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
+    let mut failed = LinkError::Late;
+    for address in &addresses {
+        let attempt = async {
+            let stream = dial::connect(&endpoint.url, Some(*address)).await?;
+            // A heartbeat is one small packet that must not wait for another; without this nothing is lost but time.
+            let _ = stream.set_nodelay(true);
+            Ok(Box::new(endpoint.dialer.handshake(&endpoint.url.host, stream).await?))
+        };
+        if addresses.len() == 1 {
+            return attempt.await;
+        }
+        match timeout(within, attempt).await.unwrap_or(Err(LinkError::Late)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
-async fn socket(endpoint: &Endpoint) -> Result<WebSocketStream<Box<TlsStream<TcpStream>>>, LinkError> {
-    let stream = secure(endpoint).await?;
+async fn socket(endpoint: &Endpoint, seed: u64) -> Result<WebSocketStream<Box<TlsStream<TcpStream>>>, LinkError> {
+    let stream = secure(endpoint, seed).await?;
     let address = format!("wss://{}{}", endpoint.url.authority(), endpoint.url.path());
     let mut request = address.into_client_request().map_err(broken)?;
     if let Some(authorization) = &endpoint.authorization {
@@ -221,7 +268,7 @@ fn broken(error: tungstenite::Error) -> LinkError {
 }
 
 /// Whether a connection ended from the other side. A bare end of TLS is one: who is killed says no goodbye.
-fn went_away(error: &io::Error) -> bool {
+pub fn went_away(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }

@@ -6,9 +6,11 @@
 
 mod backoff;
 mod beat;
+mod connect;
 mod ledger;
 mod port;
 mod send;
+mod servers;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ pub use backoff::Bounds as BackoffBounds;
 pub use beat::Rhythm;
 pub use ledger::{Lost, MOST_BYTES, Seen};
 pub use port::{Action, End, Input, Settings, Warning};
+pub use servers::{Attempt, shuffle};
 
 use crate::model::Stamp;
 use crate::sync::message::{Answers, ErrorText, FromGateway, HIGHEST_NUMBER, Pulse};
@@ -26,6 +29,7 @@ use crate::sync::moment::Moment;
 use backoff::Backoff;
 use beat::Beats;
 use ledger::{Ledger, Sent};
+use servers::Servers;
 
 /// A goodbye that is not taken within this time is given up.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
@@ -52,6 +56,9 @@ pub struct Machine {
     ledger: Ledger,
     beats: Beats,
     backoff: Backoff,
+    servers: Servers,
+    /// Which gateway the last attempt was for.
+    attempt: Attempt,
     /// Waits after reports that were refused for now.
     pauses: Backoff,
     link: Link,
@@ -82,6 +89,8 @@ struct Session {
     rest: Option<Rest>,
     /// The first change waits for company until then; what was refused for now waits longer.
     hold_until: Option<Stamp>,
+    /// Whether the gateway has taken anything on it.
+    is_good: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +128,8 @@ impl Machine {
             ledger: Ledger::new(settings.most_tasks, settings.most_frame_bytes),
             beats: Beats::new(settings.rhythm, now.at + settings.phase),
             backoff: Backoff::new(settings.backoff, seed),
+            servers: Servers::new(settings.servers, seed),
+            attempt: Attempt::default(),
             pauses: Backoff::new(settings.backoff, !seed),
             link: Link::Waiting { until: now.at },
             told: BTreeSet::new(),
@@ -134,6 +145,12 @@ impl Machine {
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whom the connection that is asked for should lead to.
+    #[must_use]
+    pub const fn attempt(&self) -> Attempt {
+        self.attempt
     }
 
     /// How many tasks it keeps.
@@ -177,6 +194,7 @@ impl Machine {
                 self.changed(now, is_news);
             }
             Input::SetRhythm(rhythm) => self.beats.set_rhythm(rhythm),
+            Input::SetServers(count) => self.servers.replace(count),
             Input::Reconnect => self.reconnect(now, &mut actions),
             Input::Leave => self.leave(now, &mut actions),
             Input::Woke => self.woke(now),
@@ -198,37 +216,6 @@ impl Machine {
                 [Some(self.beats.due()), flush, self.silent_at(session)].into_iter().flatten().min()
             }
         }
-    }
-
-    fn connected(&mut self, now: Moment) {
-        if !matches!(self.link, Link::Dialing) {
-            return;
-        }
-        self.link = Link::Up(Session { flight: None, rest: Some(Rest(None)), hold_until: None });
-        self.beats.begin(now.at);
-        self.digests.sent_with = None;
-    }
-
-    fn disconnected(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        match std::mem::replace(&mut self.link, Link::Waiting { until: now.at }) {
-            Link::Leaving { .. } => self.end(End::Left, actions),
-            Link::Up(session) => {
-                self.recall(session);
-                self.wait(now);
-            }
-            Link::Dialing => self.wait(now),
-            link @ (Link::Waiting { .. } | Link::Ended) => self.link = link,
-        }
-    }
-
-    fn reconnect(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        match std::mem::replace(&mut self.link, Link::Waiting { until: now.at }) {
-            Link::Up(session) => self.recall(session),
-            Link::Dialing | Link::Waiting { .. } => {}
-            link @ (Link::Leaving { .. } | Link::Ended) => return self.link = link,
-        }
-        actions.push(Action::Close);
-        self.backoff.reset();
     }
 
     fn leave(&mut self, now: Moment, actions: &mut Vec<Action>) {
@@ -338,7 +325,7 @@ impl Machine {
     fn advance(&mut self, now: Moment, actions: &mut Vec<Action>) {
         match &self.link {
             Link::Waiting { until } if *until <= now.at => {
-                self.link = Link::Dialing;
+                (self.link, self.attempt) = (Link::Dialing, self.servers.next());
                 actions.push(Action::Connect);
             }
             Link::Leaving { until } if *until <= now.at => {
@@ -386,6 +373,9 @@ impl Machine {
     fn accepted(&mut self) {
         self.is_accepted = true;
         self.backoff.reset();
+        if let Link::Up(session) = &mut self.link {
+            session.is_good = true;
+        }
     }
 
     /// A start of our own that is later than what the gateway knows: in one step, however far ahead that is.
@@ -429,22 +419,6 @@ impl Machine {
         let is_news = self.ahead < before && self.ledger.redate_future(now.wall);
         self.changed(now, is_news);
         self.hold_at_most(now.at);
-    }
-
-    /// Gives a connection up.
-    fn drop_link(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        actions.push(Action::Close);
-        self.disconnected(now, actions);
-    }
-
-    fn recall(&mut self, session: Session) {
-        if let Some(flight) = session.flight {
-            self.ledger.unsend(flight.sent);
-        }
-    }
-
-    fn wait(&mut self, now: Moment) {
-        self.link = Link::Waiting { until: now.at + self.backoff.next() };
     }
 
     fn end(&mut self, end: End, actions: &mut Vec<Action>) {

@@ -7,4 +7,6 @@ pub mod link;
 pub mod machine;
 pub mod requests;
 pub mod shell;
+#[cfg(feature = "runtimes")]
+pub mod stream;
 mod traces;

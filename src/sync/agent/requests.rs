@@ -29,6 +29,7 @@ type Io = TokioIo<Box<TlsStream<TcpStream>>>;
 /// A gateway that is spoken to in requests.
 pub struct Requests {
     endpoint: Arc<Endpoint>,
+    seed: u64,
     idle: Option<Open>,
     waiting: VecDeque<FromAgent>,
     asked: Option<Asked>,
@@ -44,13 +45,13 @@ struct Open {
 type Asked = Pin<Box<dyn Future<Output = Result<(Open, Option<FromGateway>), LinkError>> + Send>>;
 
 impl Requests {
-    /// Connects.
+    /// Connects. `seed` is for the order of the addresses of its name.
     ///
     /// # Errors
     /// When it cannot.
-    pub async fn connect(endpoint: Arc<Endpoint>) -> Result<Self, LinkError> {
-        let idle = Some(Open::dial(&endpoint).await?);
-        Ok(Self { endpoint, idle, waiting: VecDeque::new(), asked: None })
+    pub async fn connect(endpoint: Arc<Endpoint>, seed: u64) -> Result<Self, LinkError> {
+        let idle = Some(Open::dial(&endpoint, seed).await?);
+        Ok(Self { endpoint, seed, idle, waiting: VecDeque::new(), asked: None })
     }
 
     /// Takes a frame to be sent in its turn.
@@ -73,8 +74,8 @@ impl Requests {
         if self.asked.is_none()
             && let Some(frame) = self.waiting.pop_front()
         {
-            let (endpoint, idle) = (Arc::clone(&self.endpoint), self.idle.take());
-            self.asked = Some(Box::pin(async move { ask(&endpoint, idle, &frame).await }));
+            let (endpoint, seed, idle) = (Arc::clone(&self.endpoint), self.seed, self.idle.take());
+            self.asked = Some(Box::pin(async move { ask(&endpoint, seed, idle, &frame).await }));
         }
         let Some(asked) = &mut self.asked else { return pending().await };
         let answer = asked.await;
@@ -88,6 +89,7 @@ impl Requests {
 /// Sends one frame as a request; `None` is the answer to a goodbye.
 async fn ask(
     endpoint: &Endpoint,
+    seed: u64,
     idle: Option<Open>,
     frame: &FromAgent,
 ) -> Result<(Open, Option<FromGateway>), LinkError> {
@@ -96,14 +98,14 @@ async fn ask(
     {
         return Ok((open, answer));
     }
-    let mut open = Open::dial(endpoint).await?;
+    let mut open = Open::dial(endpoint, seed).await?;
     let answer = open.exchange(endpoint, frame).await?;
     Ok((open, answer))
 }
 
 impl Open {
-    async fn dial(endpoint: &Endpoint) -> Result<Self, LinkError> {
-        let stream = TokioIo::new(secure(endpoint).await?);
+    async fn dial(endpoint: &Endpoint, seed: u64) -> Result<Self, LinkError> {
+        let stream = TokioIo::new(secure(endpoint, seed).await?);
         let (sender, connection) = http1::handshake(stream).await?;
         Ok(Self { sender, connection: Some(connection) })
     }

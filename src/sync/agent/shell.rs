@@ -3,7 +3,7 @@
 //! Separate from the machine so that everything decided can be simulated. It keeps one connection, knows no rule, and tells a
 //! person what changed, once.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,8 +54,8 @@ pub type Voice = Arc<dyn Fn(Tone, String) + Send + Sync>;
 /// What may change while an agent runs.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The gateway.
-    pub endpoint: Arc<Endpoint>,
+    /// The gateways, at least one.
+    pub endpoints: Vec<Arc<Endpoint>>,
     /// How often it hears of us.
     pub rhythm: Rhythm,
     /// What is told of the node.
@@ -83,13 +83,14 @@ struct Shell {
     queue: VecDeque<Input>,
     link: Link,
     live: watch::Receiver<Live>,
-    /// The settings of the present connection.
-    endpoint: Arc<Endpoint>,
+    endpoints: Vec<Arc<Endpoint>>,
+    /// Where the present connection leads, or the last one.
+    server: usize,
     cpu: CpuMeter,
     voice: Voice,
     traces: Option<Traces>,
-    /// What was said last of the connection, so that an hour of failures is one line.
-    said: Option<String>,
+    /// What was said last of each gateway, so that an hour of failures is one line.
+    said: HashMap<String, String>,
     /// What a source said last of its trouble, likewise.
     trouble: Option<String>,
     shutdown: Arc<Shutdown>,
@@ -111,17 +112,18 @@ pub async fn run(settings: Settings, seed: u64, around: Surroundings) -> End {
     for (index, source) in sources.into_iter().enumerate() {
         pumps.spawn(pump(index, source, sender.clone()));
     }
-    let endpoint = Arc::clone(&live.borrow().endpoint);
+    let endpoints = live.borrow().endpoints.clone();
     let mut shell = Shell {
         machine: Machine::new(settings, now(), seed),
         queue: VecDeque::from([Input::Tick]),
         link: Link::None,
         live,
-        endpoint,
+        endpoints,
+        server: 0,
         cpu: CpuMeter::default(),
         voice,
         traces: is_traced.then(Traces::default),
-        said: None,
+        said: HashMap::new(),
         trouble: None,
         shutdown,
         is_leaving: false,
@@ -159,10 +161,7 @@ impl Shell {
         while let Some(input) = self.queue.pop_front() {
             for action in self.machine.handle(now(), input) {
                 match action {
-                    Action::Connect => {
-                        let endpoint = Arc::clone(&self.endpoint);
-                        self.link = Link::Dialing(Box::pin(Wire::connect(endpoint)));
-                    }
+                    Action::Connect => self.connect(),
                     Action::Send(frame) => self.send(frame).await,
                     Action::Close => self.link = Link::None,
                     Action::Warn(warning) => self.warn(&warning),
@@ -171,6 +170,14 @@ impl Shell {
             }
         }
         None
+    }
+
+    fn connect(&mut self) {
+        let attempt = self.machine.attempt();
+        self.server = attempt.server;
+        if let Some(endpoint) = self.endpoints.get(self.server).cloned() {
+            self.link = Link::Dialing(Box::pin(Wire::connect(endpoint, attempt.seed)));
+        }
     }
 
     /// Waits for the next thing that happens, other than an event of a source. May be dropped and called again.
@@ -201,7 +208,7 @@ impl Shell {
         let input = match happened {
             Ok(Happened::Connected(wire)) => {
                 self.link = Link::Up(wire);
-                self.say(Tone::News, format!("connected to {}", self.endpoint.url.authority()));
+                self.say(Tone::News, format!("connected to {}", self.gateway()));
                 Input::Connected
             }
             Ok(Happened::Frame(frame)) => Input::Frame(frame),
@@ -214,8 +221,7 @@ impl Shell {
     fn broken(&mut self, error: &LinkError) {
         self.link = Link::None;
         if !self.is_leaving {
-            let text =
-                format!("not connected to {}: {}; trying again", self.endpoint.url.authority(), with_causes(error));
+            let text = format!("not connected to {}: {}; trying again", self.gateway(), with_causes(error));
             self.say(Tone::Fault, text);
         }
         self.queue.push_back(Input::Disconnected);
@@ -238,8 +244,11 @@ impl Shell {
     fn reload(&mut self) {
         let live = self.live.borrow_and_update().clone();
         self.queue.push_back(Input::SetRhythm(live.rhythm));
-        if live.endpoint.digest != self.endpoint.digest {
-            self.endpoint = live.endpoint;
+        let digests = |endpoints: &[Arc<Endpoint>]| endpoints.iter().map(|one| one.digest).collect::<Vec<_>>();
+        if digests(&live.endpoints) != digests(&self.endpoints) {
+            self.endpoints = live.endpoints;
+            self.said.clear();
+            self.queue.push_back(Input::SetServers(self.endpoints.len()));
             self.queue.push_back(Input::Reconnect);
         }
     }
@@ -289,10 +298,16 @@ impl Shell {
 
     /// Says something of the connection, unless it was the last that was said.
     fn say(&mut self, tone: Tone, text: String) {
-        if self.said.as_ref() != Some(&text) {
+        let gateway = self.gateway();
+        if self.said.get(&gateway) != Some(&text) {
             (self.voice)(tone, text.clone());
-            self.said = Some(text);
+            self.said.insert(gateway, text);
         }
+    }
+
+    /// The name of the present gateway, or of the last one.
+    fn gateway(&self) -> String {
+        self.endpoints.get(self.server).map_or_else(String::new, |endpoint| endpoint.url.authority())
     }
 }
 

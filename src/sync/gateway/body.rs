@@ -1,11 +1,13 @@
-//! The body of an answer: whole, or a stream of changes; its request is being answered as long as it is there.
+//! The body of an answer: whole, a stream of changes, or messages of gRPC; its request is being answered as long as it is there.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::idle::Busy;
 use super::watch::Changes;
@@ -16,6 +18,36 @@ pub enum Answer {
     Whole(Full<Bytes>),
     /// Changes as they come.
     Changes(Box<Changes>),
+    /// Messages of gRPC and what stands behind them.
+    Frames(Frames),
+}
+
+/// Frames that are there, or come as somebody sends them.
+pub struct Frames {
+    ready: VecDeque<Frame<Bytes>>,
+    coming: Option<mpsc::Receiver<Frame<Bytes>>>,
+}
+
+impl Frames {
+    /// These and no more.
+    #[must_use]
+    pub fn of(frames: impl IntoIterator<Item = Frame<Bytes>>) -> Self {
+        Self { ready: frames.into_iter().collect(), coming: None }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        match (self.ready.pop_front(), &mut self.coming) {
+            (None, Some(coming)) => coming.poll_recv(context),
+            (frame, _) => Poll::Ready(frame),
+        }
+    }
+}
+
+impl From<mpsc::Receiver<Frame<Bytes>>> for Frames {
+    /// As they come.
+    fn from(coming: mpsc::Receiver<Frame<Bytes>>) -> Self {
+        Self { ready: VecDeque::new(), coming: Some(coming) }
+    }
 }
 
 /// A body that tells when it was sent.
@@ -65,6 +97,7 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(context),
             Self::Changes(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Self::Frames(frames) => frames.poll(context).map(|frame| frame.map(Ok)),
         }
     }
 
@@ -75,7 +108,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Changes(_) => SizeHint::new(),
+            Self::Changes(_) | Self::Frames(_) => SizeHint::new(),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Counters {
         self.heartbeats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The JSON text of a heartbeat was so long, whatever carried it.
+    /// The JSON text or message of a heartbeat was so long, whatever carried it.
     pub fn heartbeat_bytes(&self, length: usize) {
         self.heartbeat_bytes.fetch_add(length as u64, Ordering::Relaxed);
     }
@@ -109,7 +109,11 @@ impl Counters {
         }
         let counters = [
             ("heartbeats", "Heartbeats heard.", &self.heartbeats),
-            ("heartbeat_bytes", "Bytes of their JSON texts, without framing and TLS.", &self.heartbeat_bytes),
+            (
+                "heartbeat_bytes",
+                "Bytes of their JSON texts or messages, without framing and TLS.",
+                &self.heartbeat_bytes,
+            ),
             ("tls_handshakes_failed", "TLS handshakes that did not succeed.", &self.handshakes_failed),
             ("store_reopen_failures", "Times that a failed store could not be opened again.", &self.store_failures),
         ];

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,23 +19,25 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::body::Answer;
-use super::entries::{self, Read};
+use super::door::Door;
+use super::entries;
+use super::grpc;
 use super::machine::{Counts, View};
 use super::position::{self, Position};
 use super::rate::Kind;
 use super::refusal::{Code, Refusal};
 use super::remainder::Remainders;
-use super::service::{Place, Service, now};
+use super::service::{Service, now};
+use super::stream::Streams;
 use super::upgrade::{self, Upgrade};
 use super::watch::Changes;
-use crate::model::Stamp;
-use crate::sync::message::{self, Answers, Batch, Heartbeat, Leave, MOST_REPORTS, Receipt, StatusReport};
+use crate::wire::node;
 
 /// Longest body of a request: a thousand reports with payloads of a kilobyte.
 pub const LONGEST_BODY: usize = 1 << 20;
 
 /// Longest time that a body may take.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
+pub const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Items of a page, unless another number is asked for, and at most.
 const PAGE: usize = 100;
@@ -66,6 +68,7 @@ enum Route {
     Healthz,
     Readyz,
     Openapi,
+    NodeProto,
 }
 
 /// Everything that answers of one connection need.
@@ -79,12 +82,29 @@ pub struct Context {
     pub upgrade: Upgrade,
     /// What clients still send after their answers.
     pub remainders: Remainders,
+    /// The streams of agents over gRPC.
+    pub streams: Streams,
 }
 
 impl Context {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         let (head, mut body) = request.into_parts();
+        match grpc::is_grpc(&head) {
+            Ok(false) => {}
+            Ok(true) => {
+                let (answer, rest) = self.call(&head, body).await;
+                if let Some(body) = rest {
+                    self.remainders.read(&self.service.remainders, body);
+                }
+                return answer;
+            }
+            Err(refusal) => {
+                self.remainders.read(&self.service.remainders, body);
+                self.service.counters.refused(refusal.code);
+                return refused(&refusal);
+            }
+        }
         let answered = self.route(Request::from_parts(head, ()), &mut body).await;
         self.remainders.read(&self.service.remainders, body);
         answered.unwrap_or_else(|refusal| {
@@ -109,9 +129,10 @@ impl Context {
             Route::Healthz => Ok(json_answer(StatusCode::OK, &json!({ "status": "ok" }))),
             Route::Readyz => self.ready(),
             Route::Openapi => Ok(text_answer("application/json", super::OPENAPI)),
+            Route::NodeProto => Ok(text_answer("text/plain; charset=utf-8", node::PUBLISHED)),
             Route::Metrics => self.metrics(&request),
             route => {
-                let caller = self.caller(&request)?;
+                let caller = self.caller(request.headers())?;
                 match route {
                     Route::Status | Route::StatusBatch | Route::Heartbeat | Route::FullState | Route::Leave => {
                         let body = read_body(&request, body).await?;
@@ -124,9 +145,13 @@ impl Context {
         }
     }
 
-    fn caller(&self, request: &Request<()>) -> Result<Caller, Refusal> {
+    /// Who asks.
+    ///
+    /// # Errors
+    /// When nobody knows.
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let unreadable = || Refusal::new(Code::Unauthorized, "the Authorization header is not text");
-        let header = request.headers().get(header::AUTHORIZATION);
+        let header = headers.get(header::AUTHORIZATION);
         let header = header.map(|value| value.to_str().map_err(|_| unreadable())).transpose()?;
         self.service.access().caller(header, self.certified.as_ref())
     }
@@ -134,7 +159,7 @@ impl Context {
     /// Counts and no names, so that nobody has to know a token; whoever shows one has a share of their own.
     fn metrics(&self, request: &Request<()>) -> Result<Response<Answer>, Refusal> {
         let is_somebody = request.headers().contains_key(header::AUTHORIZATION) || self.certified.is_some();
-        let caller = is_somebody.then(|| self.caller(request)).transpose()?;
+        let caller = is_somebody.then(|| self.caller(request.headers())).transpose()?;
         self.service.allow(caller.as_ref().map_or(ANYBODY, Caller::share), Kind::Read, 1)?;
         Ok(text_answer(OPENMETRICS, self.service.metrics()))
     }
@@ -147,68 +172,19 @@ impl Context {
     }
 
     async fn write(&self, route: Route, caller: &Caller, body: &[u8]) -> Result<Response<Answer>, Refusal> {
-        let received = now();
+        let (received, door) = (now(), Door::new(&self.service, caller));
         match route {
-            Route::Status => {
-                let report: StatusReport = parse(body)?;
-                let receipt = self.report(caller, report).await?;
-                Ok(json_answer(StatusCode::OK, &receipt))
-            }
+            Route::Status => Ok(json_answer(StatusCode::OK, &door.report(parse(body)?).await?)),
             Route::StatusBatch => {
-                let (id, answers) = self.batch(caller, entries::batch(body)?, received.at).await?;
-                Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
+                Ok(json_answer(StatusCode::OK, &door.batch(entries::batch(body)?, received.at).await?))
             }
-            Route::FullState => {
-                let state = entries::state(body)?;
-                caller.speaks_for(&state.frame.node_id)?;
-                let (id, answers, place) = self.service.state(state)?;
-                self.service.settled(place).await?;
-                Ok(json_answer(StatusCode::OK, &Answers { id, answers }))
-            }
+            Route::FullState => Ok(json_answer(StatusCode::OK, &door.state(entries::state(body)?).await?)),
             Route::Leave => {
-                let leave: Leave = parse(body)?;
-                caller.speaks_for(&leave.node_id)?;
-                self.service.allow(&leave.node_id, Kind::Report, 1)?;
-                let (left, place) = self.service.decide(|machine, now| machine.leave(now, &leave))?;
-                left?;
-                self.service.settled(place).await?;
-                Ok(json_answer(StatusCode::OK, &json!({ "state": "left", "revision": place.revision })))
+                let revision = door.leave(&parse(body)?).await?;
+                Ok(json_answer(StatusCode::OK, &json!({ "state": "left", "revision": revision })))
             }
-            _ => {
-                let heartbeat: Heartbeat = parse(body)?;
-                caller.speaks_for(&heartbeat.node_id)?;
-                self.service.allow(&heartbeat.node_id, Kind::Heartbeat, 1)?;
-                let pulse = self.service.heartbeat(received, &heartbeat)?;
-                self.service.counters.heartbeat_bytes(body.len());
-                Ok(json_answer(StatusCode::OK, &pulse))
-            }
+            _ => Ok(json_answer(StatusCode::OK, &door.heartbeat(received, &parse(body)?, body.len())?)),
         }
-    }
-
-    async fn report(&self, caller: &Caller, report: StatusReport) -> Result<Receipt, Refusal> {
-        caller.speaks_for(&report.node_id)?;
-        self.service.allow(&report.node_id, Kind::Report, 1)?;
-        let (receipt, place) = self.service.decide(|machine, now| machine.report(now, report))?;
-        let receipt = receipt?;
-        self.service.settled(Place { revision: receipt.revision, ..place }).await?;
-        self.service.counters.report(receipt.outcome);
-        Ok(receipt)
-    }
-
-    async fn batch(
-        &self,
-        caller: &Caller,
-        batch: Read<Batch>,
-        received: Stamp,
-    ) -> Result<(u64, Vec<message::Answer>), Refusal> {
-        let count = batch.frame.reports.len() + batch.odd.len();
-        if count > MOST_REPORTS {
-            let message = format!("{count} reports in one batch, at most {MOST_REPORTS} are taken");
-            return Err(Refusal::new(Code::InvalidReport, message));
-        }
-        let (id, answers, place) = self.service.batch(caller, batch, received)?;
-        self.service.settled(place).await?;
-        Ok((id, answers))
     }
 
     async fn read(
@@ -296,6 +272,7 @@ impl Route {
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             "/openapi.json" => Self::Openapi,
+            "/node.proto" => Self::NodeProto,
             _ => {
                 let (id, is_task) = match path.strip_prefix("/v1/tasks/") {
                     Some(id) => (id, true),

@@ -28,6 +28,7 @@ use super::idle::Activity;
 use super::remainder::Remainders;
 use super::service::Service;
 use super::socket::Socket;
+use super::stream::Streams;
 use super::upgrade::{Agreed, Upgrade};
 
 /// Longest time that a handshake or the head of a request may take: a slow client holds a connection no longer.
@@ -44,6 +45,12 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// Requests of one HTTP/2 connection at a time.
 const MOST_STREAMS: u32 = 128;
+
+/// Bytes of one HTTP/2 stream that wait to be sent.
+const MOST_UNSENT: usize = 64 << 10;
+
+/// Longest head of a request over HTTP/2, as its fields are counted there (RFC 9113 section 6.5.2).
+const LONGEST_FIELDS: u32 = 16 << 10;
 
 /// What connections are made with; replaced when certificates are read again.
 pub type SharedConfig = Arc<RwLock<Arc<ServerConfig>>>;
@@ -108,7 +115,8 @@ async fn requests(stream: TlsStream<TcpStream>, upgrade: Upgrade, service: Arc<S
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     let certified = certificate.and_then(|certificate| certified(certificate));
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
-    let context = Context { service, certified, upgrade, remainders: Remainders::default() };
+    let streams = Streams::default();
+    let context = Context { service, certified, upgrade, remainders: Remainders::default(), streams: streams.clone() };
     let activity = Activity::default();
     let begins = activity.clone();
     let answer = service_fn(move |request| {
@@ -119,6 +127,7 @@ async fn requests(stream: TlsStream<TcpStream>, upgrade: Upgrade, service: Arc<S
     if speaks_http2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
         server.timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS).keep_alive_interval(UNACKNOWLEDGED);
+        server.max_send_buf_size(MOST_UNSENT).max_header_list_size(LONGEST_FIELDS);
         let mut connection = std::pin::pin!(server.serve_connection(stream, answer));
         tokio::select! {
             _ = connection.as_mut() => {}
@@ -127,6 +136,7 @@ async fn requests(stream: TlsStream<TcpStream>, upgrade: Upgrade, service: Arc<S
                 let _ = timeout(HEAD_WITHIN, connection).await;
             }
         }
+        streams.end().await;
     } else {
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);

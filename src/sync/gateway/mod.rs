@@ -1,12 +1,14 @@
 //! The gateway: takes reports and heartbeats, keeps the view of all nodes, wakes subscribers.
 //!
 //! [`machine`] decides, and is pure. [`service`] puts it between the store, the clock and the connections; [`listen`] carries
-//! them, `http`, `socket` and `watch` are what is said on them. [`access`] knows who is calling and [`tls`] who we are.
+//! them, `http`, `socket`, `grpc`, `stream` and `watch` are what is said on them, through one `door`. [`access`] knows who is calling and [`tls`] who we are.
 
 pub mod access;
 mod body;
 mod counters;
+mod door;
 mod entries;
+mod grpc;
 mod http;
 mod idle;
 pub mod listen;
@@ -17,6 +19,7 @@ pub mod refusal;
 mod remainder;
 pub mod service;
 mod socket;
+mod stream;
 pub mod tls;
 pub mod traces;
 mod upgrade;

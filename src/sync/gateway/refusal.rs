@@ -1,8 +1,36 @@
 //! What the gateway does not take, and why: one list for every way in.
 //!
-//! Separate because HTTP, the agents' WebSocket and the simulation answer with the same words.
+//! Separate because HTTP, gRPC, the agents' WebSocket and the simulation answer with the same words.
 
 use crate::sync::message::{ErrorBody, ErrorText};
+
+/// The codes of gRPC that are answered.
+pub mod grpc {
+    /// It succeeded.
+    pub const OK: u16 = 0;
+    /// It means nothing.
+    pub const INVALID_ARGUMENT: u8 = 3;
+    /// The client's time is over.
+    pub const DEADLINE_EXCEEDED: u8 = 4;
+    /// There is none.
+    pub const NOT_FOUND: u8 = 5;
+    /// It may not.
+    pub const PERMISSION_DENIED: u8 = 7;
+    /// More than is taken.
+    pub const RESOURCE_EXHAUSTED: u8 = 8;
+    /// Not while things are as they are.
+    pub const FAILED_PRECONDITION: u8 = 9;
+    /// Somebody else was there first.
+    pub const ABORTED: u8 = 10;
+    /// It is no longer kept.
+    pub const OUT_OF_RANGE: u8 = 11;
+    /// Not spoken.
+    pub const UNIMPLEMENTED: u8 = 12;
+    /// Not now.
+    pub const UNAVAILABLE: u8 = 14;
+    /// Unknown who it is.
+    pub const UNAUTHENTICATED: u8 = 16;
+}
 
 /// Why something was refused; the name is the `code` that programs see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +45,8 @@ pub enum Code {
     NotFound,
     /// 405: the path has other methods.
     MethodNotAllowed,
+    /// 408: the time that the client gave is over.
+    DeadlineExceeded,
     /// 409: the same version with other content.
     VersionConflict,
     /// 409: another node that is heard has this task.
@@ -55,6 +85,7 @@ impl Code {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::DeadlineExceeded => 408,
             Self::VersionConflict | Self::OwnedElsewhere | Self::OldEpoch | Self::Superseded => 409,
             Self::Gone => 410,
             Self::TooLarge => 413,
@@ -63,6 +94,24 @@ impl Code {
             Self::UpgradeRequired => 426,
             Self::RateLimited | Self::TooMany => 429,
             Self::Overloaded | Self::StoreUnavailable => 503,
+        }
+    }
+
+    /// The code of a gRPC answer.
+    #[must_use]
+    pub const fn grpc_status(self) -> u8 {
+        match self {
+            Self::InvalidJson | Self::InvalidReport => grpc::INVALID_ARGUMENT,
+            Self::Unauthorized => grpc::UNAUTHENTICATED,
+            Self::Forbidden => grpc::PERMISSION_DENIED,
+            Self::NotFound => grpc::NOT_FOUND,
+            Self::MethodNotAllowed | Self::UnsupportedMediaType => grpc::UNIMPLEMENTED,
+            Self::DeadlineExceeded => grpc::DEADLINE_EXCEEDED,
+            Self::VersionConflict | Self::OwnedElsewhere | Self::UpgradeRequired => grpc::FAILED_PRECONDITION,
+            Self::OldEpoch | Self::Superseded => grpc::ABORTED,
+            Self::Gone => grpc::OUT_OF_RANGE,
+            Self::TooLarge | Self::RateLimited | Self::TooMany => grpc::RESOURCE_EXHAUSTED,
+            Self::Overloaded | Self::StoreUnavailable => grpc::UNAVAILABLE,
         }
     }
 
@@ -75,6 +124,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::VersionConflict => "version_conflict",
             Self::OwnedElsewhere => "owned_elsewhere",
             Self::OldEpoch => "old_epoch",
@@ -118,6 +168,7 @@ impl Code {
             Self::RateLimited | Self::Overloaded | Self::StoreUnavailable => {
                 Some("try again after the time of Retry-After")
             }
+            Self::DeadlineExceeded => Some("give the call more time"),
             Self::TooMany => Some("raise the limits of the gateway, or report the end of tasks that are over"),
             Self::InvalidJson
             | Self::InvalidReport
@@ -165,5 +216,46 @@ impl Refusal {
     #[must_use]
     pub fn body(&self) -> ErrorBody {
         ErrorBody { error: self.text() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_lists_each_word_with_its_code_of_grpc() {
+        use Code::{
+            DeadlineExceeded, Forbidden, Gone, InvalidJson, InvalidReport, MethodNotAllowed, NotFound, OldEpoch,
+            Overloaded, OwnedElsewhere, RateLimited, StoreUnavailable, Superseded, TooLarge, TooMany, Unauthorized,
+            UnsupportedMediaType, UpgradeRequired, VersionConflict,
+        };
+        let guide = include_str!("../../../docs/guide/gateway.md");
+        let all = [
+            DeadlineExceeded,
+            Forbidden,
+            Gone,
+            InvalidJson,
+            InvalidReport,
+            MethodNotAllowed,
+            NotFound,
+            OldEpoch,
+            Overloaded,
+            OwnedElsewhere,
+            RateLimited,
+            StoreUnavailable,
+            Superseded,
+            TooLarge,
+            TooMany,
+            Unauthorized,
+            UnsupportedMediaType,
+            UpgradeRequired,
+            VersionConflict,
+        ];
+        for code in all {
+            let (number, word) = (format!("({}) |", code.grpc_status()), format!("`{}`", code.word()));
+            let line = guide.lines().find(|line| line.starts_with("| ") && line.contains(&number));
+            assert!(line.is_some_and(|line| line.contains(&word)), "{code:?}");
+        }
     }
 }

@@ -38,6 +38,11 @@ impl Backoff {
         limit.mul_f64(self.generator.random::<f64>())
     }
 
+    /// The wait before another gateway is tried: as after the first failure, and it does not count as one.
+    pub fn step(&mut self) -> Duration {
+        self.bounds.first.min(self.bounds.longest).mul_f64(self.generator.random::<f64>())
+    }
+
     /// An attempt succeeded.
     pub const fn reset(&mut self) {
         self.failures = 0;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub coalescing: Duration,
     /// How long an answer may take before the connection is taken for dead.
     pub answer_within: Duration,
+    /// Gateways that it may connect to, at least one.
+    pub servers: usize,
     /// Waits between attempts to connect.
     pub backoff: Bounds,
     /// Tasks that it keeps at most.
@@ -49,6 +51,8 @@ pub enum Input {
     Vanished(String),
     /// Another interval from now on.
     SetRhythm(Rhythm),
+    /// There are so many gateways from now on.
+    SetServers(usize),
     /// The connection is to be made anew, because its settings have changed.
     Reconnect,
     /// The node leaves.
@@ -62,7 +66,7 @@ pub enum Input {
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Connect; answered by `Connected` or `Disconnected`.
+    /// Connect to the gateway of [`Machine::attempt`](super::Machine::attempt); answered by `Connected` or `Disconnected`.
     Connect,
     /// Send a frame on the connection.
     Send(FromAgent),

@@ -1,6 +1,7 @@
 //! The rules of the agent, one by one.
 
 mod clock;
+mod several;
 mod world;
 
 use super::*;

@@ -26,6 +26,7 @@ pub fn settings() -> Settings {
         most_tasks: 10,
         most_frame_bytes: MOST_BYTES,
         sources: 1,
+        servers: 1,
     }
 }
 
