@@ -1,26 +1,34 @@
 //! `offloadctl echo`: the far end as a service.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use tempfile::TempDir;
 
 use super::event_loop::event_loop;
 use super::value;
 use crate::console;
+use crate::echo::protocol::{Protocol, ProtocolLimits, ProtocolServer};
 use crate::echo::{EchoLimits, EchoServer, EchoStatistics, bind_pair};
 use crate::error::{Exit, Failure};
+use crate::sync::gateway::tls::{Identity, OWN_CERTIFICATE, TlsFiles};
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 
 const EXAMPLES: &str = "Examples:
   offloadctl echo --listen 0.0.0.0:7777
   offloadctl echo --listen [::]:7777 --max-connections 200
+  offloadctl echo --protocols grpc,websocket --protocol-listen 0.0.0.0:7778 --tls-cert far.pem --tls-key far.key
 
 It answers each PING with a PONG of the same size, over TCP and UDP on one port, and nothing
 else: a peer that sends other bytes is disconnected. It keeps the kernel's time stamps of each peer's
-last exchange, and reports them in the next PONG.";
+last exchange, and reports them in the next PONG.
+
+With --protocols, heartbeats and reports of nodes are answered too, over TLS, by a receipt; none is kept.
+Every protocol carries the messages of node.proto. /protocols says what is offered, /usage what it cost.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -28,6 +36,24 @@ pub struct EchoArgs {
     /// Address and port, for TCP and UDP; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7777")]
     listen: SocketAddr,
+    /// Answer heartbeats and reports too, over these: grpc, grpc-stream, websocket, http1, http2
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Protocols")]
+    protocols: Vec<Protocol>,
+    /// Address and port for them, over TLS
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:7778",
+        requires = "protocols",
+        help_heading = "Protocols"
+    )]
+    protocol_listen: SocketAddr,
+    /// Certificate chain, in PEM; without one it makes its own for loopback
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "protocols"], help_heading = "Protocols")]
+    tls_cert: Option<PathBuf>,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Protocols")]
+    tls_key: Option<PathBuf>,
     /// TCP connections at a time; further ones are closed at once
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::parse_whole::<u32>)]
     max_connections: u32,
@@ -59,11 +85,72 @@ pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     runtime.block_on(async {
         let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
         let server = EchoServer::start(tcp, udp, limits).map_err(|error| cannot("cannot serve", error))?;
+        let protocols = args.serve_protocols()?;
+        if let Some(started) = &protocols {
+            say(started.sentence(args));
+        }
         say(format!("echo listening on {address} (TCP and UDP)"));
         shutdown.requested().await;
         say(summary(server.statistics()));
+        if let Some(started) = &protocols {
+            say(format!("protocols stopped: {} answered", started.server.answered()));
+        }
         Ok(Exit::Fine)
     })
+}
+
+/// The protocols beside the PINGs.
+struct Started {
+    server: ProtocolServer,
+    /// Where the certificate is that was made; it goes when this does.
+    made: Option<TempDir>,
+}
+
+impl Started {
+    fn sentence(&self, args: &EchoArgs) -> String {
+        let names: Vec<_> = args.offered().iter().map(|protocol| protocol.word()).collect();
+        let trust = self.made.as_ref().map_or_else(String::new, |folder| {
+            format!("; trust it with --ca-file {}", folder.path().join(OWN_CERTIFICATE).display())
+        });
+        format!("protocols listening on https://{} ({}){trust}", self.server.address(), names.join(", "))
+    }
+}
+
+impl EchoArgs {
+    /// Each protocol once, in the order in which they were first named.
+    fn offered(&self) -> Vec<Protocol> {
+        let mut offered = Vec::new();
+        for protocol in &self.protocols {
+            if !offered.contains(protocol) {
+                offered.push(*protocol);
+            }
+        }
+        offered
+    }
+
+    fn serve_protocols(&self) -> Result<Option<Started>, Failure> {
+        if self.protocols.is_empty() {
+            return Ok(None);
+        }
+        let cannot = |what: &str, error: std::io::Error| Failure::listen(what, self.protocol_listen, &error);
+        let own = self.tls_cert.clone().zip(self.tls_key.clone());
+        let made = match own {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().map_err(|error| cannot("cannot keep a certificate for", error))?),
+        };
+        let kept_in = made.as_ref().map(|folder| folder.path().to_owned());
+        let identity = Identity::load(&TlsFiles { own, kept_in, client_ca: None })
+            .map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
+        let listener = TcpListener::bind(self.protocol_listen).map_err(|error| cannot("cannot listen on", error))?;
+        let limits = ProtocolLimits {
+            connections: self.max_connections as usize,
+            idle: self.idle_timeout,
+            ..ProtocolLimits::default()
+        };
+        let server = ProtocolServer::start(listener, identity.config, self.offered(), limits)
+            .map_err(|error| cannot("cannot serve", error))?;
+        Ok(Some(Started { server, made }))
+    }
 }
 
 fn summary(statistics: &EchoStatistics) -> String {

@@ -6,6 +6,7 @@
 mod embedded;
 mod flow;
 mod frame;
+pub mod protocol;
 mod server;
 mod stamper;
 mod stream;

@@ -172,3 +172,27 @@ fn an_echo_serves_until_it_is_told_to_stop() {
         exact(name, "echo --listen 127.0.0.1:0", &ended);
     }
 }
+
+#[test]
+fn an_echo_of_protocols_says_how_to_trust_it_and_takes_its_certificate_away() {
+    let scene = Scene::new();
+    let echo =
+        scene.start("echo --listen 127.0.0.1:0 --protocols grpc,http1,http1,http2 --protocol-listen 127.0.0.1:0");
+    let said = poll("the sentence of the protocols", PATIENCE, || {
+        let said = echo.said();
+        said.ends_with(" (TCP and UDP)\n").then_some(said)
+    });
+    let line = said.lines().next().unwrap();
+    let (told, trusted) = line.split_once("; trust it with --ca-file ").expect(line);
+    let url = told.strip_prefix("protocols listening on ").and_then(|rest| rest.strip_suffix(" (grpc, http1, http2)"));
+    let url = url.expect(line);
+    let probe = |trust: &str| scene.run(&format!("probe api {url}/protocols {trust} --count 5 --quiet --no-save"));
+    let trusting = probe(&format!("--ca-file {trusted}"));
+    assert_eq!(trusting.code, Some(0), "{}", trusting.stderr);
+    assert_ne!(probe("").code, Some(0), "nobody else has signed it");
+    echo.signal(Signal::SIGINT);
+    let ended = echo.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with("protocols stopped: 0 answered\n"), "{}", ended.stderr);
+    assert!(!Path::new(trusted).parent().unwrap().exists(), "{trusted} goes with it");
+}

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 110] = [
+const CASES: [(&str, &str); 112] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -76,6 +76,8 @@ const CASES: [(&str, &str); 110] = [
     ("usage-duration-without-unit", "probe rtt --emulate hybrid --duration 5"),
     ("usage-doctor-gate", "doctor --fail-if rtt.echo.p95>10ms"),
     ("usage-echo-listen", "echo --listen localhost"),
+    ("usage-echo-protocol", "echo --protocols grpc,telepathy"),
+    ("usage-echo-raft", "echo --protocols raft"),
     ("usage-emulate-both", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 --tcp --udp"),
     ("usage-emulate-circle", "topology emulate hybrid --listen 127.0.0.1:17 --to 127.0.0.1:17"),
     ("usage-emulate-circle-any", "topology emulate hybrid --listen 0.0.0.0:17 --to 127.0.0.2:17"),

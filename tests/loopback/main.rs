@@ -28,6 +28,7 @@ mod measure;
 mod odd;
 mod pause;
 mod plan;
+mod protocol;
 mod proxy;
 mod refused;
 mod server;

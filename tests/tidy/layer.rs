@@ -19,7 +19,7 @@ const TABLE: [(&str, Use); 17] = [
     ("sys", Use::Only(&["model"])),
     ("detect", Use::Only(&["model"])),
     ("source", Use::Only(&["model", "sys"])),
-    ("echo", Use::Only(&["model", "sys"])),
+    ("echo", Use::Only(&["model", "sys", "wire"])),
     ("load", Use::Only(&["model", "sys"])),
     ("topo", Use::Only(&["model", "sys"])),
     ("wire", Use::Only(&["model", "sys"])),

@@ -21,7 +21,7 @@ use crate::wire::{KNOWN_KEYS, unknown_curve, unknown_curve_of};
 type Made = rcgen::CertifiedKey<rcgen::KeyPair>;
 
 /// Files of a certificate that we made ourselves: agents are told to trust the first.
-const OWN_CERTIFICATE: &str = "certificate.pem";
+pub const OWN_CERTIFICATE: &str = "certificate.pem";
 const OWN_KEY: &str = "certificate.key";
 
 /// Bytes of a file with certificates, or of a key, that are read.
