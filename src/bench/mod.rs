@@ -3,3 +3,4 @@
 pub mod cri;
 pub mod etcd;
 pub mod heartbeat;
+pub mod protocol;

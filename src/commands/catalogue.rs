@@ -7,6 +7,8 @@ mod formats;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
+mod sample_protocol;
+#[cfg(test)]
 mod sample_way;
 #[cfg(test)]
 mod tests;
@@ -19,10 +21,11 @@ use crate::stats::Gate;
 use crate::{bench, diagnose, probe, trace};
 
 /// Every command that measures.
-pub const ALL: [&Measurement; 9] = [
+pub const ALL: [&Measurement; 10] = [
     &bench::cri::MEASUREMENT,
     &bench::etcd::MEASUREMENT,
     &bench::heartbeat::MEASUREMENT,
+    &bench::protocol::MEASUREMENT,
     &probe::host::MEASUREMENT,
     &probe::api::MEASUREMENT,
     &probe::events::MEASUREMENT,

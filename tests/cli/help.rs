@@ -3,13 +3,14 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 24] = [
+const CASES: [(&str, &str); 25] = [
     ("help-agent", "agent --help"),
     ("help", "--help"),
     ("help-bench", "bench --help"),
     ("help-bench-cri", "bench cri --help"),
     ("help-bench-etcd", "bench etcd --help"),
     ("help-bench-heartbeat", "bench heartbeat --help"),
+    ("help-bench-protocol", "bench protocol --help"),
     ("help-compare", "compare --help"),
     ("help-completions", "completions --help"),
     ("help-diagnose", "diagnose --help"),

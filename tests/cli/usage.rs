@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 112] = [
+const CASES: [(&str, &str); 114] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -93,6 +93,8 @@ const CASES: [(&str, &str); 112] = [
     ("usage-emulate-profile", "topology emulate moon --listen 127.0.0.1:0 --to 127.0.0.1:1"),
     ("usage-cri-address", "bench cri --cri tcp://127.0.0.1:1"),
     ("usage-cri-relist", "bench cri --relist 1ms"),
+    ("usage-protocol-name", "bench protocol --protocols grpc,carrier-pigeon"),
+    ("usage-protocol-raft", "bench protocol --protocols grpc,raft"),
     ("usage-events-act", "probe events --act cgroup --source docker,ebpf"),
     ("usage-events-act-image", "probe events --act cgroup --source ebpf --image busybox"),
     ("usage-events-address", "probe events --docker-host tcp://127.0.0.1:2375"),

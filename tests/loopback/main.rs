@@ -8,6 +8,7 @@ mod agent;
 mod agent_ways;
 mod api;
 mod api_fault;
+mod bench_protocol;
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod cost;

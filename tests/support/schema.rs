@@ -50,6 +50,7 @@ pub fn declared(run: &Run) {
             Some("simulated") => bench::heartbeat::OF_SIMULATION,
             _ => bench::heartbeat::MEASUREMENT,
         },
+        bench::protocol::MEASUREMENT,
         diagnose::MEASUREMENT,
         probe::api::MEASUREMENT,
         probe::events::MEASUREMENT,

@@ -4,6 +4,7 @@ mod cri;
 mod etcd;
 mod heartbeat;
 mod heartbeat_live;
+mod protocol;
 
 use clap::Subcommand;
 
@@ -17,6 +18,8 @@ pub enum BenchCommand {
     Etcd(etcd::EtcdArgs),
     /// Heartbeat intervals and failure detectors: how soon, how often wrongly, at what cost (simulated or live)
     Heartbeat(heartbeat::HeartbeatArgs),
+    /// Heartbeats and reports over gRPC, WebSocket and HTTP side by side: latency, highest rate, a new connection
+    Protocol(protocol::ProtocolArgs),
 }
 
 /// Runs one bench.
@@ -28,5 +31,6 @@ pub fn run(command: BenchCommand) -> Result<Exit, Failure> {
         BenchCommand::Cri(args) => cri::run(&args),
         BenchCommand::Etcd(args) => etcd::run(&args),
         BenchCommand::Heartbeat(args) => heartbeat::run(&args),
+        BenchCommand::Protocol(args) => protocol::run(&args),
     }
 }

@@ -1,0 +1,42 @@
+//! A hand-made run of `bench protocol`, beside the other samples.
+
+use serde_json::json;
+
+use super::sample::{delays, run, series};
+use crate::model::{Labels, Role, Run, Scalar, Series};
+
+/// Protocols with what a heartbeat takes in microseconds, and heartbeats a second at most.
+const PROTOCOLS: [(&str, u64, f64); 5] = [
+    ("grpc", 210, 21_400.0),
+    ("grpc-stream", 150, 61_200.0),
+    ("websocket", 140, 63_900.0),
+    ("http1", 170, 30_100.0),
+    ("http2", 200, 22_800.0),
+];
+
+/// A run of all protocols.
+pub fn protocols() -> Run {
+    let (mut all, mut scalars) = (Vec::new(), Vec::new());
+    for (protocol, us, most) in PROTOCOLS {
+        let labels = Labels::new().with("protocol", protocol);
+        let of = |name: &str, labels: Labels, ns: u64, n: usize| Series {
+            labels,
+            role: Role::Response,
+            ..series(name, "", &delays(ns, n, us), 0)
+        };
+        all.push(of("protocol.heartbeat", labels.clone(), us * 1_000, 1_200));
+        for containers in [1, 10, 100] {
+            let labels = labels.clone().with("containers", &containers.to_string());
+            all.push(of("protocol.report", labels, us * 1_000 + containers * 4_000, 1_200));
+        }
+        all.push(of("protocol.cold", labels.clone(), 1_400_000 + us * 1_000, 60));
+        all.push(of("protocol.busy", labels.clone(), us * 9_000, 5_000));
+        scalars.push(Scalar::new("protocol.highest_rate", &labels, "per_s", most));
+        scalars.push(Scalar::new("protocol.client_cpu", &labels, "ns", 0.5e9 / most));
+        scalars.push(Scalar::new("protocol.server_cpu", &labels, "ns", 0.4e9 / most));
+    }
+    let load = json!({"arrival": {"loop": "open", "rate": "100/s", "spacing": "constant"}, "length": {"duration_ns": 12_000_000_000_u64}});
+    let names: Vec<&str> = PROTOCOLS.iter().map(|(name, ..)| *name).collect();
+    let spec = json!({"protocols": names, "target": null, "containers": [1, 10, 100], "load": load});
+    Run { command: "bench protocol".to_owned(), spec, scalars, ..run(all) }
+}
