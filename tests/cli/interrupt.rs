@@ -188,8 +188,10 @@ fn an_echo_of_protocols_says_how_to_trust_it_and_takes_its_certificate_away() {
     let url = url.expect(line);
     let probe = |trust: &str| scene.run(&format!("probe api {url}/protocols {trust} --count 5 --quiet --no-save"));
     let trusting = probe(&format!("--ca-file {trusted}"));
-    assert_eq!(trusting.code, Some(0), "{}", trusting.stderr);
-    assert_ne!(probe("").code, Some(0), "nobody else has signed it");
+    // On a busy machine its figures are invalid; it was answered all the same.
+    let is_answered = |code: Option<i32>| [Some(0), Some(4)].contains(&code);
+    assert!(is_answered(trusting.code), "{}", trusting.stderr);
+    assert!(!is_answered(probe("").code), "nobody else has signed it");
     echo.signal(Signal::SIGINT);
     let ended = echo.end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
