@@ -119,13 +119,7 @@ impl Started {
 impl EchoArgs {
     /// Each protocol once, in the order in which they were first named.
     fn offered(&self) -> Vec<Protocol> {
-        let mut offered = Vec::new();
-        for protocol in &self.protocols {
-            if !offered.contains(protocol) {
-                offered.push(*protocol);
-            }
-        }
-        offered
+        value::unique(self.protocols.iter().copied())
     }
 
     fn serve_protocols(&self) -> Result<Option<Started>, Failure> {

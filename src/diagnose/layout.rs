@@ -35,11 +35,14 @@ pub fn layout(run: &Run) -> Layout<'_> {
     );
     // What could not be seen, and what would show it.
     notes.extend(texts(run, "left").map(|text| Note::new("not seen", text)));
+    let reads = answered(run, SERIES, &[("a read of etcd", "target")], "lost");
+    let of_events = [("source of events", "source"), ("event", "event")];
+    let events = answered(run, "events.since_act", &of_events, "missed");
     Layout {
         subject: texts(run, "looked_at").collect(),
         answer: answer(run, &ranked),
         blocks,
-        detail: vec![Block::Table(evidence(run)), Block::Table(reads(run)), Block::Table(events(run))],
+        detail: vec![Block::Table(evidence(run)), Block::Table(reads), Block::Table(events)],
         notes,
         ..Layout::default()
     }
@@ -125,46 +128,15 @@ fn detection(run: &Run) -> Waterfall {
     Waterfall { title, bars }
 }
 
-/// How fast each member of etcd answers a reader.
-fn reads(run: &Run) -> Table {
-    let mut table = Table::new(vec![
-        Column::name("a read of etcd"),
-        Column::figure("n"),
-        Column::figure("lost"),
-        Column::figure("p50"),
-        Column::figure("max"),
-    ]);
-    for series in run.series.iter().filter(|series| series.name == SERIES) {
-        table.push(vec![
-            Cell::text(series.label("target")),
-            Cell::Count(series.counts.attempt_count),
-            Cell::lost(series),
-            Cell::quantile(series, "p50"),
-            Cell::span(series.summary.max_ns),
-        ]);
-    }
-    table
-}
-
-/// When each source knew of acts of our own.
-fn events(run: &Run) -> Table {
-    let mut table = Table::new(vec![
-        Column::name("source of events"),
-        Column::name("event"),
-        Column::figure("n"),
-        Column::figure("missed"),
-        Column::figure("p50"),
-        Column::figure("max"),
-    ]);
-    for series in run.series.iter().filter(|series| series.name == "events.since_act") {
-        table.push(vec![
-            Cell::text(series.label("source")),
-            Cell::text(series.label("event")),
-            Cell::Count(series.counts.attempt_count),
-            Cell::lost(series),
-            Cell::quantile(series, "p50"),
-            Cell::span(series.summary.max_ns),
-        ]);
+/// The series of this name, a row each: what tells them apart by these labels, and when the answers came.
+fn answered(run: &Run, name: &str, labels: &[(&'static str, &str)], lost: &'static str) -> Table {
+    let names = labels.iter().map(|(head, _)| Column::name(*head));
+    let mut table = Table::new(names.chain(["n", lost, "p50", "max"].map(Column::figure)).collect());
+    for series in run.series.iter().filter(|series| series.name == name) {
+        let mut row: Vec<Cell> = labels.iter().map(|(_, label)| Cell::text(series.label(label))).collect();
+        row.push(Cell::Count(series.counts.attempt_count));
+        row.extend([Cell::lost(series), Cell::quantile(series, "p50"), Cell::span(series.summary.max_ns)]);
+        table.push(row);
     }
     table
 }

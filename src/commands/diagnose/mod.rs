@@ -117,10 +117,10 @@ async fn measure(plan: &Plan, before: Option<&Run>, session: &mut Session<'_>) -
         }
         steps.advance(1);
     }
+    let (reads, unread) = reads::measure(&plan.etcd, session).await;
     if !plan.etcd.is_empty() && !session.is_over() {
         tokio::time::sleep(WINDOW.saturating_sub(clock::now().since(began))).await;
     }
-    let (reads, unread) = reads::measure(&plan.etcd, session).await;
     let after = scrape(plan).await;
     wall.observe(clock::reading());
     let members = plan.etcd.iter().zip(scrapes).zip(after);
