@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use tempfile::TempDir;
 
 use super::event_loop::event_loop;
 use super::value;
+use crate::bench::protocol::{Members, NOT_BUILT};
 use crate::console;
-use crate::echo::protocol::{Protocol, ProtocolLimits, ProtocolServer};
+use crate::echo::protocol::{Offer, Protocol, ProtocolLimits, ProtocolServer};
 use crate::echo::{EchoLimits, EchoServer, EchoStatistics, bind_pair};
 use crate::error::{Exit, Failure};
 use crate::sync::gateway::tls::{Identity, OWN_CERTIFICATE, TlsFiles};
@@ -36,10 +38,11 @@ pub struct EchoArgs {
     /// Address and port, for TCP and UDP; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7777")]
     listen: SocketAddr,
-    /// Answer heartbeats and reports too, over these: grpc, grpc-stream, websocket, http1, http2
+    /// Answer heartbeats and reports too, over these: grpc, grpc-stream, websocket, http1, http2, raft (three members on
+    /// this host)
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Protocols")]
     protocols: Vec<Protocol>,
-    /// Address and port for them, over TLS
+    /// Address and port for them, over TLS; the members of raft take the three ports after it
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -85,7 +88,7 @@ pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
     runtime.block_on(async {
         let shutdown = Shutdown::listen().map_err(|error| cannot("cannot catch signals for", error))?;
         let server = EchoServer::start(tcp, udp, limits).map_err(|error| cannot("cannot serve", error))?;
-        let protocols = args.serve_protocols()?;
+        let protocols = args.serve_protocols().await?;
         if let Some(started) = &protocols {
             say(started.sentence(args));
         }
@@ -102,6 +105,8 @@ pub fn run(args: &EchoArgs) -> Result<Exit, Failure> {
 /// The protocols beside the PINGs.
 struct Started {
     server: ProtocolServer,
+    /// Of Raft, and where their logs are.
+    _members: (Members, TempDir),
     /// Where the certificate is that was made; it goes when this does.
     made: Option<TempDir>,
 }
@@ -122,9 +127,25 @@ impl EchoArgs {
         value::unique(self.protocols.iter().copied())
     }
 
-    fn serve_protocols(&self) -> Result<Option<Started>, Failure> {
+    /// The members of a cluster, where there is one, and where their logs are for as long as they run.
+    async fn members(&self, identity: &Identity) -> Result<(Members, TempDir), Failure> {
+        let cannot = |error: std::io::Error| {
+            Failure::unable(&error).hint("members of raft take the three ports after --protocol-listen")
+        };
+        let folder = tempfile::tempdir().map_err(cannot)?;
+        let port = Some(self.protocol_listen.port()).filter(|port| *port != 0);
+        let place = (self.protocol_listen.ip(), port);
+        let members = Members::start(&self.protocols, place, Arc::clone(&identity.config), folder.path()).await;
+        Ok((members.map_err(cannot)?, folder))
+    }
+
+    async fn serve_protocols(&self) -> Result<Option<Started>, Failure> {
         if self.protocols.is_empty() {
             return Ok(None);
+        }
+        if self.protocols.iter().any(|protocol| !protocol.is_built()) {
+            let what = "this build of offloadctl was made without the feature `raft`";
+            return Err(Failure::plain(Exit::Unable, what).hint(NOT_BUILT));
         }
         let cannot = |what: &str, error: std::io::Error| Failure::listen(what, self.protocol_listen, &error);
         let own = self.tls_cert.clone().zip(self.tls_key.clone());
@@ -141,9 +162,11 @@ impl EchoArgs {
             idle: self.idle_timeout,
             ..ProtocolLimits::default()
         };
-        let server = ProtocolServer::start(listener, identity.config, self.offered(), limits)
+        let members = self.members(&identity).await?;
+        let offer = Offer { protocols: self.offered(), raft_ports: members.0.ports() };
+        let server = ProtocolServer::start(listener, identity.config, offer, limits)
             .map_err(|error| cannot("cannot serve", error))?;
-        Ok(Some(Started { server, made }))
+        Ok(Some(Started { server, _members: members, made }))
     }
 }
 

@@ -7,6 +7,8 @@ mod embedded;
 mod flow;
 mod frame;
 pub mod protocol;
+#[cfg(feature = "raft")]
+pub mod raft;
 mod server;
 mod stamper;
 mod stream;

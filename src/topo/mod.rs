@@ -13,6 +13,7 @@ mod kernel;
 mod link;
 mod profile;
 mod proxy;
+mod relay;
 mod tunnel;
 
 pub use applied::Applied;
@@ -23,4 +24,5 @@ pub use kernel::{FAR_V4, FAR_V6, KernelLink, KernelLinkError, independent_jitter
 pub use link::Link;
 pub use profile::{BUILT_IN, BuiltIn, built_in, reference};
 pub use proxy::{Crossing, Lateness, ProxyError, ProxyLimits, ProxySockets, ProxySpec, Tally, Tell, carry};
+pub use relay::Relay;
 pub use tunnel::{through_proxy, try_proxy};

@@ -59,6 +59,12 @@ pub struct Url {
 }
 
 impl Url {
+    /// The same server at another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        Self { port, ..self.clone() }
+    }
+
     /// Path and query, beginning with a slash.
     #[must_use]
     pub fn path(&self) -> &str {

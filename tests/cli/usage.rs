@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 114] = [
+const CASES: [(&str, &str); 112] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -77,7 +77,6 @@ const CASES: [(&str, &str); 114] = [
     ("usage-doctor-gate", "doctor --fail-if rtt.echo.p95>10ms"),
     ("usage-echo-listen", "echo --listen localhost"),
     ("usage-echo-protocol", "echo --protocols grpc,telepathy"),
-    ("usage-echo-raft", "echo --protocols raft"),
     ("usage-emulate-both", "topology emulate hybrid --listen 127.0.0.1:0 --to 127.0.0.1:1 --tcp --udp"),
     ("usage-emulate-circle", "topology emulate hybrid --listen 127.0.0.1:17 --to 127.0.0.1:17"),
     ("usage-emulate-circle-any", "topology emulate hybrid --listen 0.0.0.0:17 --to 127.0.0.2:17"),
@@ -94,7 +93,6 @@ const CASES: [(&str, &str); 114] = [
     ("usage-cri-address", "bench cri --cri tcp://127.0.0.1:1"),
     ("usage-cri-relist", "bench cri --relist 1ms"),
     ("usage-protocol-name", "bench protocol --protocols grpc,carrier-pigeon"),
-    ("usage-protocol-raft", "bench protocol --protocols grpc,raft"),
     ("usage-events-act", "probe events --act cgroup --source docker,ebpf"),
     ("usage-events-act-image", "probe events --act cgroup --source ebpf --image busybox"),
     ("usage-events-address", "probe events --docker-host tcp://127.0.0.1:2375"),

@@ -31,6 +31,8 @@ mod pause;
 mod plan;
 mod protocol;
 mod proxy;
+#[cfg(feature = "raft")]
+mod raft;
 mod refused;
 mod server;
 mod stall;

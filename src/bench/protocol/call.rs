@@ -6,7 +6,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::poll_fn;
@@ -17,11 +20,12 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::header::{CONTENT_TYPE, HOST, TE};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message as _;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -38,8 +42,8 @@ use crate::wire::{Dialer, TlsFailure, Trust, Url, grpc};
 const PROTOBUF: &str = "application/x-protobuf";
 
 /// What went wrong, by the words that are counted.
-const LOST: &str = "connection_lost";
-const REFUSED: &str = "refused";
+pub(super) const LOST: &str = "connection_lost";
+pub(super) const REFUSED: &str = "refused";
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -61,6 +65,9 @@ pub enum DialError {
     /// Not who it should be.
     #[error(transparent)]
     Tls(#[from] TlsFailure),
+    /// This build does not speak it.
+    #[error("this build of offloadctl was made without the feature `raft`")]
+    NotBuilt,
     /// It speaks something else.
     #[error("it does not speak {protocol}: {text}")]
     Protocol {
@@ -74,28 +81,55 @@ pub enum DialError {
 /// The way to the far end.
 #[derive(Clone, Debug)]
 pub struct Target {
-    url: Url,
-    two: Dialer,
-    one: Dialer,
+    pub(super) url: Url,
+    pub(super) two: Dialer,
+    pub(super) one: Dialer,
+    /// A link that leads to it, instead of its own address.
+    pub via: Option<SocketAddr>,
+    /// How often a connection is asked whether it lives, and how long each answer may take; never without one.
+    pub keepalive: Option<Duration>,
+    /// The cluster, as it was when it was last looked at.
+    pub raft: super::raft::Way,
 }
 
 impl Target {
     /// By its URL.
     #[must_use]
-    pub fn new(url: &Url, trust: &Trust) -> Self {
-        Self { url: url.clone(), two: trust.dialer(&["h2"]), one: trust.dialer(&["http/1.1"]) }
+    pub fn new(url: &Url, trust: &Trust, raft_ports: &[u16]) -> Self {
+        Self {
+            url: url.clone(),
+            two: trust.dialer(&["h2"]),
+            one: trust.dialer(&["http/1.1"]),
+            via: None,
+            keepalive: None,
+            raft: super::raft::Way::new(raft_ports, trust),
+        }
     }
 
     async fn dial(&self, dialer: &Dialer) -> Result<TlsStream<TcpStream>, DialError> {
-        let stream = dial::connect(&self.url, None).await?;
-        // A heartbeat is one small packet; without this nothing is lost but time.
-        let _ = stream.set_nodelay(true);
-        Ok(dialer.handshake(&self.url.host, stream).await?)
+        dial_port(&self.url, self.via, dialer).await
+    }
+
+    /// The port that takes these messages.
+    pub fn port(&self, protocol: Protocol, what: What) -> u16 {
+        if protocol == Protocol::Raft { self.raft.port(what) } else { self.url.port }
     }
 
     fn uri(&self, path: &str) -> String {
         format!("https://{}{path}", self.url.authority())
     }
+}
+
+/// A connection of TLS to the port of a URL.
+pub(super) async fn dial_port(
+    url: &Url,
+    via: Option<SocketAddr>,
+    dialer: &Dialer,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let stream = dial::connect(url, via).await?;
+    // A heartbeat is one small packet; without this nothing is lost but time.
+    let _ = stream.set_nodelay(true);
+    Ok(dialer.handshake(&url.host, stream).await?)
 }
 
 /// One connection, or as many as HTTP/1.1 needs.
@@ -108,28 +142,39 @@ pub struct Caller {
     made: Cell<u64>,
 }
 
-enum Line {
+/// What carries messages.
+pub(super) enum Line {
+    /// Unary requests over one connection of HTTP/2.
     Two(http2::SendRequest<Body>),
+    /// Connections of HTTP/1.1 that are idle.
     One(RefCell<Vec<http1::SendRequest<Body>>>),
-    Stream(mpsc::UnboundedSender<Bytes>, Waiting),
+    /// Messages one after another, as `Encode` writes them.
+    Stream(mpsc::UnboundedSender<Bytes>, Waiting, Encode),
 }
+
+/// Writes a message with its number.
+pub(super) type Encode = Box<dyn Fn(What, u64) -> Bytes>;
+
+/// What came for a message: its receipt, or the word for what went wrong.
+type Told = Result<(), &'static str>;
 
 /// Who waits for the receipt of which number.
 #[derive(Clone, Default)]
-struct Waiting(Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>);
+pub(super) struct Waiting(Arc<Mutex<HashMap<u64, oneshot::Sender<Told>>>>);
 
 impl Caller {
     /// Opens a connection.
     ///
     /// # Errors
     /// When the far end cannot be reached, or does not speak the protocol.
-    pub async fn open(protocol: Protocol, target: &Target) -> Result<Self, DialError> {
+    pub async fn open(protocol: Protocol, target: &Target, what: What) -> Result<Self, DialError> {
         let mut tasks = JoinSet::new();
         let line = match protocol {
             Protocol::Grpc | Protocol::Http2 => Line::Two(two(protocol, target, &mut tasks).await?),
             Protocol::Http1 => Line::One(RefCell::new(vec![one(target, &mut tasks).await?])),
             Protocol::GrpcStream => grpc_stream(target, &mut tasks).await?,
             Protocol::Websocket => websocket(target, &mut tasks).await?,
+            Protocol::Raft => super::raft::open(target, what, &mut tasks).await?,
         };
         Ok(Self { protocol, target: target.clone(), line, tasks: RefCell::new(tasks), made: Cell::new(0) })
     }
@@ -158,12 +203,18 @@ impl Caller {
                 idle.borrow_mut().push(sender);
                 Ok(())
             }
-            Line::Stream(frames, waiting) => {
+            Line::Stream(frames, waiting, encode) => {
                 let receipt = waiting.enter(number);
-                frames.send(self.message(what, number)).map_err(|_| LOST)?;
-                receipt.await.map_err(|_| LOST)
+                frames.send(encode(what, number)).map_err(|_| LOST)?;
+                receipt.await.unwrap_or(Err(LOST))
             }
         }
+    }
+
+    /// Waits until the connection is known to be gone. One of HTTP/1.1 never is by itself.
+    pub async fn ended(self) {
+        // The first to end is that which noticed.
+        self.tasks.into_inner().join_next().await;
     }
 
     /// One more connection of HTTP/1.1, where all others are busy.
@@ -174,17 +225,13 @@ impl Caller {
         Ok(sender)
     }
 
-    /// The message as the protocol carries it.
+    /// The message as a unary protocol carries it.
     fn message(&self, what: What, number: u64) -> Bytes {
         match (self.protocol, what) {
             (Protocol::Grpc, What::Heartbeat) => grpc::frame(&heartbeat(number)),
             (Protocol::Grpc, What::Report(containers)) => grpc::frame(&report(number, containers)),
-            (Protocol::Http1 | Protocol::Http2, What::Heartbeat) => heartbeat(number).encode_to_vec().into(),
-            (Protocol::Http1 | Protocol::Http2, What::Report(containers)) => {
-                report(number, containers).encode_to_vec().into()
-            }
-            (Protocol::GrpcStream, what) => grpc::frame(&framed(what, number)),
-            (Protocol::Websocket, what) => framed(what, number).encode_to_vec().into(),
+            (_, What::Heartbeat) => heartbeat(number).encode_to_vec().into(),
+            (_, What::Report(containers)) => report(number, containers).encode_to_vec().into(),
         }
     }
 
@@ -220,27 +267,31 @@ impl Caller {
 }
 
 impl Waiting {
-    fn enter(&self, number: u64) -> oneshot::Receiver<()> {
+    fn enter(&self, number: u64) -> oneshot::Receiver<Told> {
         let (told, receipt) = oneshot::channel();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, told);
         receipt
     }
 
-    /// A receipt has come; one that nobody waits for any more is late.
-    fn tell(&self, frame: GatewayFrame) {
-        let number = match frame.frame {
-            Some(ToNode::Heartbeat(pulse)) => pulse.seq,
-            Some(ToNode::Report(report)) => report.id,
-            _ => return,
-        };
+    /// A receipt has come in a frame of our interface.
+    fn tell_frame(&self, frame: GatewayFrame) {
+        match frame.frame {
+            Some(ToNode::Heartbeat(pulse)) => self.tell(pulse.seq, Ok(())),
+            Some(ToNode::Report(report)) => self.tell(report.id, Ok(())),
+            _ => {}
+        }
+    }
+
+    /// What came for a message; one that nobody waits for any more is late.
+    pub(super) fn tell(&self, number: u64, told: Told) {
         if let Some(waiting) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number) {
             // Whoever gave up waiting has dropped the other end.
-            let _ = waiting.send(());
+            let _ = waiting.send(told);
         }
     }
 
     /// Nothing comes any more.
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
@@ -253,7 +304,7 @@ fn framed(what: What, number: u64) -> NodeFrame {
     NodeFrame { frame: Some(frame) }
 }
 
-fn spoken(protocol: Protocol, error: &dyn std::error::Error) -> DialError {
+pub(super) fn spoken(protocol: Protocol, error: &dyn std::error::Error) -> DialError {
     DialError::Protocol { protocol, text: crate::model::with_causes(error) }
 }
 
@@ -263,8 +314,15 @@ async fn two(
     tasks: &mut JoinSet<()>,
 ) -> Result<http2::SendRequest<Body>, DialError> {
     let stream = TokioIo::new(target.dial(&target.two).await?);
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), stream).await.map_err(|error| spoken(protocol, &error))?;
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    if let Some(often) = target.keepalive {
+        client
+            .timer(TokioTimer::new())
+            .keep_alive_interval(often)
+            .keep_alive_timeout(often)
+            .keep_alive_while_idle(true);
+    }
+    let (sender, connection) = client.handshake(stream).await.map_err(|error| spoken(protocol, &error))?;
     tasks.spawn(async move { drop(connection.await) });
     Ok(sender)
 }
@@ -297,13 +355,13 @@ async fn grpc_stream(target: &Target, tasks: &mut JoinSet<()>) -> Result<Line, D
             while let Some(Ok(frame)) = body.frame().await {
                 buffer.extend_from_slice(&frame.into_data().unwrap_or_default());
                 while let Ok(Some(frame)) = grpc::next(&mut buffer, LONGEST_MESSAGE) {
-                    told.tell(frame);
+                    told.tell_frame(frame);
                 }
             }
         }
         told.close();
     });
-    Ok(Line::Stream(frames, waiting))
+    Ok(Line::Stream(frames, waiting, Box::new(|what, number| grpc::frame(&framed(what, number)))))
 }
 
 async fn websocket(target: &Target, tasks: &mut JoinSet<()>) -> Result<Line, DialError> {
@@ -313,25 +371,36 @@ async fn websocket(target: &Target, tasks: &mut JoinSet<()>) -> Result<Line, Dia
     let (mut sink, mut source) = stream.split();
     let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
     let waiting = Waiting::default();
-    let told = waiting.clone();
+    let (told, keepalive) = (waiting.clone(), target.keepalive);
+    let lives = Arc::new(AtomicBool::new(true));
+    let heard = Arc::clone(&lives);
     tasks.spawn(async move {
-        while let Some(bytes) = queue.recv().await {
-            if sink.send(Message::Binary(bytes)).await.is_err() {
+        loop {
+            let message = match keepalive {
+                None => queue.recv().await.map(Message::Binary),
+                Some(often) => tokio::select! {
+                    bytes = queue.recv() => bytes.map(Message::Binary),
+                    () = sleep(often) => lives.swap(false, Ordering::Relaxed).then(|| Message::Ping(Bytes::new())),
+                },
+            };
+            let Some(message) = message else { break };
+            if sink.send(message).await.is_err() {
                 break;
             }
         }
     });
     tasks.spawn(async move {
         while let Some(Ok(message)) = source.next().await {
+            heard.store(true, Ordering::Relaxed);
             if let Message::Binary(bytes) = message
                 && let Ok(frame) = GatewayFrame::decode(bytes)
             {
-                told.tell(frame);
+                told.tell_frame(frame);
             }
         }
         told.close();
     });
-    Ok(Line::Stream(frames, waiting))
+    Ok(Line::Stream(frames, waiting, Box::new(|what, number| framed(what, number).encode_to_vec().into())))
 }
 
 /// Attempts on a connection that is kept.
@@ -358,7 +427,7 @@ pub struct Cold {
 
 impl Operation for Cold {
     async fn attempt(&self) -> Answer {
-        match Caller::open(self.protocol, &self.target).await {
+        match Caller::open(self.protocol, &self.target, What::Heartbeat).await {
             Ok(caller) => answer(caller.call(What::Heartbeat).await),
             Err(_) => Answer::new(Outcome::Failed(LOST)),
         }

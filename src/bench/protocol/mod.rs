@@ -18,12 +18,16 @@
 //! and opens further connections where the rate asks for them, inside what is timed.
 
 mod call;
+mod fault;
 mod layout;
 mod message;
 mod metrics;
+#[cfg_attr(not(feature = "raft"), path = "no_raft.rs")]
+mod raft;
 mod spec;
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -31,10 +35,12 @@ use tempfile::TempDir;
 
 pub use call::{DialError, What};
 pub use metrics::MEASUREMENT;
+pub use raft::Members;
 pub use spec::ProtocolSpec;
 
 use self::call::{Caller, Cold, Target, Warm};
-use crate::echo::protocol::{Protocol, ProtocolLimits, ProtocolServer};
+use self::fault::Limits;
+use crate::echo::protocol::{Offer, Protocol, ProtocolLimits, ProtocolServer};
 use crate::load::{DriverError, Lane, LaneRecord, LoadSpec, Operation, Session};
 use crate::model::{Labels, Measured, Scalar, Series};
 use crate::sync::gateway::tls::{Identity, OWN_CERTIFICATE, TlsError, TlsFiles};
@@ -44,6 +50,12 @@ use crate::wire::{self, Fetch, TlsSpec, Trust, Url, UrlError, fetch};
 /// How long a question beside the measured path may take, and how long its answer may be.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST: usize = 64 << 10;
+
+/// How to get what this build lacks.
+pub const NOT_BUILT: &str = "build it with: cargo build --release --features full";
+
+/// Where a far end of our own listens.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +108,7 @@ impl ProtocolError {
             Self::Ask(wire::FetchError::Tls(_)) => {
                 "trust its certificate: --ca-file with the path that the echo said at its start"
             }
+            Self::Dial { source: DialError::NotBuilt, .. } => NOT_BUILT,
             Self::Lacks { .. } => "start the echo with these --protocols, or name those that it has",
             Self::Ask(_) | Self::NoEcho(_) | Self::Url(_) => {
                 "start `offloadctl echo --protocols grpc,websocket` there, and give https://HOST:7778"
@@ -109,6 +122,8 @@ impl ProtocolError {
 #[derive(Deserialize)]
 struct Offered {
     protocols: Vec<String>,
+    #[serde(default)]
+    raft_ports: Vec<u16>,
 }
 
 /// What its answers have cost so far.
@@ -122,25 +137,34 @@ struct Usage {
 struct Far {
     url: Url,
     trust: Trust,
-    _own: Option<(ProtocolServer, TempDir)>,
+    own: Option<Own>,
+}
+
+/// A far end in this process.
+struct Own {
+    _server: ProtocolServer,
+    members: Members,
+    _folder: TempDir,
 }
 
 impl Far {
-    fn find(spec: &ProtocolSpec) -> Result<Self, ProtocolError> {
+    async fn find(spec: &ProtocolSpec) -> Result<Self, ProtocolError> {
         if let Some(target) = &spec.target {
             let trust = Trust::load(&TlsSpec { ca_file: spec.ca_file.clone(), ..TlsSpec::default() })?;
-            return Ok(Self { url: target.parse()?, trust, _own: None });
+            return Ok(Self { url: target.parse()?, trust, own: None });
         }
         let folder = tempfile::tempdir().map_err(ProtocolError::Own)?;
         let identity = Identity::load(&TlsFiles { kept_in: Some(folder.path().to_owned()), ..TlsFiles::default() })?;
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(ProtocolError::Own)?;
-        let server =
-            ProtocolServer::start(listener, identity.config, spec.protocols.clone(), ProtocolLimits::default())
-                .map_err(ProtocolError::Own)?;
+        let members = Members::start(&spec.protocols, (HERE, None), Arc::clone(&identity.config), folder.path()).await;
+        let members = members.map_err(ProtocolError::Own)?;
+        let offer = Offer { protocols: spec.protocols.clone(), raft_ports: members.ports() };
+        let listener = TcpListener::bind((HERE, 0)).map_err(ProtocolError::Own)?;
+        let server = ProtocolServer::start(listener, identity.config, offer, ProtocolLimits::default())
+            .map_err(ProtocolError::Own)?;
         let ca_file = Some(folder.path().join(OWN_CERTIFICATE));
         let trust = Trust::load(&TlsSpec { ca_file, ..TlsSpec::default() })?;
         let url = format!("https://localhost:{}", server.address().port()).parse()?;
-        Ok(Self { url, trust, _own: Some((server, folder)) })
+        Ok(Self { url, trust, own: Some(Own { _server: server, members, _folder: folder }) })
     }
 
     async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), ProtocolError> {
@@ -158,8 +182,8 @@ impl Far {
         Ok((fetched.status, fetched.body))
     }
 
-    /// Whether it has everything that is asked for: told before anything is measured.
-    async fn check(&self, protocols: &[Protocol]) -> Result<(), ProtocolError> {
+    /// The way to it, if it has everything that is asked for: told before anything is measured.
+    async fn check(&self, protocols: &[Protocol]) -> Result<Target, ProtocolError> {
         let (status, body) = self.get("/protocols").await?;
         let offered: Offered = match serde_json::from_slice(&body) {
             Ok(offered) if status == 200 => offered,
@@ -168,7 +192,7 @@ impl Far {
         let lacking = protocols.iter().map(|protocol| protocol.word());
         let lacking: Vec<&str> = lacking.filter(|word| !offered.protocols.iter().any(|one| one == word)).collect();
         if lacking.is_empty() {
-            return Ok(());
+            return Ok(Target::new(&self.url, &self.trust, &offered.raft_ports));
         }
         Err(ProtocolError::Lacks { wanted: lacking.join(", "), offered: offered.protocols.join(", ") })
     }
@@ -184,18 +208,18 @@ impl Far {
 /// # Errors
 /// When the far end is not there, or lacks a protocol.
 pub async fn measure(spec: &ProtocolSpec, session: &mut Session<'_>) -> Result<Measured, ProtocolError> {
-    let far = Far::find(spec)?;
     let prepared = async {
-        far.check(&spec.protocols).await?;
-        Ok::<_, ProtocolError>(Target::new(&far.url, &far.trust))
+        let far = Far::find(spec).await?;
+        let target = far.check(&spec.protocols).await?;
+        Ok::<_, ProtocolError>((far, target))
     };
-    let Some(target) = session.prepare(prepared).await else { return Ok(Measured::default()) };
-    let target = target?;
+    let Some(prepared) = session.prepare(prepared).await else { return Ok(Measured::default()) };
+    let (mut far, mut target) = prepared?;
     let mut measured = Measured::default();
     let mut whats = vec![What::Heartbeat];
     whats.extend(spec.containers.iter().map(|count| What::Report(*count)));
     for what in whats {
-        let Some(lanes) = session.prepare(warm(&spec.protocols, &target, what)).await else { break };
+        let Some(lanes) = session.prepare(warm(&spec.protocols, &mut target, what)).await else { break };
         measured.series.extend(drive(&lanes?, &spec.load, session).await?.0);
     }
     if !session.is_over() {
@@ -213,6 +237,25 @@ pub async fn measure(spec: &ProtocolSpec, session: &mut Session<'_>) -> Result<M
         measured.series.extend(series);
         measured.scalars.extend(scalars);
     }
+    let limits = Limits { keepalive: spec.keepalive, timeout: spec.load.timeout };
+    if !session.is_over()
+        && let Some(weighed) = session.prepare(fault::weigh(&spec.protocols, &target, &spec.containers)).await
+    {
+        measured.scalars.extend(weighed?);
+    }
+    if !session.is_over() {
+        measured.series.extend(fault::silent(&spec.protocols, &target, limits, session).await?.series);
+    }
+    if !session.is_over() {
+        let cut = fault::cut(&spec.protocols, &target, &far, limits, session).await?;
+        measured.series.extend(cut.series);
+        measured.scalars.extend(cut.scalars);
+    }
+    if let Some(own) = far.own.as_mut()
+        && !session.is_over()
+    {
+        measured.series.extend(own.members.lose_leaders(session).await);
+    }
     measured.interrupted = session.is_over();
     Ok(measured)
 }
@@ -225,7 +268,9 @@ async fn busy(
     load: &LoadSpec,
     session: &mut Session<'_>,
 ) -> Result<(Vec<Series>, Vec<Scalar>), ProtocolError> {
-    let Some(caller) = session.prepare(connect(protocol, target)).await else { return Ok(Default::default()) };
+    let Some(caller) = session.prepare(connect(protocol, target, What::Heartbeat)).await else {
+        return Ok(Default::default());
+    };
     let lanes = [lane(Warm { caller: caller?, what: What::Heartbeat }, "protocol.busy", of(protocol))];
     let (before, began) = (far.usage().await, clock::thread_cpu());
     let (series, elapsed) = drive(&lanes, load, session).await?;
@@ -256,14 +301,18 @@ fn lane<O>(operation: O, name: &'static str, labels: Labels) -> Lane<O> {
     Lane { operation, name, labels, floor: false, reference: None }
 }
 
-async fn connect(protocol: Protocol, target: &Target) -> Result<Caller, ProtocolError> {
-    Caller::open(protocol, target).await.map_err(|source| ProtocolError::Dial { protocol, source })
+async fn connect(protocol: Protocol, target: &Target, what: What) -> Result<Caller, ProtocolError> {
+    Caller::open(protocol, target, what).await.map_err(|source| ProtocolError::Dial { protocol, source })
 }
 
-async fn warm(protocols: &[Protocol], target: &Target, what: What) -> Result<Vec<Lane<Warm>>, ProtocolError> {
+async fn warm(protocols: &[Protocol], target: &mut Target, what: What) -> Result<Vec<Lane<Warm>>, ProtocolError> {
+    if protocols.contains(&Protocol::Raft) {
+        let looked = target.raft.look(&target.url).await;
+        looked.map_err(|source| ProtocolError::Dial { protocol: Protocol::Raft, source })?;
+    }
     let mut lanes = Vec::new();
     for protocol in protocols {
-        let caller = connect(*protocol, target).await?;
+        let caller = connect(*protocol, target, what).await?;
         let (name, labels) = match what {
             What::Heartbeat => ("protocol.heartbeat", of(*protocol)),
             What::Report(count) => ("protocol.report", of(*protocol).with("containers", &count.to_string())),

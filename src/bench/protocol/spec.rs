@@ -1,11 +1,13 @@
 //! What the user meant: which protocols carry what, how fast, and where the far end is.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use crate::echo::protocol::Protocol;
 use crate::load::LoadSpec;
+use crate::model::span::as_nanos;
 
 /// Everything that was meant.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +21,9 @@ pub struct ProtocolSpec {
     pub ca_file: Option<PathBuf>,
     /// Containers of a report, fewest first.
     pub containers: Vec<u32>,
+    /// Between two questions whether a peer lives, and for each answer, where peers fall silent.
+    #[serde(rename = "keepalive_ns", serialize_with = "as_nanos")]
+    pub keepalive: Duration,
     /// The load of each protocol at the fixed rate.
     pub load: LoadSpec,
     /// Heartbeats on new connections.

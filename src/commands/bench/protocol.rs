@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::bench::protocol::{MEASUREMENT, ProtocolSpec, measure};
+use crate::bench::protocol::{MEASUREMENT, NOT_BUILT, ProtocolSpec, measure};
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::value::{parse_positive, parse_whole, seed, unique};
@@ -19,6 +19,8 @@ const EXAMPLES: &str = "Examples:
   Over a real network: an echo there, and its certificate here:
     offloadctl echo --protocols grpc,grpc-stream,websocket,http1,http2 --protocol-listen 0.0.0.0:7778
     offloadctl bench protocol https://there:7778 --ca-file certificate.pem --rate 500/s
+  What does agreement of three cost, and how long are they without a leader?
+    offloadctl bench protocol --protocols websocket,raft
   How do reports grow with containers?
     offloadctl bench protocol --protocols grpc,http1 --containers 1,10,100 --detail
   Fail a CI job when gRPC gets slow:
@@ -41,7 +43,7 @@ pub struct ProtocolArgs {
     /// An echo with --protocols, as https://HOST:PORT [default: one of our own on this host]
     #[arg(value_name = "URL")]
     target: Option<String>,
-    /// What to compare: grpc, grpc-stream, websocket, http1, http2
+    /// What to compare: grpc, grpc-stream, websocket, http1, http2, raft (heartbeats of a leader, and proposals)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "grpc,grpc-stream,websocket,http1,http2")]
     protocols: Vec<Protocol>,
     /// Reports on so many containers; a list measures each number, fewest first
@@ -62,6 +64,9 @@ pub struct ProtocolArgs {
     /// A message without a receipt by then is lost
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_positive, help_heading = "Load")]
     timeout: Duration,
+    /// Ask a peer each so long whether it lives, and wait as long for the answer, where peers fall silent
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_positive, help_heading = "Load")]
+    keepalive: Duration,
     /// Seed for everything random, to repeat a run [default: a new one, which is printed]
     #[arg(long, value_name = "N", help_heading = "Load")]
     seed: Option<u64>,
@@ -89,8 +94,12 @@ impl ProtocolArgs {
         if containers.iter().any(|count| !(1..=MOST_CONTAINERS).contains(count)) {
             return Err(usage("--containers can be 1 to 1,000: what a gateway takes in one report"));
         }
-        if self.duration > Duration::from_secs(3_600) || self.timeout > Duration::from_secs(60) {
-            return Err(usage("--duration can be at most 1h, and --timeout 60s"));
+        if self.duration > Duration::from_secs(3_600) || self.timeout.max(self.keepalive) > Duration::from_secs(60) {
+            return Err(usage("--duration can be at most 1h, --timeout and --keepalive 60s"));
+        }
+        if self.protocols.iter().any(|protocol| !protocol.is_built()) {
+            let what = "this build of offloadctl was made without the feature `raft`";
+            return Err(Failure::plain(Exit::Unable, what).hint(NOT_BUILT));
         }
         let rate = |text: &str| text.parse::<Rate>().map_err(Failure::usage);
         let open = |rate| Arrival::Open { rate, spacing: Spacing::Constant, slack: Duration::ZERO };
@@ -108,6 +117,7 @@ impl ProtocolArgs {
             target: self.target.clone(),
             ca_file: self.ca_file.clone(),
             containers,
+            keepalive: self.keepalive,
             load: load(open(self.rate)),
             cold: load(open(rate(COLD_RATE)?)),
             busy: load(Arrival::Closed { concurrency: usize::from(self.in_flight) }),

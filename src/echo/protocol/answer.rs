@@ -35,10 +35,19 @@ const INVALID_ARGUMENT: u8 = 3;
 const RESOURCE_EXHAUSTED: u8 = 8;
 const UNIMPLEMENTED: u8 = 12;
 
+/// What an echo says that it speaks.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// Each protocol once.
+    pub protocols: Vec<Protocol>,
+    /// Ports of the members of its Raft cluster.
+    pub raft_ports: Vec<u16>,
+}
+
 /// Writes receipts, and counts them.
 #[derive(Debug)]
 pub struct Receipts {
-    protocols: Vec<Protocol>,
+    offer: Offer,
     answered: AtomicU64,
 }
 
@@ -51,8 +60,8 @@ struct Refusal(u8, StatusCode, &'static str);
 impl Receipts {
     /// Answers over these protocols.
     #[must_use]
-    pub const fn new(protocols: Vec<Protocol>) -> Self {
-        Self { protocols, answered: AtomicU64::new(0) }
+    pub const fn new(offer: Offer) -> Self {
+        Self { offer, answered: AtomicU64::new(0) }
     }
 
     /// Heartbeats and reports that were answered.
@@ -91,7 +100,7 @@ impl Receipts {
     }
 
     fn offers(&self, protocol: Protocol) -> Result<(), Refusal> {
-        match self.protocols.contains(&protocol) {
+        match self.offer.protocols.contains(&protocol) {
             true => Ok(()),
             false => Err(Refusal(UNIMPLEMENTED, StatusCode::NOT_FOUND, "this echo does not offer the protocol")),
         }
@@ -161,11 +170,12 @@ impl Receipts {
 
     fn list(&self) -> Bytes {
         let mut text = r#"{"schema":"offloadctl.protocols/1","protocols":["#.to_owned();
-        for (index, protocol) in self.protocols.iter().enumerate() {
+        for (index, protocol) in self.offer.protocols.iter().enumerate() {
             // Writing to a text cannot fail.
             let _ = write!(text, "{}\"{protocol}\"", if index == 0 { "" } else { "," });
         }
-        text.push_str("]}\n");
+        let ports: Vec<String> = self.offer.raft_ports.iter().map(u16::to_string).collect();
+        let _ = writeln!(text, "],\"raft_ports\":[{}]}}", ports.join(","));
         text.into()
     }
 

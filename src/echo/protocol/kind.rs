@@ -16,22 +16,24 @@ pub enum Protocol {
     Http1,
     /// POST over HTTP/2.
     Http2,
+    /// Messages of a Raft cluster: heartbeats of its leader, and proposals to it.
+    Raft,
 }
 
 /// What is no protocol of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownProtocol {
-    /// No such name.
-    #[error("`{0}` is no protocol that is spoken here; there are grpc, grpc-stream, websocket, http1 and http2")]
-    Name(String),
-    /// A name of something that is planned.
-    #[error("`raft` is not spoken by this version; there are grpc, grpc-stream, websocket, http1 and http2")]
-    Raft,
-}
+#[error("`{0}` is no protocol that is spoken here; there are grpc, grpc-stream, websocket, http1, http2 and raft")]
+pub struct UnknownProtocol(String);
 
 impl Protocol {
     /// Each of them.
-    pub const ALL: [Self; 5] = [Self::Grpc, Self::GrpcStream, Self::Websocket, Self::Http1, Self::Http2];
+    pub const ALL: [Self; 6] = [Self::Grpc, Self::GrpcStream, Self::Websocket, Self::Http1, Self::Http2, Self::Raft];
+
+    /// Whether this build speaks it.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        cfg!(feature = "raft") || !matches!(self, Self::Raft)
+    }
 
     /// Its name, as users type it and labels have it.
     #[must_use]
@@ -42,6 +44,7 @@ impl Protocol {
             Self::Websocket => "websocket",
             Self::Http1 => "http1",
             Self::Http2 => "http2",
+            Self::Raft => "raft",
         }
     }
 }
@@ -56,11 +59,8 @@ impl FromStr for Protocol {
     type Err = UnknownProtocol;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "raft" {
-            return Err(UnknownProtocol::Raft);
-        }
         let known = Self::ALL.into_iter().find(|protocol| protocol.word() == text);
-        known.ok_or_else(|| UnknownProtocol::Name(text.to_owned()))
+        known.ok_or_else(|| UnknownProtocol(text.to_owned()))
     }
 }
 
@@ -73,7 +73,6 @@ mod tests {
         for protocol in Protocol::ALL {
             assert_eq!(protocol.word().parse(), Ok(protocol));
         }
-        assert_eq!("raft".parse::<Protocol>(), Err(UnknownProtocol::Raft));
         let refused = "GRPC".parse::<Protocol>().unwrap_err().to_string();
         assert!(refused.starts_with("`GRPC`") && Protocol::ALL.iter().all(|known| refused.contains(known.word())));
     }

@@ -10,6 +10,7 @@ mod quiet;
 mod server;
 mod socket;
 
+pub use answer::Offer;
 pub use kind::{Protocol, UnknownProtocol};
 pub use server::{ProtocolLimits, ProtocolServer};
 

@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::answer::{Agreed, Receipts};
+use super::answer::{Agreed, Offer, Receipts};
 use super::quiet::Quiet;
-use super::{Protocol, socket};
+use super::socket;
 use crate::sys::thread::Background;
 
 /// Pause after a failed accept: no file descriptors, most likely.
@@ -56,19 +56,19 @@ pub struct ProtocolServer {
 }
 
 impl ProtocolServer {
-    /// Serves these protocols until dropped.
+    /// Serves what it offers until dropped; members of a Raft cluster are the caller's.
     ///
     /// # Errors
     /// When the listener cannot be used, or no thread can be had.
     pub fn start(
         listener: TcpListener,
         tls: Arc<ServerConfig>,
-        protocols: Vec<Protocol>,
+        offer: Offer,
         limits: ProtocolLimits,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let receipts = Arc::new(Receipts::new(protocols));
+        let receipts = Arc::new(Receipts::new(offer));
         let served = Arc::clone(&receipts);
         let thread = Background::spawn("echo-protocol", move || async move {
             // Invariant: the listener does not block, and an event loop is there.

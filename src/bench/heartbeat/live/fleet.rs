@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::gateway::Gateway;
-use super::relay::Relay;
 use super::spec::{Fault, LiveCell};
 use crate::model::Stamp;
 use crate::sys::clock;
 use crate::sys::server::{Server, ServerError};
 use crate::sys::socket_table::{Traffic, traffic_of};
+use crate::topo::Relay;
 
 /// A fleet that runs.
 pub struct Fleet {

@@ -27,7 +27,6 @@ mod gateway;
 mod layout;
 mod machine;
 mod observer;
-mod relay;
 mod spec;
 
 use std::time::Duration;

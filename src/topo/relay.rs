@@ -1,7 +1,8 @@
-//! A link between the agents of a cell and their gateway that can be broken: bytes pass, vanish, or come late.
+//! A link between clients and their server that can be broken: bytes pass, vanish, or come late, and connections can be cut.
 //!
 //! Separate because it runs on a thread of its own, beside the clock that times its faults. It carries bytes and knows nothing
-//! of TLS. When it is broken neither side is told: no connection is closed, and new ones are taken and lead nowhere.
+//! of TLS. When it is broken neither side is told: no connection is closed, and new ones are taken and lead nowhere. A cut closes
+//! what is open, and new connections pass.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::model::Stamp;
@@ -35,9 +36,10 @@ const GONE: u64 = u64::MAX;
 /// A relay that runs; dropping it ends every connection.
 #[derive(Debug)]
 pub struct Relay {
-    /// Where agents connect to.
+    /// Where clients connect to.
     pub address: SocketAddr,
     link: Link,
+    cuts: watch::Sender<u64>,
     _thread: Background,
 }
 
@@ -53,22 +55,27 @@ impl Link {
 }
 
 impl Relay {
-    /// A whole link to a gateway, on a free port of 127.0.0.1.
+    /// A whole link to a server, on a free port of 127.0.0.1.
     ///
     /// # Errors
     /// When there is no port or no thread.
-    pub fn start(gateway: SocketAddr) -> io::Result<Self> {
+    pub fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let (address, link) = (listener.local_addr()?, Link::default());
-        let served = link.clone();
-        let thread = Background::spawn("relay", move || serve(listener, gateway, served))?;
-        Ok(Self { address, link, _thread: thread })
+        let (served, (cuts, cut)) = (link.clone(), watch::channel(0));
+        let thread = Background::spawn("relay", move || serve(listener, server, served, cut))?;
+        Ok(Self { address, link, cuts, _thread: thread })
     }
 
     /// From now on all bytes vanish, those on their way too.
     pub fn partition(&self) {
         self.link.0.store(GONE, Ordering::Release);
+    }
+
+    /// Closes every connection; new ones pass.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|count| *count += 1);
     }
 
     /// From now on all bytes come so much later.
@@ -77,13 +84,13 @@ impl Relay {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, gateway: SocketAddr, link: Link) {
+async fn serve(listener: std::net::TcpListener, server: SocketAddr, link: Link, cut: watch::Receiver<u64>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((near, _)) => drop(connections.spawn(connection(near, gateway, link.clone()))),
+                Ok((near, _)) => drop(connections.spawn(until_cut(cut.clone(), connection(near, server, link.clone())))),
                 Err(_) => tokio::time::sleep(AFTER_FAILED_ACCEPT).await,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -91,12 +98,20 @@ async fn serve(listener: std::net::TcpListener, gateway: SocketAddr, link: Link)
     }
 }
 
+async fn until_cut(mut cut: watch::Receiver<u64>, work: impl Future<Output = ()>) {
+    cut.mark_unchanged();
+    tokio::select! {
+        () = work => {}
+        _ = cut.changed() => {}
+    }
+}
+
 /// One connection until both sides have closed it; of a broken link nobody ever learns that.
-async fn connection(near: TcpStream, gateway: SocketAddr, link: Link) {
+async fn connection(near: TcpStream, server: SocketAddr, link: Link) {
     if link.delay().is_none() {
         return swallow(near).await;
     }
-    let Ok(far) = TcpStream::connect(gateway).await else { return };
+    let Ok(far) = TcpStream::connect(server).await else { return };
     if near.set_nodelay(true).and_then(|()| far.set_nodelay(true)).is_err() {
         return;
     }
@@ -201,6 +216,19 @@ mod tests {
         new.write_all(b"lost").unwrap();
         listener.set_nonblocking(true).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_cut_closes_what_is_open_and_nothing_else() {
+        let (relay, listener) = relay();
+        let (mut near, mut far) = ends(&relay, &listener);
+        near.write_all(b"one").unwrap();
+        far.read_exact(&mut [0; 3]).unwrap();
+        relay.cut();
+        assert_eq!((near.read(&mut [0; 4]).unwrap_or(0), far.read(&mut [0; 4]).unwrap_or(0)), (0, 0));
+        let (mut near, mut far) = ends(&relay, &listener);
+        near.write_all(b"two").unwrap();
+        far.read_exact(&mut [0; 3]).unwrap();
     }
 
     #[test]
