@@ -11,6 +11,7 @@ mod api_fault;
 mod bench_protocol;
 #[path = "../support/certificate.rs"]
 mod certificate;
+mod client;
 mod cost;
 mod count;
 mod curve;
