@@ -1,6 +1,7 @@
 //! `probe api --cache` against a played API server of programmed delays: every way to read is as fast and as late as it was told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -134,6 +135,32 @@ fn an_informer_goes_on_where_watches_end_and_versions_are_forgotten() {
     // It stood still for the pause of a reflector, 0.8 to 1.6 s, and its answers were as old.
     let worst = of(&run, "api.cache.staleness", "informer", None).summary.max_ns.unwrap();
     assert!(worst >= 500_000_000, "{worst}");
+}
+
+#[test]
+fn a_token_that_is_renewed_in_the_middle_reaches_the_informer() {
+    let token = Arc::new(Mutex::new("s3cret-one".to_owned()));
+    let manner = Manner { token: Some(Arc::clone(&token)), watch: Some(ms(1200)), ..Manner::default() };
+    let (cluster, scene) = (Cluster::start(manner), Scene::new());
+    scene.write("token", "s3cret-one");
+    let line = format!(
+        "probe api {} --cache --json --no-save --quiet --token-file token --duration 8s --rate 20/s",
+        cluster.url()
+    );
+    let run = while_changing(&cluster, ms(200), || {
+        let started = scene.start(&line);
+        thread::sleep(ms(2500));
+        *token.lock().unwrap() = "s3cret-two".to_owned();
+        scene.write("token", "s3cret-two");
+        read(&started.end())
+    });
+    assert!(cluster.asked("refused") >= 1, "the first token ends");
+    assert!(cluster.asked("watch") >= 4, "{}", cluster.asked("watch"));
+    assert!(figure(&run, "untold", "informer", None).unwrap() <= 2.0);
+    assert!(run.findings.iter().any(|finding| finding.id == "credentials_renewed"), "{:?}", run.findings);
+    assert!(run.warnings.iter().any(|warning| warning.id == "credentials_in_the_clear"), "{:?}", run.warnings);
+    let written = serde_json::to_string(&run).unwrap();
+    assert!(!written.contains("s3cret"), "no token is in the run");
 }
 
 #[test]

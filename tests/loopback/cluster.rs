@@ -33,6 +33,8 @@ pub struct Manner {
     pub ignores_watch: bool,
     /// Whether a watch is refused.
     pub refuses_watch: bool,
+    /// The only token that it takes; it can be changed meanwhile.
+    pub token: Option<Arc<Mutex<String>>>,
     /// Whether answers have no `Audit-Id`.
     pub is_silent: bool,
 }
@@ -165,15 +167,18 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap()
 }
 
-/// The path of the next request, and whether its client knows HTTP/1.1.
-fn read_request(reader: &mut impl BufRead) -> Option<String> {
-    let mut first = String::new();
+/// The path of the next request, and who its client says it is.
+fn read_request(reader: &mut impl BufRead) -> Option<(String, String)> {
+    let (mut first, mut login) = (String::new(), String::new());
     reader.read_line(&mut first).ok().filter(|length| *length > 0)?;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
         if line.trim().is_empty() {
-            return first.split(' ').nth(1).map(str::to_owned);
+            return first.split(' ').nth(1).map(|path| (path.to_owned(), login));
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("authorization: bearer ") {
+            value.trim().clone_into(&mut login);
         }
     }
 }
@@ -182,8 +187,15 @@ fn converse(stream: TcpStream, manner: &Manner, state: &Mutex<State>) {
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
-    while let Some(path) = read_request(&mut reader) {
-        if answer(&mut writer, &path, manner, state).is_none() {
+    while let Some((path, login)) = read_request(&mut reader) {
+        let is_known = manner.token.as_ref().is_none_or(|token| *token.lock().unwrap() == login);
+        let answered = if is_known {
+            answer(&mut writer, &path, manner, state)
+        } else {
+            *lock(state).asked.entry("refused").or_default() += 1;
+            plain(&mut writer, manner, state, 401, r#"{"kind":"Status","code":401,"message":"Unauthorized"}"#)
+        };
+        if answered.is_none() {
             return;
         }
     }
