@@ -7,6 +7,8 @@ mod formats;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]
+mod sample_cache;
+#[cfg(test)]
 mod sample_protocol;
 #[cfg(test)]
 mod sample_way;

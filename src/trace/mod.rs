@@ -51,7 +51,7 @@ use crate::sync::client::own::OwnError;
 use crate::sys::clock;
 use crate::sys::owner::sweep_all;
 use crate::sys::server::ServerError;
-use crate::wire::TlsError;
+use crate::wire::{FetchError, TlsError};
 
 /// How long the system may take until a first change comes through, beyond the wait for a list.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -119,7 +119,7 @@ impl TraceError {
             Self::Subscriber { source: SubscriberError::Client(ClientError::Refused { status: 401 | 403, .. }) } => {
                 "the token of the line `* TOKEN` in --token-file must be one of the gateway's".into()
             }
-            Self::Subscriber { source: SubscriberError::Client(ClientError::Tls(_)) } => {
+            Self::Subscriber { source: SubscriberError::Client(ClientError::Ask(FetchError::Tls(_))) } => {
                 "give the gateway's certificate, or who signed it, with --ca-file".into()
             }
             Self::Subscriber { .. } => "is it the address that the gateway says it listens on?".into(),

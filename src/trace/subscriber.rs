@@ -133,7 +133,7 @@ async fn follow(
     waiting: &Waiting,
     opened: oneshot::Sender<Result<(), ClientError>>,
 ) -> String {
-    let stream = async { Client::connect(url, trust, token).await?.stream("/v1/watch").await };
+    let stream = async { Client::new(url, trust, token)?.stream("/v1/watch").await };
     let mut stream = match stream.await {
         Ok(stream) => {
             // Who does not wait for it any more has given the run up.

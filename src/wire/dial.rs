@@ -39,7 +39,7 @@ pub enum ConnectError {
     #[error("cannot connect to {address}")]
     Connect {
         /// Whom.
-        address: SocketAddr,
+        address: String,
         /// Why.
         source: io::Error,
     },
@@ -58,7 +58,7 @@ pub async fn connect(url: &Url, given: Option<SocketAddr>) -> Result<TcpStream, 
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
-            Err(source) => failed = ConnectError::Connect { address, source },
+            Err(source) => failed = ConnectError::Connect { address: address.to_string(), source },
         }
     }
     Err(failed)

@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use super::certificate::{KNOWN_KEYS, check_validity, refusal, unknown_curve, unsupported};
 use super::tls::Dialer;
+#[cfg(feature = "toolkit")]
+use super::verified_as::VerifiedAs;
 use crate::model::shell;
 use crate::sys::file;
 
@@ -129,6 +131,8 @@ impl TrustPem {
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
+    #[cfg(feature = "toolkit")]
+    verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl Trust {
@@ -162,7 +166,7 @@ impl Trust {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Library)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::clone(&verifier));
         let config = match (&pem.client_cert, &pem.client_key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(chain), Some(key)) => builder
@@ -170,7 +174,11 @@ impl Trust {
                 .map_err(TlsError::Identity)?,
             _ => return Err(TlsError::Half),
         };
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self {
+            config: Arc::new(config),
+            #[cfg(feature = "toolkit")]
+            verifier,
+        })
     }
 
     /// A dialer that offers these protocols, the preferred one first. Sessions are not resumed: each handshake is a whole
@@ -181,6 +189,20 @@ impl Trust {
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         config.resumption = rustls::client::Resumption::disabled();
         Dialer::new(Arc::new(config))
+    }
+
+    /// The same for a library that makes its connections itself, over HTTP/1.1: the server must be the one of the URL, or of this
+    /// name, which is not sent then.
+    #[cfg(feature = "toolkit")]
+    pub(super) fn client(&self, verified_as: Option<ServerName<'static>>) -> ClientConfig {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if let Some(name) = verified_as {
+            config.enable_sni = false;
+            let inner = Arc::clone(&self.verifier);
+            config.dangerous().set_certificate_verifier(Arc::new(VerifiedAs { inner, name }));
+        }
+        config
     }
 }
 

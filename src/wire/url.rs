@@ -108,6 +108,12 @@ impl Url {
         Self { path: PathAndQuery::from_static("/"), has_path: false, ..self.clone() }
     }
 
+    /// The interface that its address is of, if one was named.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
+    }
+
     /// The host as a socket wants it, with its zone.
     #[must_use]
     pub fn socket_host(&self) -> Cow<'_, str> {

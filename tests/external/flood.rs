@@ -1,4 +1,5 @@
-//! A real Docker Engine that tells more than its subscriber reads: what it drops without a word is counted, and healed.
+//! Real engines that tell more than their subscribers read: what Docker drops without a word is counted, and healed; containerd
+//! drops nothing, and is late.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -8,15 +9,23 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offloadctl::model::{Labels, Run};
+use offloadctl::sys::clock;
 
 use crate::docker::{Engine, until, until_connected, watch};
 use crate::gateway::Gateway;
 use crate::host::{let_pass, may_administer, turn};
+use crate::runtime::Runtime;
 use crate::support::program::{Scene, poll};
 
 /// Some more than the 1,024 events that an engine keeps for a subscriber and those that its socket holds; for each further one it
 /// waits a tenth of a second before it is dropped.
 const EVENTS: usize = 1_150;
+
+/// Changes of a label of a container, each some 4 KB of event: four times what a socket holds.
+const LABELS: usize = 200;
+
+/// For how long an event waits at least.
+const WAITING: Duration = Duration::from_secs(2);
 
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -126,4 +135,44 @@ fn a_container_that_lives_for_a_moment_is_told_by_every_stream_by_its_name() {
     }
     agent.signal(Signal::SIGTERM);
     assert_eq!(agent.end().code, Some(0));
+}
+
+#[test]
+fn what_containerd_tells_a_subscriber_that_stands_still_waits_and_nothing_is_missed() {
+    if !may_administer("flood") {
+        return;
+    }
+    let _turn = turn();
+    let runtime = Runtime::start();
+    let run = |name: &str| runtime.ctr(&["run", "--detach", "docker.io/local/pause:1", name]);
+    run("base");
+    let scene = Scene::new();
+    let line = "probe events --json --watch --duration 20s --source containerd,poll-containerd=1s --namespace k8s.io --containerd";
+    let watcher = scene.start(&format!("{line} {}", runtime.socket().display()));
+    let_pass(Duration::from_secs(3));
+    watcher.signal(Signal::SIGSTOP);
+    let stopped = clock::now();
+    let text = "x".repeat(4_000);
+    for number in 0..LABELS {
+        runtime.ctr(&["containers", "label", "base", &format!("k={number}{text}")]);
+    }
+    run("late");
+    let_pass(WAITING);
+    let for_ns = clock::now().nanos_since(stopped);
+    watcher.signal(Signal::SIGCONT);
+    let_pass(Duration::from_secs(1));
+    run("after");
+    let ended = watcher.end();
+    let found = Run::parse(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+    for source in ["containerd", "poll-containerd=1s"] {
+        let labels = Labels::new().with("source", source).with("event", "start");
+        let behind = found.find("events.behind", &labels).unwrap_or_else(|| panic!("{source}"));
+        assert_eq!((behind.counts.ok_count, behind.counts.lost_count), (2, 0), "{source}: {:?}", found.warnings);
+        assert_eq!(found.value("events.missed", &Labels::new().with("source", source)).unwrap_or(0.0), 0.0, "{source}");
+    }
+    // By its own stamp the event waited in containerd while its subscriber stood still, and no longer.
+    let labels = Labels::new().with("source", "containerd").with("event", "start");
+    let receipt = found.find("events.receipt", &labels).expect("containerd stamps its events").summary.max_ns.unwrap();
+    let waited = WAITING.as_nanos() as u64..for_ns + PATIENCE.as_nanos() as u64 / 10;
+    assert!(waited.contains(&receipt), "{receipt} of {waited:?}");
 }

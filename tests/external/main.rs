@@ -4,9 +4,13 @@
 //! administrator. A test that lacks the privileges says so by name; a missing package is a failure.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "the helpers of a test fail it where it cannot go on")]
 
+mod cache;
 #[expect(dead_code, reason = "the servers of this ring bring their own TLS")]
 #[path = "../support/certificate.rs"]
 mod certificate;
+#[expect(dead_code, reason = "shared with the ring of the loopback")]
+#[path = "../loopback/cluster.rs"]
+mod cluster;
 mod cri;
 mod disk;
 mod docker;

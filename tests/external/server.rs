@@ -125,6 +125,29 @@ impl Server {
         Self::start(words.into(), folder, port, Ready::Accepts)
     }
 
+    /// nginx that keeps answers of this server for a second, and leads watches past its cache.
+    #[track_caller]
+    pub fn nginx_cache(to: &str) -> Self {
+        let program = path_of("nginx", "nginx-light");
+        let (folder, port) = (TempDir::new().unwrap(), free_port());
+        let place = folder.path().display();
+        let temporary = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"];
+        let temporary = temporary.map(|kind| format!("{kind}_temp_path {place}/{kind};")).join("\n");
+        let settings = format!(
+            "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log info;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{ access_log off; {temporary}\n\
+             proxy_cache_path {place}/kept keys_zone=kept:1m; map $arg_watch $is_watch {{ default 0; '~.' 1; }}\n\
+             server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {to}; proxy_http_version 1.1;\n\
+             proxy_set_header Connection ''; proxy_cache kept; proxy_cache_valid 200 1s;\n\
+             proxy_ignore_headers Cache-Control; proxy_cache_bypass $is_watch; proxy_no_cache $is_watch; }} }} }}\n"
+        );
+        let file = folder.path().join("nginx.conf");
+        fs::write(&file, settings).unwrap();
+        let words = [&text(&program), "-e", &format!("{place}/error.log"), "-c", &text(&file)].map(str::to_owned);
+        Self::start(words.into(), folder, port, Ready::Accepts)
+    }
+
     /// Redis without persistence.
     #[track_caller]
     pub fn redis() -> Self {

@@ -9,8 +9,11 @@ mod agent_ways;
 mod api;
 mod api_fault;
 mod bench_protocol;
+mod cache;
 #[path = "../support/certificate.rs"]
 mod certificate;
+mod client;
+mod cluster;
 mod cost;
 mod count;
 mod curve;

@@ -67,17 +67,24 @@ pub fn findings(measured: &Measured) -> Vec<Finding> {
         let (worst, most) = (of("cri.predicted_worst", &labels)?, series.summary.max_ns?);
         // A relist that a busy machine delays by a third of its span is told.
         (most as f64 > worst * 4.0 / 3.0).then(|| {
-            let text = format!(
-                "{}: a {} was known after {}, beyond the {} that the formula has at worst: relists were late",
-                series.label("watcher"),
-                series.label("event"),
-                duration(most),
-                duration(worst as u64)
-            );
+            let text = beyond(series.label("watcher"), series.label("event"), most, worst as u64);
             Finding::new("cri_late_relist", Severity::Notice, text)
         })
     });
     missed.chain(late).collect()
+}
+
+/// What was known later than the formula has it, and why that may be.
+fn beyond(watcher: &str, event: &str, most: u64, worst: u64) -> String {
+    let (article, why) = match event {
+        "exit" => ("an", "relists were late, or the runtime showed the end in its lists later than it had stamped it"),
+        _ => ("a", "relists were late"),
+    };
+    format!(
+        "{watcher}: {article} {event} was known after {}, beyond the {} that the formula has at worst: {why}",
+        duration(most),
+        duration(worst)
+    )
 }
 
 #[cfg(test)]
@@ -115,6 +122,15 @@ mod tests {
         ];
         assert_eq!(delays(Act::Start, &lives, &sights), [Some(5), None, Some(0)]);
         assert_eq!(delays(Act::Exit, &lives, &sights), [Some(20), None], "of b nobody knows when it ended");
+    }
+
+    #[test]
+    fn what_is_beyond_the_formula_names_whose_fault_it_may_be() {
+        let text = beyond("relist=100ms", "exit", 172_000_000, 110_000_000);
+        assert!(text.starts_with("relist=100ms: an exit was known after 172 ms, beyond the 110 ms"), "{text}");
+        assert!(text.contains("later than it had stamped it"), "{text}");
+        let text = beyond("relist=1s", "start", 1_400_000_000, 1_000_000_000);
+        assert!(text.contains(": a start was known after 1.40 s") && text.ends_with("relists were late"), "{text}");
     }
 
     #[test]

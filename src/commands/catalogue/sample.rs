@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::sample_cache::cached;
 use super::sample_protocol::protocols;
 use super::sample_way::{diagnosed, followed};
 use crate::model::{
@@ -452,6 +453,6 @@ pub fn relisted() -> Run {
 /// One of each command.
 pub fn all() -> Vec<Run> {
     let mut all = vec![topologies(), requests(), raced(), relisted(), writes(), heartbeats(), live_heartbeats()];
-    all.extend([examined(), followed(1), diagnosed(), protocols()]);
+    all.extend([examined(), followed(1), diagnosed(), protocols(), cached()]);
     all
 }

@@ -23,11 +23,18 @@ fn table(run: &Run) -> String {
     shown(Format::Table, run, 120)
 }
 
+/// What a sample is called.
+fn name_of(run: &Run) -> String {
+    let is = |way: bool, word: &'static str| if way { word } else { "" };
+    let mode = is(run.spec["mode"] == "live", "-live").to_owned() + is(run.spec["cache"].is_object(), "-cache");
+    run.command.replace(' ', "-") + &mode
+}
+
 /// The report of every command, at 80 and at 100 columns.
 #[test]
 fn every_report_at_80_and_100_columns() {
     for run in all() {
-        let name = run.command.replace(' ', "-") + if run.spec["mode"] == "live" { "-live" } else { "" };
+        let name = name_of(&run);
         let both = [80, 100].map(|width| shown(Format::Table, &run, width));
         for (text, width) in both.iter().zip([80, 100]) {
             let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
@@ -41,7 +48,7 @@ fn every_report_at_80_and_100_columns() {
 #[test]
 fn every_report_as_markdown() {
     for run in all() {
-        let name = run.command.replace(' ', "-") + if run.spec["mode"] == "live" { "-live" } else { "" };
+        let name = name_of(&run);
         insta::assert_snapshot!(format!("markdown-{name}"), shown(Format::Markdown, &run, 100));
     }
 }

@@ -1,6 +1,7 @@
 //! `offloadctl probe api`: arguments to spec, and the run around the measurement.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,9 +10,9 @@ use crate::commands::catalogue::Known;
 use crate::commands::load_args::LoadArgs;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{one_of, parse_bytes, parse_share, unique};
+use crate::commands::value::{one_of, parse_bytes, parse_positive, parse_share, unique};
 use crate::error::{Exit, Failure};
-use crate::probe::api::{ApiSpec, HttpChoice, MEASUREMENT, Server, measure};
+use crate::probe::api::{ApiSpec, CacheSpec, HttpChoice, OF_CACHE, OF_REQUESTS, Server, measure};
 use crate::wire::TlsSpec;
 
 const EXAMPLES: &str = "Examples:
@@ -21,6 +22,8 @@ const EXAMPLES: &str = "Examples:
     offloadctl probe api --kubeconfig ~/.kube/config --path /api/v1/nodes
   How many requests a second fit through ten kept connections:
     offloadctl probe api http://127.0.0.1:8080/ --reuse --concurrency 10 --duration 10s
+  What a cache in front of the API server would save, for a list that is read each 5 s today:
+    offloadctl probe api --kubeconfig ~/.kube/config --cache --path /api/v1/nodes --interval 5s
   Fail a CI job when lists got slow:
     offloadctl probe api --in-cluster --fail-if 'api.request.p95 > 500ms'";
 
@@ -47,6 +50,16 @@ pub struct ApiArgs {
     /// Keep connections; otherwise each request has one of its own
     #[arg(long)]
     reuse: bool,
+    /// Read one list through etcd, from the server's watch cache and by an informer of our own: what a cache would save, and
+    /// how late it is [default path: /api/v1/nodes]
+    #[arg(long, conflicts_with = "reuse")]
+    cache: bool,
+    /// With --cache: how often a client reads the list today, for the requests an hour
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_positive, requires = "cache")]
+    interval: Duration,
+    /// With --cache: the same through this caching proxy too, which is told the login
+    #[arg(long, value_name = "URL", requires = "cache")]
+    via: Option<String>,
     /// Which HTTP to speak; auto takes what the server prefers
     #[arg(long, value_name = "VERSION", default_value_t, value_parser = one_of::<HttpChoice>(HttpChoice::NAMES))]
     http: HttpChoice,
@@ -95,8 +108,12 @@ struct TrustArgs {
 /// When the arguments cannot be meant, nothing can be measured, or the run cannot be written.
 pub fn run(args: &ApiArgs) -> Result<Exit, Failure> {
     let spec = args.spec()?;
-    let conduct = Conduct::driven(&MEASUREMENT, &spec, &spec.load, spec.max_loss_ratio, &args.output);
-    let conduct = Conduct { known: Known::new("path", spec.paths.clone()), ..conduct };
+    let (measurement, known) = match spec.cache {
+        Some(_) => (&OF_CACHE, Known::new("read", ["quorum", "watch_cache", "informer"])),
+        None => (&OF_REQUESTS, Known::new("path", spec.paths.clone())),
+    };
+    let conduct = Conduct::driven(measurement, &spec, &spec.load, spec.max_loss_ratio, &args.output);
+    let conduct = Conduct { known, ..conduct };
     conduct
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
@@ -124,6 +141,15 @@ impl ApiArgs {
         }
     }
 
+    fn cache_spec(&self) -> Result<Option<CacheSpec>, Failure> {
+        if !self.cache {
+            return Ok(None);
+        }
+        let config = self.output.show.config()?;
+        let via = self.via.as_ref().map(|url| config.target(url).unwrap_or(url).parse());
+        Ok(Some(CacheSpec { interval: self.interval, via: via.transpose().map_err(Failure::usage)? }))
+    }
+
     fn spec(&self) -> Result<ApiSpec, Failure> {
         let spec = ApiSpec {
             server: self.server()?,
@@ -142,6 +168,7 @@ impl ApiArgs {
             expected_statuses: unique(self.expect_status.iter().copied()),
             load: self.load.spec().map_err(|text| Failure::plain(Exit::Usage, text))?,
             max_loss_ratio: self.max_loss,
+            cache: self.cache_spec()?,
         };
         spec.checked().map_err(|error| Failure::usage(error).hint("see `offloadctl probe api --help`"))
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::cache;
 use super::evaluate::{Part, SHARE};
 use super::phases::{PHASES, Phase};
 use crate::model::figure::{count, duration};
@@ -38,6 +39,9 @@ const ALL: [Part; 9] = [
 /// Lays out a run.
 #[must_use]
 pub fn layout(run: &Run) -> Layout<'_> {
+    if run.spec.get("cache").is_some_and(Value::is_object) {
+        return cache::layout(run);
+    }
     let requests: Vec<&Series> = run.series.iter().filter(|series| series.name == "api.request").collect();
     let asked = asked(run, &requests);
     let mut notes = notes_on(&requests);

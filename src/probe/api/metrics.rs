@@ -1,11 +1,21 @@
 //! Everything that `probe api` measures, declared once.
 
+use super::cache;
 use crate::model::Role::{Phase, Response};
 use crate::model::{Measurement, Metric};
 
 /// The command and its catalogue.
-pub const MEASUREMENT: Measurement =
-    Measurement { command: "probe api", metrics: &[&METRICS], layout: super::layout::layout };
+pub const MEASUREMENT: Measurement = of(&[&METRICS, &cache::METRICS]);
+
+/// What requests to paths can have.
+pub const OF_REQUESTS: Measurement = of(&[&METRICS]);
+
+/// What reads of a list in several ways can have.
+pub const OF_CACHE: Measurement = of(&[&cache::METRICS]);
+
+const fn of(metrics: &'static [&'static [Metric]]) -> Measurement {
+    Measurement { command: "probe api", metrics, layout: super::layout::layout }
+}
 
 const LANE: &[&str] = &["path", "address", "connection", "http"];
 const CODE: &[&str] = &["path", "code"];

@@ -23,6 +23,7 @@
 //! clients of the same kind of request, and it comes from the one replica that answered the scrape.
 
 mod account;
+mod cache;
 mod cell;
 mod connection;
 mod evaluate;
@@ -44,12 +45,13 @@ mod way;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-pub use metrics::MEASUREMENT;
+pub use cache::{CACHE_PATH, CacheSpec, InformerError};
+pub use metrics::{MEASUREMENT, OF_CACHE, OF_REQUESTS};
 pub use prepare::PrepareError;
 pub use spec::{ApiSpec, DEFAULT_PATH, HttpChoice, Server, SpecError};
 
 use self::account::{Account, Ours};
-use self::evaluate::{CACHE_PATH, PathTimes, QUORUM_PATH};
+use self::evaluate::{PathTimes, QUORUM_PATH};
 use self::notes::Facts;
 use self::operation::ApiOperation;
 use self::prepare::Prepared;
@@ -65,6 +67,9 @@ pub enum ApiError {
     /// Something was missing before the first attempt.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// The list cannot be listed or watched.
+    #[error("no cache can be measured")]
+    Cache(#[source] InformerError),
     /// The driver could not run.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -76,6 +81,7 @@ impl ApiError {
     pub fn hint(&self) -> Cow<'static, str> {
         let prepare = match self {
             Self::Prepare(error) => error.hint(),
+            Self::Cache(error) => Some(error.hint()),
             Self::Driver(_) => None,
         };
         prepare.unwrap_or("see `offloadctl probe api --help`".into())
@@ -87,6 +93,9 @@ impl ApiError {
 /// # Errors
 /// When the server cannot be found, credentials or certificates cannot be used, or the machine has no timer.
 pub async fn measure(spec: &ApiSpec, session: &mut Session<'_>) -> Result<Measured, ApiError> {
+    if let Some(cache) = &spec.cache {
+        return cache::measure(spec, cache, session).await;
+    }
     let ready = async {
         let mut prepared = prepare::prepare(spec).await?;
         let kind = prepared.ask_kind().await;
@@ -159,9 +168,9 @@ async fn explain(measured: &mut Measured, prepared: &Prepared, kind: &Kind, fact
         }
     }
     let is_answered = |path: &str| facts.iter().any(|facts| facts.path == path && facts.statuses.keys().eq([&200]));
-    if is_answered(QUORUM_PATH) && is_answered(CACHE_PATH) {
+    if is_answered(QUORUM_PATH) && is_answered(evaluate::CACHE_PATH) {
         let times = |path| PathTimes::of(&measured.series, path);
-        if let Some((finding, scalar)) = evaluate::quorum(&times(QUORUM_PATH), &times(CACHE_PATH)) {
+        if let Some((finding, scalar)) = evaluate::quorum(&times(QUORUM_PATH), &times(evaluate::CACHE_PATH)) {
             measured.findings.push(finding);
             measured.scalars.push(scalar);
         }

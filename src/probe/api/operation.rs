@@ -14,9 +14,10 @@ use http_body_util::Empty;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Uri};
 
+use super::cache::Looking;
 use super::connection::{Connection, OpenError, Opener};
 use super::phases::{Opening, PHASES, Phase, details};
-use super::request::{Question, Reply, Unanswered, ask};
+use super::request::{Question, Reading, Reply, Unanswered, ask};
 use super::shown::Shown;
 use super::spec::Version;
 use super::stream::CUT;
@@ -30,7 +31,7 @@ pub struct Shared {
     /// How its connections are opened.
     pub opener: Opener,
     /// What goes with each request.
-    pub credentials: Credentials,
+    pub credentials: Rc<Credentials>,
     /// Longest body that is read.
     pub max_body: u64,
     /// Statuses outside 200 to 399 that are no error.
@@ -47,7 +48,7 @@ pub struct Shared {
 
 impl Shared {
     /// Looks whether we are to say who we are in another way from now on.
-    fn refresh(&self) {
+    pub fn refresh(&self) {
         self.credentials.refresh(clock::now());
         if let Some((place, _)) = &self.opener.tls
             && let Some(dialer) = self.shown.renew(&self.credentials)
@@ -66,6 +67,8 @@ pub struct ApiOperation {
     idle: Option<Idle>,
     /// The prepared request of the version and the credentials of then.
     prepared: RefCell<Option<(Version, u64, Question)>>,
+    /// Whoever looks at what answers say; nobody where only their times count.
+    pub looking: Option<Rc<Looking>>,
     /// What was noticed on the way.
     pub tally: Tally,
     /// Recorded answers by status.
@@ -173,6 +176,7 @@ impl ApiOperation {
             path: path.to_owned(),
             idle: keeps.then(Idle::default),
             prepared: RefCell::new(None),
+            looking: None,
             tally: Tally::default(),
             statuses: RefCell::default(),
         }
@@ -195,7 +199,7 @@ impl ApiOperation {
         let at = Cell::new(Phase::Dns);
         let (mut connection, _) = self.shared.opener.open(&at).await?;
         let question = self.question(connection.version).ok_or(OpenError::Outcome(NO_QUESTION))?;
-        let answered = ask(&mut connection, question, self.shared.max_body, &at).await;
+        let answered = ask(&mut connection, question, self.reading(), &at).await;
         answered.map_err(|unanswered| OpenError::Outcome(counted(unanswered)))
     }
 
@@ -263,12 +267,16 @@ impl ApiOperation {
 
     async fn exchange(&self, connection: &mut Connection, at: &Cell<Phase>) -> Result<Reply, Unanswered> {
         let question = self.question(connection.version).ok_or(Unanswered::Outcome(NO_QUESTION))?;
-        let reply = ask(connection, question, self.shared.max_body, at).await?;
+        let reply = ask(connection, question, self.reading(), at).await?;
         self.tally.note(&reply);
         if reply.status == 401 {
             self.shared.credentials.rejected(reply.exchange.ended);
         }
         Ok(reply)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { max_body: self.shared.max_body, looking: self.looking.clone() }
     }
 
     /// The request, made once for each version and each set of credentials.

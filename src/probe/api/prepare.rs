@@ -123,7 +123,8 @@ pub struct Prepared {
     is_reached: bool,
     /// Whether a server that was asked in the clear speaks TLS.
     pub speaks_tls: bool,
-    own_headers: Vec<(String, String)>,
+    /// Headers that the kubeconfig wants on every request.
+    pub own_headers: Vec<(String, String)>,
     labels: Labels,
 }
 
@@ -149,7 +150,7 @@ pub async fn prepare(spec: &ApiSpec) -> Result<Prepared, PrepareError> {
 }
 
 /// What the kubeconfig or the cluster say, with the options of the command line on top.
-async fn identity(spec: &ApiSpec) -> Result<Identity, PrepareError> {
+pub async fn identity(spec: &ApiSpec) -> Result<Identity, PrepareError> {
     let mut identity = match &spec.server {
         Server::Url(url) => Identity {
             url: url.clone(),
@@ -177,35 +178,21 @@ async fn identity(spec: &ApiSpec) -> Result<Identity, PrepareError> {
 
 async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Prepared, PrepareError> {
     let url = identity.url;
-    let (target, host) = (url.authority(), url.socket_host());
-    let sought = Sought { target: &target, host: &host, port: Some(url.port), timeout: spec.load.timeout };
-    let located = locate(&spec.reach, &sought).await?;
-    let is_named = url.host.parse::<IpAddr>().is_err() && spec.reach.rule(&url.host, url.port).is_none();
-    let server_name = identity.server_name.unwrap_or_else(|| url.host.clone());
     let warnings = identity.warnings.into_iter().map(|text| Warning::new("not_done", text));
     let mut warnings: Vec<Warning> = warnings.collect();
     if identity.pem.insecure && url.is_tls() {
         let text = "the server's certificate was not checked, as asked for: nothing shows that it is the right server";
         warnings.push(Warning::new("insecure", text));
     }
-    let shared = Shared {
-        opener: Opener {
-            host: url.host.clone(),
-            address: located.address,
-            looks_up: is_named,
-            reach: spec.reach.clone(),
-            tls: url.is_tls().then(|| (RefCell::new(trust.dialer(spec.http.offer())), server_name)),
-            clear: if spec.http == HttpChoice::Two { Version::Two } else { Version::One },
-            expected: Cell::new(None),
-        },
-        credentials: Credentials::new(identity.login)?,
-        max_body: spec.max_body_bytes,
-        expected: spec.expected_statuses.clone(),
-        headers: headers(&identity.headers)?,
-        base: base(&url),
-        below: url.base().to_owned(),
-        shown: Shown::new(identity.pem, trust, spec.http.offer()),
+    let site = Site {
+        url: &url,
+        server_name: identity.server_name,
+        pem: identity.pem,
+        trust,
+        credentials: Rc::new(Credentials::new(identity.login)?),
+        headers: &identity.headers,
     };
+    let (shared, passed_over) = share(spec, site).await?;
     if shared.credentials.is_some() && !url.is_tls() {
         let text = "credentials are sent in the clear: the server is not `https://`";
         warnings.push(Warning::new("credentials_in_the_clear", text));
@@ -216,7 +203,7 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
         way: Way::new(spec, &url),
         url,
         warnings,
-        passed_over: located.passed_over,
+        passed_over,
         path_count: spec.paths.len(),
         keeps: spec.reuse,
         is_reached: false,
@@ -224,6 +211,54 @@ async fn assemble(spec: &ApiSpec, identity: Identity, trust: Trust) -> Result<Pr
         own_headers: identity.headers,
         labels: Labels::new(),
     })
+}
+
+/// A server, and who we are to it.
+pub struct Site<'a> {
+    /// Where it is.
+    pub url: &'a Url,
+    /// The name that its certificate must be for, if not its host.
+    pub server_name: Option<String>,
+    /// Whom we trust, as it was given.
+    pub pem: TrustPem,
+    /// The same, ready.
+    pub trust: Trust,
+    /// What goes with each request.
+    pub credentials: Rc<Credentials>,
+    /// Further headers of each request.
+    pub headers: &'a [(String, String)],
+}
+
+/// What all paths of a server share, and the addresses that were passed over for the one that is dialled.
+///
+/// # Errors
+/// When the server has no address, or a header cannot be sent.
+pub async fn share(spec: &ApiSpec, site: Site<'_>) -> Result<(Shared, Vec<(IpAddr, &'static str)>), PrepareError> {
+    let url = site.url;
+    let (target, host) = (url.authority(), url.socket_host());
+    let sought = Sought { target: &target, host: &host, port: Some(url.port), timeout: spec.load.timeout };
+    let located = locate(&spec.reach, &sought).await?;
+    let is_named = url.host.parse::<IpAddr>().is_err() && spec.reach.rule(&url.host, url.port).is_none();
+    let server_name = site.server_name.unwrap_or_else(|| url.host.clone());
+    let shared = Shared {
+        opener: Opener {
+            host: url.host.clone(),
+            address: located.address,
+            looks_up: is_named,
+            reach: spec.reach.clone(),
+            tls: url.is_tls().then(|| (RefCell::new(site.trust.dialer(spec.http.offer())), server_name)),
+            clear: if spec.http == HttpChoice::Two { Version::Two } else { Version::One },
+            expected: Cell::new(None),
+        },
+        credentials: site.credentials,
+        max_body: spec.max_body_bytes,
+        expected: spec.expected_statuses.clone(),
+        headers: headers(site.headers)?,
+        base: base(url),
+        below: url.base().to_owned(),
+        shown: Shown::new(site.pem, site.trust, spec.http.offer()),
+    };
+    Ok((shared, located.passed_over))
 }
 
 fn headers(own: &[(String, String)]) -> Result<HeaderMap, PrepareError> {

@@ -1,13 +1,14 @@
 //! One request on an open connection: written, first byte, last byte, each with its stamp.
 //!
 //! Separate from the operation because the discovery before the run asks in the same way. The body is read and counted,
-//! and kept nowhere.
+//! and kept nowhere, unless somebody looks at what it says.
 
 use std::cell::Cell;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use http_body_util::Empty;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, header};
 
+use super::cache::Looking;
 use super::connection::{CLOSED, Connection, Response};
 use super::phases::{Exchange, Phase};
 use super::spec::Version;
@@ -24,6 +26,14 @@ use crate::wire::http::{LONGEST_HEAD, is_refused_by_us, is_untouched};
 
 /// The prepared text of a request; cheap to clone.
 pub type Question = Request<Empty<Bytes>>;
+
+/// How an answer is read.
+pub struct Reading {
+    /// Longest body that is read.
+    pub max_body: u64,
+    /// Whoever looks at what it says.
+    pub looking: Option<Rc<Looking>>,
+}
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -58,21 +68,21 @@ pub enum Unanswered {
 pub fn ask<'a>(
     connection: &'a mut Connection,
     question: Question,
-    max_body: u64,
+    reading: Reading,
     at: &'a Cell<Phase>,
 ) -> impl Future<Output = Result<Reply, Unanswered>> + use<'a> {
     connection.marks.arm();
     let began = clock::now();
     // Handed over before the future is made: one that held the request would be the larger for it.
     let response = connection.send(question);
-    finish(connection, response, began, max_body, at)
+    finish(connection, response, began, reading, at)
 }
 
 async fn finish(
     connection: &mut Connection,
     mut response: Response,
     began: Stamp,
-    max_body: u64,
+    reading: Reading,
     at: &Cell<Phase>,
 ) -> Result<Reply, Unanswered> {
     let response = poll_fn(|cx| {
@@ -88,8 +98,12 @@ async fn finish(
     })?;
     at.set(Phase::Transfer);
     let (head, body) = response.into_parts();
-    let body_bytes = read(connection, body, max_body).await.map_err(Unanswered::Outcome)?;
+    let mut pieces = reading.looking.is_some().then(Vec::new);
+    let body_bytes = read(connection, body, reading.max_body, pieces.as_mut()).await.map_err(Unanswered::Outcome)?;
     let ended = clock::now();
+    if let Some((looking, pieces)) = reading.looking.zip(pieces) {
+        looking.note((began, ended), &head, pieces);
+    }
     // An answer that came before the request had left has its first byte at the same moment; hyper sends no such.
     let (written, first) = connection.marks.span().unwrap_or((began, ended));
     let closes = connection.version == Version::One && says_close(&head);
@@ -103,8 +117,13 @@ async fn finish(
     })
 }
 
-/// Reads the body to its end: how long it was.
-async fn read(connection: &mut Connection, mut body: Incoming, max_body: u64) -> Result<u64, Outcome> {
+/// Reads the body to its end: how long it was. Its pieces are kept where somebody looks at them.
+async fn read(
+    connection: &mut Connection,
+    mut body: Incoming,
+    max_body: u64,
+    mut pieces: Option<&mut Vec<Bytes>>,
+) -> Result<u64, Outcome> {
     let mut length = 0;
     while !body.is_end_stream() {
         let frame = poll_fn(|cx| {
@@ -123,6 +142,9 @@ async fn read(connection: &mut Connection, mut body: Incoming, max_body: u64) ->
         length += frame.data_ref().map_or(0, |data| data.len() as u64);
         if length > max_body {
             return Err(Outcome::Failed("body_too_long"));
+        }
+        if let (Some(pieces), Ok(data)) = (&mut pieces, frame.into_data()) {
+            pieces.push(data);
         }
     }
     Ok(length)

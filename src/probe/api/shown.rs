@@ -29,6 +29,12 @@ impl Shown {
         self.trust.borrow().clone()
     }
 
+    /// The same as it was given.
+    #[must_use]
+    pub fn pem(&self) -> TrustPem {
+        self.pem.borrow().clone()
+    }
+
     /// Grows whenever another certificate is shown.
     #[must_use]
     pub const fn generation(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::cache::{CACHE_PATH, CacheSpec, CacheSpecError};
 use crate::load::LoadSpec;
 use crate::model::words;
 use crate::wire::locate::{BindFamily, Reach};
@@ -40,6 +41,9 @@ pub enum SpecError {
     /// A local address of another family than was asked for.
     #[error(transparent)]
     BindFamily(#[from] BindFamily),
+    /// Caches that cannot be set beside each other.
+    #[error(transparent)]
+    Cache(#[from] CacheSpecError),
 }
 
 /// Which server.
@@ -111,6 +115,9 @@ pub struct ApiSpec {
     pub load: LoadSpec,
     /// Share of unanswered attempts above which the server counts as lost.
     pub max_loss_ratio: f64,
+    /// What caches are set beside each other, if that is the question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSpec>,
 }
 
 impl ApiSpec {
@@ -136,10 +143,13 @@ impl ApiSpec {
                 self.paths.push(url.path().to_owned());
                 self.server = Server::Url(url.root());
             }
-            _ if self.paths.is_empty() => self.paths.push(DEFAULT_PATH.to_owned()),
+            _ if self.paths.is_empty() => {
+                self.paths.push(if self.cache.is_some() { CACHE_PATH } else { DEFAULT_PATH }.to_owned());
+            }
             _ => {}
         }
         self.paths.iter().try_for_each(|path| check_path(path))?;
+        self.cache.as_ref().map_or(Ok(()), |cache| cache.check(&self.paths))?;
         Ok(self)
     }
 }
@@ -216,6 +226,7 @@ pub mod tests {
                 seed: 0,
             },
             max_loss_ratio: 1.0,
+            cache: None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::observer::ObserverError;
 use crate::sync::client::ClientError;
 use crate::sync::client::own::OwnError;
 use crate::sys::server::ServerError;
-use crate::wire::{TlsError, UrlError};
+use crate::wire::{FetchError, TlsError, UrlError};
 
 /// A live run that could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -95,10 +95,11 @@ impl LiveError {
             Self::Watch { source: ObserverError::Client(ClientError::Refused { status: 401 | 403, .. }), .. } => {
                 "the token of the line `* TOKEN` in --token-file must be one of the gateway's"
             }
-            Self::Watch { source: ObserverError::Client(ClientError::Connect(_)), .. } | Self::Lookup(_) => {
+            Self::Watch { source: ObserverError::Client(ClientError::Ask(FetchError::Connect(_))), .. }
+            | Self::Lookup(_) => {
                 "is it the address that the gateway says it listens on? `curl -k URL/healthz` asks the same"
             }
-            Self::Watch { source: ObserverError::Client(ClientError::Tls(_)), .. } => {
+            Self::Watch { source: ObserverError::Client(ClientError::Ask(FetchError::Tls(_))), .. } => {
                 "give the gateway's certificate, or who signed it, with --ca-file"
             }
             Self::Token { .. } => {

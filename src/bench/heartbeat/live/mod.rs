@@ -205,7 +205,7 @@ impl Live<'_> {
     /// Heartbeats that the gateway has heard, and their bytes; `None` of a gateway that does not tell.
     async fn payload(&self) -> Option<assemble::Payload> {
         let watched = &self.gateway.watched;
-        let mut client = Client::connect(&watched.url, &watched.trust, &watched.reader).await.ok()?;
+        let client = Client::new(&watched.url, &watched.trust, &watched.reader).ok()?;
         let text = String::from_utf8(client.get("/metrics").await.ok()?).ok()?;
         let metrics = Exposition::parse(&text);
         let sum = |name: &str| metrics.sum_of(&format!("offloadctl_gateway_{name}"), |_| true);

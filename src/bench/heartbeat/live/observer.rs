@@ -128,15 +128,15 @@ async fn follow(watched: &Watched, teller: &mpsc::Sender<News>) -> Result<(), Ob
 }
 
 async fn open(watched: &Watched) -> Result<Stream, ClientError> {
-    Client::connect(&watched.url, &watched.trust, &watched.reader).await?.stream("/v1/watch").await
+    Client::new(&watched.url, &watched.trust, &watched.reader)?.stream("/v1/watch").await
 }
 
 /// Reports a task that changes again and again, until the first refusal.
 async fn report(watched: &Watched, teller: &mpsc::Sender<News>) {
     let Some(token) = &watched.reporter else { return };
-    let refused = match Client::connect(&watched.url, &watched.trust, token).await {
-        Ok(mut client) => loop {
-            let news = match report_once(&mut client).await {
+    let refused = match Client::new(&watched.url, &watched.trust, token) {
+        Ok(client) => loop {
+            let news = match report_once(&client).await {
                 Ok(news) => news,
                 Err(error) => break error,
             };
@@ -150,7 +150,7 @@ async fn report(watched: &Watched, teller: &mpsc::Sender<News>) {
     let _ = teller.send(News::NotStored(refused)).await;
 }
 
-async fn report_once(client: &mut Client) -> Result<News, ClientError> {
+async fn report_once(client: &Client) -> Result<News, ClientError> {
     let timestamp = clock::wall_now();
     let epoch = u64::try_from(timestamp.unix_nanos() / 1000).unwrap_or(0);
     let (task_id, node_id, status) = (TASK.to_owned(), NODE.to_owned(), Status::Running);
@@ -162,6 +162,6 @@ async fn report_once(client: &mut Client) -> Result<News, ClientError> {
     let sent = clock::now();
     let answer = client.post("/v1/status", body).await?;
     let answered = clock::now();
-    let Receipt { revision, .. } = serde_json::from_slice(&answer).map_err(|_| ClientError::Body)?;
+    let Receipt { revision, .. } = serde_json::from_slice(&answer)?;
     Ok(News::Stored { revision, sent, answered })
 }
