@@ -71,10 +71,8 @@ pub fn gateway(folder: &Path, tokens: &Path, writers: Writers) -> Result<(), Fai
                 payload: None,
                 trace: None,
             };
-            let (answers, place) = service
-                .reports(&caller, vec![report], offloadctl::sys::clock::now())
-                .map_err(|refusal| format!("{refusal:?}"))?;
-            service.settled(place).await.map_err(|refusal| format!("{refusal:?}"))?;
+            let kept = service.keep(&caller, vec![report], offloadctl::sys::clock::now());
+            let answers = kept.await.map_err(|refusal| format!("{refusal:?}"))?;
             // A repetition or an older report would be answered without any work.
             let text = serde_json::to_string(&answers)?;
             if text.contains("stored") { Ok(()) } else { Err(text.into()) }

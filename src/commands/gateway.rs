@@ -11,20 +11,20 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::event_loop::event_loop;
+use super::gateway_store::{CopyArgs, EtcdArgs, MigrateArgs, copy, migrate, unstored};
 use super::value::{parse_positive, parse_whole};
 use crate::console;
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
 use crate::sync::gateway::access::Access;
+use crate::sync::gateway::keeper::{self, Keeper};
 use crate::sync::gateway::listen::{SharedConfig, listen};
 use crate::sync::gateway::machine::Settings;
 use crate::sync::gateway::service::{OpenStore, Service, Voice};
 use crate::sync::gateway::tls::{Identity, TlsError, TlsFiles};
-use crate::sync::store::backup::{self, Summary};
 use crate::sync::store::embedded::EmbeddedStore;
 use crate::sync::store::memory::MemoryStore;
 use crate::sync::store::{HISTORY, MetadataStore, StoreError};
-use crate::sys::clock;
 use crate::sys::host::raise_file_limit;
 use crate::sys::shutdown::Shutdown;
 
@@ -42,6 +42,10 @@ const EXAMPLES: &str = "Examples:
     offloadctl gateway backup --data-dir ./state state.backup
     offloadctl gateway restore --data-dir ./other state.backup
 
+  Several gateways on one etcd; agents and schedulers may speak to any of them:
+    offloadctl gateway --store etcd --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 --listen 0.0.0.0:7443 --token-file tokens
+    offloadctl gateway migrate --data-dir ./state --endpoints http://10.0.0.1:2379
+
 Every request is described at /openapi.json. SIGHUP reads tokens and certificates again.";
 
 /// Silence that a detector forgives if none is given: room for a slow network.
@@ -51,6 +55,8 @@ const DEFAULT_MARGIN: Duration = Duration::from_millis(200);
 enum StoreKind {
     /// One file in the data folder
     Embedded,
+    /// A cluster of etcd, which several gateways may have in common
+    Etcd,
     /// Nothing outlives the process
     Memory,
 }
@@ -62,16 +68,8 @@ enum Action {
     Backup(CopyArgs),
     /// Make a store of such a file
     Restore(CopyArgs),
-}
-
-#[derive(Debug, Args)]
-struct CopyArgs {
-    /// Folder of the store
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// The file; one that is there is not replaced
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// Copy a store in a folder to etcd
+    Migrate(MigrateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +128,11 @@ pub struct GatewayArgs {
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    etcd: EtcdArgs,
+    /// How long a silent gateway keeps its nodes, in whole seconds; etcd may make it longer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_positive, help_heading = "etcd")]
+    lease: Duration,
 }
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -137,34 +140,31 @@ pub struct GatewayArgs {
 /// # Errors
 /// When the address cannot be bound, a file cannot be read, or the store cannot be opened.
 pub fn run(args: &GatewayArgs) -> Result<Exit, Failure> {
-    if let Some(action) = &args.action {
-        return copy(action);
+    match &args.action {
+        Some(Action::Backup(args)) => return copy(args, true),
+        Some(Action::Restore(args)) => return copy(args, false),
+        Some(Action::Migrate(args)) => return migrate(args),
+        None => {}
     }
     raise_file_limit();
     let (access, identity) = (args.access()?, Identity::load(&args.tls_files()).map_err(untrusted)?);
+    let runtime = event_loop()?;
+    if args.store == StoreKind::Etcd {
+        let served = runtime.block_on(args.serve_shared(access, identity));
+        runtime.shutdown_background();
+        return served.map(|()| Exit::Fine);
+    }
     let open = args.open_store()?;
     let service = Service::start(args.settings(), open, access, args.node_rate, voice())
         .map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
     if args.trace {
         service.traces.switch_on();
     }
-    let runtime = event_loop()?;
-    let served = runtime.block_on(args.serve(Arc::clone(&service), identity));
+    let served = runtime.block_on(args.serve(Arc::clone(&service), identity, std::future::pending()));
     // What was decided is written before the process ends.
     runtime.shutdown_background();
     service.close();
     served.map(|()| Exit::Fine)
-}
-
-fn copy(action: &Action) -> Result<Exit, Failure> {
-    let (done, copied) = match action {
-        Action::Backup(args) => ("written", backup::save(&args.data_dir, &args.file, clock::wall_now())),
-        Action::Restore(args) => ("restored", backup::restore(&args.file, &args.data_dir)),
-    };
-    let Summary { revision, tasks, nodes, created_at } =
-        copied.map_err(|error| Failure::unable(&error).hinted(error.hint()))?;
-    console::say(format!("{done}: {tasks} tasks and {nodes} nodes at revision {revision}, as of {created_at}"));
-    Ok(Exit::Fine)
 }
 
 /// A store is made at the start only: later, a file that is gone is a fault and not a beginning.
@@ -189,7 +189,28 @@ fn untrusted(error: TlsError) -> Failure {
 }
 
 impl GatewayArgs {
-    async fn serve(&self, service: Arc<Service>, identity: Identity) -> Result<(), Failure> {
+    /// The same with a store that other gateways may have as well.
+    async fn serve_shared(&self, access: Access, identity: Identity) -> Result<(), Failure> {
+        let store = Arc::new(self.etcd.connect().await?);
+        let loaded = keeper::begin(&store).await.map_err(|error| unstored(&error))?;
+        let (me, revision) = (keeper::name(), loaded.revision);
+        let service = Service::share(self.settings(), (&me, loaded), access, (self.node_rate, voice()));
+        if self.trace {
+            service.traces.switch_on();
+        }
+        let lease_s = self.lease.as_secs().max(1);
+        let keeper = Keeper::new(Arc::clone(&service), store, (me, lease_s), revision);
+        let served = self.serve(service, identity, keeper.run()).await;
+        keeper.leave().await;
+        served
+    }
+
+    async fn serve(
+        &self,
+        service: Arc<Service>,
+        identity: Identity,
+        keeping: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
         let cannot = |what: &str, error: std::io::Error| Failure::listen(what, self.listen, &error);
         let shutdown =
             Shutdown::listen_apart_from_hangups().map_err(|error| cannot("cannot catch signals for", error))?;
@@ -202,6 +223,7 @@ impl GatewayArgs {
         tokio::select! {
             () = listen(listener, Arc::clone(&config), Arc::clone(&service), self.max_connections as usize) => {}
             () = service.keep_time() => {}
+            () = keeping => {}
             () = self.reload_on_hangup(hangup, &service, &config, identity) => {}
             () = shutdown.requested() => {}
         }
@@ -263,6 +285,8 @@ impl GatewayArgs {
                     Ok(Box::new(opened(&folder, is_first.swap(false, Ordering::Relaxed))?) as Box<dyn MetadataStore>)
                 }))
             }
+            // It is not opened like the others: it has a part of its own in what is served.
+            (StoreKind::Etcd, _) => Err(Failure::plain(Exit::Usage, "a store on etcd is shared")),
             (StoreKind::Embedded, None) => Err(Failure::plain(Exit::Usage, "the embedded store needs a folder")
                 .hint("give --data-dir DIR, or --store memory to keep nothing")),
         }

@@ -31,6 +31,8 @@ mod event_loop;
 #[cfg(feature = "toolkit")]
 mod gateway;
 #[cfg(feature = "toolkit")]
+mod gateway_store;
+#[cfg(feature = "toolkit")]
 mod kernel_link;
 #[cfg(feature = "toolkit")]
 mod load_args;
@@ -42,6 +44,8 @@ mod measured;
 mod measuring;
 #[cfg(feature = "toolkit")]
 mod output_args;
+#[cfg(feature = "toolkit")]
+mod password;
 #[cfg(feature = "toolkit")]
 mod probe;
 #[cfg(feature = "toolkit")]

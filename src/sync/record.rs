@@ -147,6 +147,17 @@ pub enum Change {
 }
 
 impl Change {
+    /// The same change under another number.
+    #[must_use]
+    pub fn numbered(self, revision: u64) -> Self {
+        match self {
+            Self::Task(task) => Self::Task(TaskRecord { revision, ..task }),
+            Self::Node(node) => Self::Node(NodeRecord { revision, ..node }),
+            Self::TaskForgotten { task_id, .. } => Self::TaskForgotten { task_id, revision },
+            Self::NodeForgotten { node_id, .. } => Self::NodeForgotten { node_id, revision },
+        }
+    }
+
     /// Its number.
     #[must_use]
     pub const fn revision(&self) -> u64 {

@@ -18,7 +18,6 @@ mod ebpf;
 mod etcd;
 mod events;
 mod flood;
-#[expect(dead_code, reason = "shared with the ring of the loopback")]
 #[path = "../loopback/gateway.rs"]
 mod gateway;
 mod grpcio;

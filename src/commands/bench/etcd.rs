@@ -1,6 +1,6 @@
 //! `offloadctl bench etcd`: arguments to spec, and the run around the measurements.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,10 +11,10 @@ use crate::bench::etcd::{
 use crate::commands::load_args::SpanArgs;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
+use crate::commands::password::login;
 use crate::commands::value::{one_of, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate, Spacing};
-use crate::sys::file::read_text;
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
 
@@ -35,9 +35,6 @@ const EXAMPLES: &str = "Examples:
 
 All keys lie below a random prefix `ofl-...`, which is removed at the end, on Ctrl-C and on error.
 What was written stays in the history of the cluster until it is compacted.";
-
-/// The longest password file that is read.
-const LONGEST_PASSWORD: u64 = 4096;
 
 #[derive(Debug, Args)]
 #[command(
@@ -203,15 +200,7 @@ impl EtcdArgs {
     }
 
     fn login(&self) -> Result<Option<Login>, Failure> {
-        let Some(user) = self.access.user.clone() else { return Ok(None) };
-        let password = match &self.access.password_file {
-            Some(path) => read_password(path)?,
-            None => std::env::var("OFFLOADCTL_ETCD_PASSWORD").map_err(|_| {
-                Failure::plain(Exit::Usage, format!("the user `{user}` needs a password"))
-                    .hint("give --password-file FILE, or set OFFLOADCTL_ETCD_PASSWORD")
-            })?,
-        };
-        Ok(Some(Login { user, password }))
+        login(self.access.user.as_deref(), self.access.password_file.as_deref(), "--password-file")
     }
 }
 
@@ -229,12 +218,6 @@ fn parse_members(text: &str) -> Result<usize, String> {
 }
 
 /// The first line of a file, which is a secret and appears in no message.
-fn read_password(path: &Path) -> Result<String, Failure> {
-    let unreadable = |error| Failure::file("cannot read the password in", path, &error);
-    let text = read_text(path, LONGEST_PASSWORD).map_err(unreadable)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
 /// A size in bytes of at most `MOST`.
 fn parse_size<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {

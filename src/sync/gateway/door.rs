@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::access::Caller;
+use super::due::{Due, Standing};
 use super::entries::Read;
 use super::machine::Moment;
 use super::rate::Kind;
@@ -52,6 +53,9 @@ impl<'a> Door<'a> {
     pub async fn report(&self, report: StatusReport) -> Result<Receipt, Refusal> {
         self.caller.speaks_for(&report.node_id)?;
         self.service.allow(&report.node_id, Kind::Report, 1)?;
+        if let Some(due) = self.service.offer_report(&report)? {
+            return self.service.receipt(due).await;
+        }
         let (receipt, place) = self.service.decide(|machine, now| machine.report(now, report))?;
         let receipt = receipt?;
         self.service.settled(Place { revision: receipt.revision, ..place }).await?;
@@ -69,9 +73,8 @@ impl<'a> Door<'a> {
             let message = format!("{count} reports in one batch, at most {MOST_REPORTS} are taken");
             return Err(Refusal::new(Code::InvalidReport, message));
         }
-        let (answers, place) = self.begin_batch(batch, received)?;
-        self.service.settled(place).await?;
-        Ok(answers)
+        let (id, due) = self.begin_batch(batch, received)?;
+        Ok(Answers { id, answers: self.service.answers(due).await? })
     }
 
     /// Everything that a node knows, answered once it is durable.
@@ -79,9 +82,8 @@ impl<'a> Door<'a> {
     /// # Errors
     /// As [`Door::batch`].
     pub async fn state(&self, state: Read<FullState>) -> Result<Answers, Refusal> {
-        let (answers, place) = self.begin_state(state)?;
-        self.service.settled(place).await?;
-        Ok(answers)
+        let (id, due) = self.begin_state(state)?;
+        Ok(Answers { id, answers: self.service.answers(due).await? })
     }
 
     /// A goodbye, answered with the revision once it is durable.
@@ -89,28 +91,37 @@ impl<'a> Door<'a> {
     /// # Errors
     /// As [`Door::report`].
     pub async fn leave(&self, leave: &Leave) -> Result<u64, Refusal> {
-        let place = self.begin_leave(leave)?;
-        self.service.settled(place).await?;
-        Ok(place.revision)
+        match self.begin_leave(leave)? {
+            Parting::At(place) => self.service.settled(place).await.map(|()| place.revision),
+            Parting::Due(due) => self.service.receipt(due).await.map(|receipt| receipt.revision),
+        }
     }
 
-    fn begin_batch(&self, batch: Read<Batch>, received: Stamp) -> Result<(Answers, Place), Refusal> {
-        let (id, answers, place) = self.service.batch(self.caller, batch, received)?;
-        Ok((Answers { id, answers }, place))
+    fn begin_batch(&self, batch: Read<Batch>, received: Stamp) -> Result<(u64, Due), Refusal> {
+        let Read { frame: Batch { id, reports }, odd } = batch;
+        Ok((id, self.service.reports(self.caller, (reports, odd), received)?))
     }
 
-    fn begin_state(&self, state: Read<FullState>) -> Result<(Answers, Place), Refusal> {
+    fn begin_state(&self, state: Read<FullState>) -> Result<(u64, Due), Refusal> {
         self.caller.speaks_for(&state.frame.node_id)?;
-        let (id, answers, place) = self.service.state(state)?;
-        Ok((Answers { id, answers }, place))
+        Ok((state.frame.id, self.service.state(state)?))
     }
 
-    fn begin_leave(&self, leave: &Leave) -> Result<Place, Refusal> {
+    fn begin_leave(&self, leave: &Leave) -> Result<Parting, Refusal> {
         self.caller.speaks_for(&leave.node_id)?;
         self.service.allow(&leave.node_id, Kind::Report, 1)?;
+        if let Some(due) = self.service.offer_leave(leave)? {
+            return Ok(Parting::Due(due));
+        }
         let (left, place) = self.service.decide(|machine, now| machine.leave(now, leave))?;
-        left.map(|()| place)
+        left.map(|()| Parting::At(place))
     }
+}
+
+/// A goodbye that was taken, and what its answer waits for.
+enum Parting {
+    At(Place),
+    Due(Due),
 }
 
 /// A frame of an agent as it was read.
@@ -161,7 +172,7 @@ pub struct Talk<'a> {
     node_id: String,
     /// The epoch that was taken on this connection.
     epoch: Option<u64>,
-    pending: VecDeque<(Place, Said)>,
+    pending: VecDeque<(Due, u64, Form)>,
 }
 
 impl<'a> Talk<'a> {
@@ -176,7 +187,7 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// When the machine refuses it, or the store takes nothing.
     pub fn begin(&self) -> Result<(), Refusal> {
-        self.service.decide(|machine, _| machine.connect(&self.node_id)).and_then(|(connected, _)| connected)
+        self.service.connect(&self.node_id)
     }
 
     /// The connection is gone.
@@ -192,16 +203,16 @@ impl<'a> Talk<'a> {
 
     /// The next answer that may be told now; one of a store that failed is a refusal.
     pub fn settled(&mut self, known: Durable) -> Option<Said> {
-        let (place, _) = self.pending.front()?;
-        let is_lost = known.has_failed || known.generation != place.generation;
-        if !is_lost && known.revision < place.revision {
-            return None;
+        let (due, id, form) = self.pending.pop_front()?;
+        match self.service.standing(due, known) {
+            Standing::Known(answers) => Some(Said { frame: FromGateway::Answers(Answers { id, answers }), form }),
+            Standing::Lost(refusal) => Some(self.refuse(&refusal)),
+            Standing::Open(due) => {
+                self.pending.push_front((due, id, form));
+                None
+            }
+            Standing::Filled(..) => None,
         }
-        let (_, said) = self.pending.pop_front()?;
-        if !is_lost {
-            return Some(said);
-        }
-        Some(self.refuse(&Refusal::new(Code::StoreUnavailable, "the store failed before this was durable")))
     }
 
     /// Takes a frame.
@@ -227,7 +238,7 @@ impl<'a> Talk<'a> {
     fn take(&mut self, received: Moment, length: usize, read: Read<FromAgent>, form: Form) -> Result<Then, Refusal> {
         let door = Door::new(self.service, &self.caller);
         let odd = read.odd;
-        let (answers, place) = match read.frame {
+        let (id, due) = match read.frame {
             FromAgent::Heartbeat(heartbeat) => {
                 let pulse = door.heartbeat(received, &heartbeat, length)?;
                 self.epoch = Some(heartbeat.epoch);
@@ -248,7 +259,7 @@ impl<'a> Talk<'a> {
                 begun
             }
         };
-        self.pending.push_back((place, Said { frame: FromGateway::Answers(answers), form }));
+        self.pending.push_back((due, id, form));
         Ok(Then::Nothing)
     }
 

@@ -230,7 +230,7 @@ impl Context {
             _ => {
                 caller.reads(None)?;
                 let (counts, place) = service.read(|machine, _| machine.counts());
-                (json_answer(StatusCode::OK, &view(&service.lineage, place.revision, &counts)), place)
+                (json_answer(StatusCode::OK, &view(&service.lineage(), place.revision, &counts)), place)
             }
         };
         service.settled(place).await?;
@@ -239,7 +239,7 @@ impl Context {
 
     /// A part of a list, with the position that it rests on.
     fn page<T: Serialize>(&self, view: &View<T>) -> Response<Answer> {
-        let position = position::text(&self.service.lineage, view.revision);
+        let position = position::text(&self.service.lineage(), view.revision);
         json_answer(StatusCode::OK, &Page { view, position })
     }
 

@@ -11,11 +11,13 @@ mod offset;
 mod read;
 mod retention;
 mod room;
+mod shared;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod whole;
+mod write;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +26,7 @@ use std::time::Duration;
 pub use super::refusal::Refusal;
 pub use offset::Offset;
 pub use read::{Counts, NodeView, TaskView, View};
+pub use whole::Whole;
 
 use super::refusal::Code;
 use crate::detect::{Detector, DetectorSpec};
@@ -35,8 +38,8 @@ use crate::sync::store::Snapshot;
 use expiry::Expiry;
 use judge::{Judgement, judge};
 use node::{Node, is_near};
-use retention::is_over;
 use room::{Room, weight_of};
+use shared::Shared;
 use tally::Tally;
 
 /// Most bytes of the history: a subscriber that is further behind reads the view anew.
@@ -44,6 +47,9 @@ const HISTORY_BYTES: usize = 128 << 20;
 
 /// Changes of one poll, about: what the store's queue holds many times.
 const MOST_AT_ONCE: u64 = 10_000;
+
+/// A node of which something is being written is looked at again after this.
+const LOOKED_AT_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the gateway was told to do.
 #[derive(Clone, Debug)]
@@ -74,6 +80,10 @@ pub struct Machine {
     /// The newest changes, contiguous, the last one last.
     history: VecDeque<Change>,
     history_bytes: usize,
+    /// All changes above this number are in the history.
+    history_floor: u64,
+    /// What it is about where other gateways have the same store; `None` where this one is alone.
+    shared: Option<Shared>,
     room: Room,
     tally: Tally,
     /// How many of them were handed out to be written.
@@ -97,6 +107,8 @@ impl Machine {
             revision: 0,
             history: VecDeque::new(),
             history_bytes: 0,
+            history_floor: 0,
+            shared: None,
             room: Room::default(),
             tally: Tally::default(),
             handed_out: 0,
@@ -114,6 +126,7 @@ impl Machine {
             self.nodes.iter().map(|(id, node)| (id.clone(), node.connections)).collect();
         (self.revision, self.handed_out) = (snapshot.revision, snapshot.revision);
         self.history = snapshot.history.into();
+        self.history_floor = self.history.front().map_or(self.revision, |first| first.revision() - 1);
         self.history_bytes = self.history.iter().map(weight_of).sum();
         self.trim_history();
         (self.room, self.tally) = (Room::default(), Tally::default());
@@ -140,7 +153,7 @@ impl Machine {
     fn restore_node(&mut self, record: NodeRecord, now: Moment) {
         let id = record.node_id.clone();
         let mut node = Node::new(record.epoch);
-        if !record.state.is_silent() {
+        if !record.state.is_silent() && self.is_ours(&id) {
             node.watch(&self.settings.detector, now.at, Duration::from_millis(record.interval_ms));
         }
         self.remember_absence(now, &record);
@@ -203,6 +216,9 @@ impl Machine {
         self.enter(&heartbeat.node_id, heartbeat.epoch)?;
         let id = heartbeat.node_id.as_str();
         let Some(node) = self.nodes.get_mut(id) else { return Ok(false) };
+        node.count_row(heartbeat.seq);
+        self.claim_heard(id);
+        let Some(node) = self.nodes.get_mut(id) else { return Ok(false) };
         let resync = heartbeat.digest.as_ref().is_some_and(|digest| !node.sum.is(&digest.checksum));
         if node.hear(&self.settings.detector, now.at, heartbeat) {
             let state = node.record.as_ref().map(|record| record.state);
@@ -230,6 +246,7 @@ impl Machine {
     pub fn connect(&mut self, node_id: &str) -> Result<(), Refusal> {
         self.make_room(node_id)?;
         self.nodes.entry(node_id.to_owned()).or_insert_with(|| Node::new(0)).connections += 1;
+        self.claim_heard(node_id);
         Ok(())
     }
 
@@ -238,7 +255,7 @@ impl Machine {
         let Some(node) = self.nodes.get_mut(node_id) else { return };
         node.connections = node.connections.saturating_sub(1);
         let is_alive = node.record.as_ref().is_some_and(|record| record.state == NodeState::Alive);
-        if node.connections == 0 && is_alive {
+        if node.connections == 0 && is_alive && self.is_ours(node_id) {
             self.write_node(now, node_id, NodeState::Suspect);
         }
     }
@@ -289,8 +306,17 @@ impl Machine {
 
     /// A look at one node: is its deadline past?
     fn look(&mut self, now: Moment, id: &str) {
+        let (is_ours, is_pending) = (self.is_ours(id), self.is_node_pending(id));
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.planned = None;
+        if is_pending {
+            let later = now.at + LOOKED_AT_AGAIN;
+            node.planned = Some(later);
+            self.looks.insert((later, id.to_owned()));
+        }
+        if is_pending || !is_ours {
+            return;
+        }
         if node.detector.as_ref().is_some_and(|detector| !detector.suspicion(now.at)) {
             return self.plan(id);
         }
@@ -304,6 +330,9 @@ impl Machine {
     /// Plans the next look at a node. One that is planned earlier stays: it will find that the deadline has moved on, which
     /// costs less than moving it with every heartbeat.
     fn plan(&mut self, id: &str) {
+        if !self.is_ours(id) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(id) else { return };
         let Some(deadline) = node.detector.as_ref().map(Detector::deadline).filter(|_| !node.is_planned()) else {
             return;
@@ -356,85 +385,5 @@ impl Machine {
             return Err(Refusal::new(Code::OwnedElsewhere, message));
         }
         Ok(())
-    }
-
-    fn store_task(&mut self, now: Moment, report: StatusReport, epoch: u64, version: u64) -> u64 {
-        self.write_task(
-            now,
-            TaskRecord {
-                task_id: report.task_id,
-                node_id: report.node_id,
-                status: report.status,
-                epoch,
-                version,
-                timestamp: report.timestamp,
-                payload: report.payload,
-                over_at: None,
-                revision: 0,
-            },
-        )
-    }
-
-    fn write_task(&mut self, now: Moment, record: TaskRecord) -> u64 {
-        let over_at = is_over(record.status).then_some(now.wall);
-        let record = TaskRecord { over_at, revision: self.revision + 1, ..record };
-        let old = self.tasks.insert(record.task_id.clone(), record.clone());
-        self.room.take(&record);
-        if let Some(old) = &old {
-            self.room.leave(old);
-            self.tally.leave(old);
-            if old.node_id != record.node_id
-                && let Some(node) = self.nodes.get_mut(&old.node_id)
-            {
-                node.drop_task(old);
-            }
-            self.over_tasks.remove(old.revision);
-        }
-        self.tally.take(&record);
-        let own = old.filter(|old| old.node_id == record.node_id);
-        let node = self.nodes.entry(record.node_id.clone()).or_insert_with(|| Node::new(0));
-        node.replace(own.as_ref(), &record);
-        self.remember_end(now, &record);
-        self.write(Change::Task(record))
-    }
-
-    fn write_node(&mut self, now: Moment, id: &str, state: NodeState) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        let promised = node.last.map(|last| last.promised.as_millis() as u64);
-        // Rounded up, and kept while it is near enough, so that an interval that changes by and by is not written each time.
-        let before = node.record.as_ref().map_or(0, |record| record.interval_ms);
-        let far = promised.filter(|promised| !is_near(before, *promised));
-        let interval_ms = far.map_or(before, u64::next_power_of_two);
-        let record = NodeRecord {
-            node_id: id.to_owned(),
-            state,
-            epoch: node.epoch,
-            interval_ms,
-            changed_at: now.wall,
-            revision: self.revision + 1,
-        };
-        let old = node.record.replace(record.clone());
-        old.iter().for_each(|old| self.absent_nodes.remove(old.revision));
-        self.tally.node(id, old.map(|old| old.state), Some(state));
-        self.remember_absence(now, &record);
-        self.write(Change::Node(record));
-    }
-
-    fn write(&mut self, change: Change) -> u64 {
-        self.revision += 1;
-        self.history_bytes += weight_of(&change);
-        self.history.push_back(change);
-        self.trim_history();
-        self.revision
-    }
-
-    /// Keeps the history within its bounds; what is not handed out to be written yet stays.
-    fn trim_history(&mut self) {
-        let unwritten = (self.revision - self.handed_out) as usize;
-        while self.history.len() > unwritten
-            && (self.history.len() > self.settings.history || self.history_bytes > HISTORY_BYTES)
-        {
-            self.history_bytes -= self.history.pop_front().as_ref().map_or(0, weight_of);
-        }
     }
 }

@@ -6,11 +6,14 @@
 pub mod access;
 mod body;
 mod counters;
+pub mod desk;
 mod door;
+pub mod due;
 mod entries;
 mod grpc;
 mod http;
 mod idle;
+pub mod keeper;
 pub mod listen;
 pub mod machine;
 mod position;

@@ -10,20 +10,23 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::access::{Access, Caller};
+mod inbox;
+mod shared;
+
+use super::access::Access;
 use super::counters::Counters;
-use super::entries::{Odd, Read, weave};
 use super::machine::{Machine, Moment, Settings};
 use super::rate::{Kind, Shares};
 use super::refusal::{Code, Refusal};
 use super::remainder::Room;
 use super::traces::Traces;
 use crate::model::Stamp;
-use crate::sync::message::{Answer, Batch, FullState, Heartbeat, Outcome, Pulse, StatusReport};
+use crate::sync::message::{Heartbeat, Pulse};
 use crate::sync::store::committer::Committer;
 use crate::sync::store::{MetadataStore, StoreError};
 use crate::sys::clock;
 use crate::sys::presence::Presence;
+pub use shared::Shared;
 
 /// Changes that may wait for the store: some seconds of its work. Beyond it, agents are told to come back.
 const MOST_WAITING: usize = 65_536;
@@ -89,7 +92,10 @@ pub struct Durable {
 pub struct Service {
     machine: Mutex<Machine>,
     committer: RwLock<Option<Committer>>,
-    open: OpenStore,
+    /// How the store is opened; `None` where it is shared.
+    open: Option<OpenStore>,
+    /// What waits for a store that others have as well; `None` where this gateway is alone.
+    shared: Option<Shared>,
     voice: Voice,
     durable: watch::Sender<Durable>,
     access: RwLock<Arc<Access>>,
@@ -104,7 +110,7 @@ pub struct Service {
     /// The stamps of changes that are traced.
     pub traces: Arc<Traces>,
     /// Names the row of revisions.
-    pub lineage: String,
+    lineage: RwLock<Arc<str>>,
 }
 
 /// Where an answer rests: it may be told once this is durable.
@@ -130,12 +136,21 @@ impl Service {
     ) -> Result<Arc<Self>, ServiceError> {
         let mut store = open()?;
         let snapshot = store.load()?;
-        let (revision, lineage) = (snapshot.revision, snapshot.lineage.clone());
+        let lineage = snapshot.lineage.clone();
+        let machine = Machine::new(settings, snapshot, now());
+        let service = Self { open: Some(open), ..Self::around(machine, &lineage, access, (node_rate, voice)) };
+        service.attach(store)?;
+        Ok(Arc::new(service))
+    }
+
+    fn around(machine: Machine, lineage: &str, access: Access, (node_rate, voice): (u32, Voice)) -> Self {
+        let revision = machine.revision();
         let (durable, _) = watch::channel(Durable { revision, generation: 0, has_failed: false });
-        let service = Arc::new(Self {
-            machine: Mutex::new(Machine::new(settings, snapshot, now())),
+        Self {
+            machine: Mutex::new(machine),
             committer: RwLock::new(None),
-            open,
+            open: None,
+            shared: None,
             voice,
             durable,
             access: RwLock::new(Arc::new(access)),
@@ -145,10 +160,13 @@ impl Service {
             counters: Counters::default(),
             remainders: Room::default(),
             traces: Arc::default(),
-            lineage,
-        });
-        service.attach(store)?;
-        Ok(service)
+            lineage: RwLock::new(Arc::from(lineage)),
+        }
+    }
+
+    /// Names the row of revisions.
+    pub fn lineage(&self) -> Arc<str> {
+        Arc::clone(&self.lineage.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets a message be decided and hands what it changed to the store.
@@ -163,6 +181,21 @@ impl Service {
         self.hand_over(&mut machine);
         self.plan(machine.next_deadline());
         Ok((answer, place))
+    }
+
+    /// A connection of an agent is open.
+    ///
+    /// # Errors
+    /// When the machine refuses it, or a store of our own takes nothing.
+    pub fn connect(&self, node_id: &str) -> Result<(), Refusal> {
+        if self.shared.is_none() {
+            return self.decide(|machine, _| machine.connect(node_id)).and_then(|(connected, _)| connected);
+        }
+        // Heard while a shared store is away: its heartbeats are what the node is not accused by then.
+        let mut machine = self.machine();
+        let connected = machine.connect(node_id);
+        self.hand_over(&mut machine);
+        connected
     }
 
     /// A connection of an agent is closed: that is so whether the store can take word of it or not.
@@ -185,7 +218,6 @@ impl Service {
     /// When the store failed before that.
     pub async fn settled(&self, place: Place) -> Result<(), Refusal> {
         let mut durable = self.durable.subscribe();
-        let lost = || Refusal::new(Code::StoreUnavailable, "the store failed before this was durable");
         let known = durable.wait_for(|durable| {
             durable.has_failed || durable.generation != place.generation || durable.revision >= place.revision
         });
@@ -201,7 +233,9 @@ impl Service {
         // Heard even while much waits for the store: a heartbeat writes one record at most, and nobody may be accused because
         // others report more than a disk takes.
         let mut machine = self.machine();
-        self.check_failed()?;
+        if self.shared.is_none() {
+            self.check_failed()?;
+        }
         let resync = machine.heartbeat(now(), heartbeat);
         self.hand_over(&mut machine);
         self.plan(machine.next_deadline());
@@ -209,66 +243,6 @@ impl Service {
         let (seq, t1, resync) = (heartbeat.seq, heartbeat.t1, resync?);
         self.counters.heartbeat();
         Ok(Pulse { seq, t1, t2: received.unix_nanos(), t3: now().unix_nanos(), resync })
-    }
-
-    /// Takes several reports that were received at this moment; each has its own answer.
-    ///
-    /// # Errors
-    /// When none of them can be taken.
-    pub fn reports(
-        &self,
-        caller: &Caller,
-        reports: Vec<StatusReport>,
-        received: Stamp,
-    ) -> Result<(Vec<Answer>, Place), Refusal> {
-        self.allow(caller.share(), Kind::Report, reports.len().max(1) as u64)?;
-        let mut newest = 0;
-        let take = |machine: &mut Machine, now: Moment| -> Vec<Answer> {
-            let mut answer = |mut report: StatusReport| {
-                caller.speaks_for(&report.node_id)?;
-                let trace = report.trace.take();
-                let receipt = machine.report(now, report)?;
-                if let Some(trace) = trace.filter(|_| receipt.outcome == Outcome::Stored) {
-                    self.traces.decided(receipt.revision, trace, received, clock::now());
-                }
-                newest = newest.max(receipt.revision);
-                Ok(receipt)
-            };
-            reports.into_iter().map(|report| self.told(answer(report))).collect()
-        };
-        let (answers, place) = self.decide(take)?;
-        Ok((answers, Place { revision: newest, ..place }))
-    }
-
-    /// The same, with the number of the batch, and answers to what of it was not understood.
-    pub(super) fn batch(
-        &self,
-        caller: &Caller,
-        batch: Read<Batch>,
-        received: Stamp,
-    ) -> Result<(u64, Vec<Answer>, Place), Refusal> {
-        let Read { frame: Batch { id, reports }, odd } = batch;
-        self.allow(caller.share(), Kind::Report, odd.len() as u64)?;
-        let (answers, place) = self.reports(caller, reports, received)?;
-        Ok((id, self.woven(answers, odd), place))
-    }
-
-    /// Takes everything that a node knows; with the number of the frame and one answer for each task.
-    ///
-    /// # Errors
-    /// When the machine refuses it as a whole.
-    pub(super) fn state(&self, state: Read<FullState>) -> Result<(u64, Vec<Answer>, Place), Refusal> {
-        let Read { frame: state, odd } = state;
-        self.allow(&state.node_id, Kind::Report, (state.tasks.len() + odd.len()).max(1) as u64)?;
-        let id = state.id;
-        let (answers, place) = self.decide(|machine, now| machine.state(now, state))?;
-        let answers = answers?.into_iter().map(|answer| self.told(answer)).collect();
-        Ok((id, self.woven(answers, odd), place))
-    }
-
-    /// With the answers to what was not understood, in their places.
-    fn woven(&self, answers: Vec<Answer>, odd: Odd) -> Vec<Answer> {
-        weave(answers, odd.into_iter().map(|(at, refusal)| (at, self.told(Err(refusal)))).collect())
     }
 
     /// Whether somebody may send or ask so much now.
@@ -295,12 +269,17 @@ impl Service {
             let committer = self.committer.read().unwrap_or_else(PoisonError::into_inner);
             committer.as_ref().map(Committer::figures).unwrap_or_default()
         };
+        let sent = self.sent();
         let machine = self.machine();
+        let behind = machine.revision().saturating_sub(durable) as usize;
+        let (figures, waiting) = sent.unwrap_or((figures, behind));
+        let owned = machine.owned_count().unwrap_or_else(|| machine.node_count());
         let store = [
             ("store_batches", "Commits of the store since it was opened.", figures.batches as f64),
             ("store_changes", "Changes in them.", figures.changes as f64),
             ("store_longest_commit_seconds", "The longest of them.", figures.longest_ns.unwrap_or(0) as f64 / 1e9),
-            ("store_waiting", "Changes that wait for the store.", machine.revision().saturating_sub(durable) as f64),
+            ("store_waiting", "Changes that wait for the store.", waiting as f64),
+            ("owned_nodes", "Nodes whose silence this gateway judges.", owned as f64),
         ];
         self.counters.text(&machine, durable, &store)
     }
@@ -325,7 +304,7 @@ impl Service {
         let mut presence = Presence::begin();
         loop {
             if self.durable.borrow().has_failed {
-                tokio::time::sleep(REOPEN_AFTER).await;
+                tokio::time::sleep(if self.shared.is_some() { AFTER_REFUSAL } else { REOPEN_AFTER }).await;
                 self.reopen();
                 continue;
             }
@@ -372,6 +351,9 @@ impl Service {
     fn check_store(&self, revision: u64) -> Result<u64, Refusal> {
         self.check_failed()?;
         let durable = *self.durable.borrow();
+        if let Some(shared) = &self.shared {
+            return shared.check_room().map(|()| durable.generation);
+        }
         let waiting = revision - durable.revision;
         if waiting + ROOM_FOR_ONE > MOST_WAITING as u64 {
             return Err(Refusal::new(Code::Overloaded, format!("{waiting} changes wait for the store")));
@@ -388,6 +370,9 @@ impl Service {
 
     /// In the order of their revisions, because the lock of the machine is held.
     fn hand_over(&self, machine: &mut MutexGuard<'_, Machine>) {
+        if let Some(shared) = &self.shared {
+            return shared.look(machine);
+        }
         let changes = machine.take_unwritten();
         if changes.is_empty() {
             return;
@@ -430,15 +415,16 @@ impl Service {
     /// Opens a store that failed, and sets the machine back to what it knows. One that is not the store from before is not
     /// taken: what was acknowledged is not in it.
     fn reopen(&self) {
+        let Some(open) = &self.open else { return };
         let before = self.committer.write().unwrap_or_else(PoisonError::into_inner).take().and_then(Committer::close);
         // One that was only too slow is still good; any other has to be opened anew, which its lock allows once it is gone.
         let good = before.and_then(|mut store| Some((store.load().ok()?, store)));
         let opened = match good {
             Some(good) => Ok(good),
-            None => (self.open)().and_then(|mut store| Ok((store.load()?, store))),
+            None => open().and_then(|mut store| Ok((store.load()?, store))),
         };
         match opened {
-            Ok((snapshot, _)) if snapshot.lineage != self.lineage => {
+            Ok((snapshot, _)) if *snapshot.lineage != *self.lineage() => {
                 (self.voice)("another store is in the place of the one that failed: bring that one back".to_owned());
             }
             Ok((snapshot, store)) => {
@@ -458,6 +444,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What was decided is not known to be durable.
+fn lost() -> Refusal {
+    Refusal::new(Code::StoreUnavailable, "the store failed before this was durable")
 }
 
 /// An error of the store with its next step.

@@ -38,10 +38,12 @@ pub struct Changes {
 }
 
 /// How far a subscriber is.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Progress {
     /// The last revision that it was told of.
     after: u64,
+    /// In which row.
+    lineage: Arc<str>,
     /// That revision is one of another row, and says nothing here.
     is_foreign: bool,
     has_ended: bool,
@@ -50,8 +52,9 @@ struct Progress {
 impl Changes {
     /// All changes after a position, and those to come.
     pub fn after(service: &Arc<Service>, from: &Position) -> Self {
-        let is_foreign = from.is_foreign(&service.lineage);
-        let progress = Progress { after: from.revision, is_foreign, has_ended: false };
+        let lineage = service.lineage();
+        let is_foreign = from.is_foreign(&lineage);
+        let progress = Progress { after: from.revision, lineage, is_foreign, has_ended: false };
         let next: Next = Box::pin(tell(Arc::clone(service), progress));
         Self { service: Arc::clone(service), next: Some(next), _present: service.counters.watcher() }
     }
@@ -79,13 +82,14 @@ impl Body for Changes {
 async fn tell(service: Arc<Service>, progress: Progress) -> (Option<Bytes>, Progress) {
     let mut durable = service.durable();
     let after = progress.after;
-    let newest = *durable.borrow_and_update();
+    let is_made = service.has_made(after).await;
+    let (newest, lineage) = (*durable.borrow_and_update(), service.lineage());
     // Nobody is told of more than is durable, so one beyond it is a position in another row, or one that was made up.
-    if progress.is_foreign || newest.revision < after {
-        let piece = gap(&service.lineage, after, newest.revision + 1);
-        return (Some(piece), Progress { after: newest.revision, is_foreign: false, ..progress });
+    if progress.is_foreign || *lineage != *progress.lineage || !is_made {
+        let piece = gap(&lineage, after, newest.revision + 1);
+        return (Some(piece), Progress { after: newest.revision, lineage, is_foreign: false, ..progress });
     }
-    let is_news = durable.wait_for(|durable| durable.revision != after);
+    let is_news = durable.wait_for(|durable| durable.revision > after || durable.generation != newest.generation);
     let known = match tokio::time::timeout(QUIET, is_news).await {
         Ok(Ok(known)) => *known,
         Ok(Err(_)) => return (None, Progress { has_ended: true, ..progress }),
@@ -93,12 +97,16 @@ async fn tell(service: Arc<Service>, progress: Progress) -> (Option<Bytes>, Prog
     };
     let (changes, _) = service.read(|machine, _| machine.changes(after, known.revision, MOST_AT_ONCE));
     match changes {
+        // Nothing for a subscriber came to be up to there.
+        Ok(changes) if changes.is_empty() => {
+            (Some(Bytes::from_static(b": nothing new\n\n")), Progress { after: known.revision.max(after), ..progress })
+        }
         Ok(changes) => {
             let last = changes.last().map_or(after, Change::revision);
-            let text: String = changes.iter().map(|change| event(&service, change)).collect();
+            let text: String = changes.iter().map(|change| event(&service, &lineage, change)).collect();
             (Some(text.into()), Progress { after: last, ..progress })
         }
-        Err(first) => (Some(gap(&service.lineage, after, first)), Progress { after: first - 1, ..progress }),
+        Err(first) => (Some(gap(&lineage, after, first)), Progress { after: first - 1, ..progress }),
     }
 }
 
@@ -110,7 +118,7 @@ struct TaskChange<'a> {
     trace: Trace,
 }
 
-fn event(service: &Service, change: &Change) -> String {
+fn event(service: &Service, lineage: &str, change: &Change) -> String {
     let (name, data) = match change {
         Change::Task(task) => match service.traces.told(task.revision, clock::now()) {
             Some(trace) => ("task", serde_json::to_string(&TaskChange { task, trace })),
@@ -125,7 +133,7 @@ fn event(service: &Service, change: &Change) -> String {
         }
     };
     // Invariant: plain records of text and numbers always have a JSON text.
-    let id = position::text(&service.lineage, change.revision());
+    let id = position::text(lineage, change.revision());
     format!("id: {id}\nevent: {name}\ndata: {}\n\n", data.unwrap_or_default())
 }
 

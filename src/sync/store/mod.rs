@@ -2,14 +2,17 @@
 //!
 //! A store is a row of numbered changes and what follows from them: the newest record of every task and node. It knows no
 //! rule of which report is newer; that is the gateway's. [`memory`] forgets with its process, [`embedded`] does not;
-//! [`committer`] pays for one flush per batch, [`backup`] carries a store to another folder.
+//! [`committer`] pays for one flush per batch, [`backup`] carries a store to another folder. A store that several gateways have
+//! in common is another thing, as it decides what came first: [`shared`] has its words, and [`etcd`] keeps it.
 
 pub mod backup;
 pub mod committer;
 pub mod embedded;
 mod error;
+pub mod etcd;
 pub mod memory;
 mod place;
+pub mod shared;
 
 pub use error::StoreError;
 pub use place::{beside, make_folder, publish};

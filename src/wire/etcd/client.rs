@@ -114,7 +114,7 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn put(&self, key: Bytes, value: Bytes) -> Result<i64, Fault> {
-        let answer: PutResponse = self.call(Call::Put, frame(&PutRequest { key, value })).await?;
+        let answer: PutResponse = self.call(Call::Put, frame(&PutRequest { key, value, lease: 0 })).await?;
         Ok(answer.header.map_or(0, |header| header.revision))
     }
 
@@ -123,8 +123,8 @@ impl Link {
     /// # Errors
     /// With the word for what went wrong.
     pub async fn put_all(&self, keys: Vec<Bytes>, value: &Bytes) -> Result<(), Fault> {
-        let put = |key| RequestOp { request: Some(Op::Put(PutRequest { key, value: value.clone() })) };
-        let message = frame(&TxnRequest { success: keys.into_iter().map(put).collect() });
+        let put = |key| RequestOp { request: Some(Op::Put(PutRequest { key, value: value.clone(), lease: 0 })) };
+        let message = frame(&TxnRequest { compare: Vec::new(), success: keys.into_iter().map(put).collect() });
         self.call::<TxnResponse>(Call::Txn, message).await.map(drop)
     }
 

@@ -9,6 +9,9 @@ use prost::{Enumeration, Message, Oneof};
 /// What every answer begins with.
 #[derive(Clone, PartialEq, Message)]
 pub struct ResponseHeader {
+    /// Which cluster.
+    #[prost(uint64, tag = "1")]
+    pub cluster_id: u64,
     /// Who answers.
     #[prost(uint64, tag = "2")]
     pub member_id: u64,
@@ -43,6 +46,9 @@ pub struct RangeRequest {
     /// How many at most; 0 for all.
     #[prost(int64, tag = "3")]
     pub limit: i64,
+    /// As of which revision; 0 for the newest.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
     /// Whether the member may answer from what it has.
     #[prost(bool, tag = "7")]
     pub serializable: bool,
@@ -60,6 +66,9 @@ pub struct RangeResponse {
     /// The keys.
     #[prost(message, repeated, tag = "2")]
     pub kvs: Vec<KeyValue>,
+    /// Whether there are more than were asked for.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
     /// How many there are.
     #[prost(int64, tag = "4")]
     pub count: i64,
@@ -74,6 +83,9 @@ pub struct PutRequest {
     /// Its new value.
     #[prost(bytes = "bytes", tag = "2")]
     pub value: Bytes,
+    /// The lease with which it ends; 0 for none.
+    #[prost(int64, tag = "3")]
+    pub lease: i64,
 }
 
 /// A write that is done.
@@ -107,7 +119,7 @@ pub struct DeleteRangeResponse {
 #[derive(Clone, PartialEq, Message)]
 pub struct RequestOp {
     /// What it does.
-    #[prost(oneof = "Op", tags = "2")]
+    #[prost(oneof = "Op", tags = "2, 3, 4")]
     pub request: Option<Op>,
 }
 
@@ -117,12 +129,38 @@ pub enum Op {
     /// It writes.
     #[prost(message, tag = "2")]
     Put(PutRequest),
+    /// It removes.
+    #[prost(message, tag = "3")]
+    Delete(DeleteRangeRequest),
+    /// It has a condition of its own.
+    #[prost(message, tag = "4")]
+    Txn(TxnRequest),
+}
+
+/// A condition: the key was last written at this revision, 0 if it is not there.
+#[derive(Clone, PartialEq, Message)]
+pub struct Compare {
+    /// 0: equal.
+    #[prost(int32, tag = "1")]
+    pub result: i32,
+    /// 2: the revision of the last write.
+    #[prost(int32, tag = "2")]
+    pub target: i32,
+    /// The key.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub key: Bytes,
+    /// That revision. Of a choice in etcd, so it is sent even where it is 0.
+    #[prost(int64, optional, tag = "6")]
+    pub mod_revision: Option<i64>,
 }
 
 /// A transaction.
 #[derive(Clone, PartialEq, Message)]
 pub struct TxnRequest {
-    /// Its parts.
+    /// Its conditions.
+    #[prost(message, repeated, tag = "1")]
+    pub compare: Vec<Compare>,
+    /// Its parts, if all of them hold.
     #[prost(message, repeated, tag = "2")]
     pub success: Vec<RequestOp>,
 }
@@ -133,9 +171,70 @@ pub struct TxnResponse {
     /// With its revision.
     #[prost(message, optional, tag = "1")]
     pub header: Option<ResponseHeader>,
-    /// Whether its condition held.
+    /// Whether its conditions held.
     #[prost(bool, tag = "2")]
     pub succeeded: bool,
+    /// What became of its parts.
+    #[prost(message, repeated, tag = "3")]
+    pub responses: Vec<ResponseOp>,
+}
+
+/// What became of a part of a transaction; only parts with conditions of their own are told apart.
+#[derive(Clone, PartialEq, Message)]
+pub struct ResponseOp {
+    /// The part was a transaction.
+    #[prost(message, optional, boxed, tag = "4")]
+    pub txn: Option<Box<TxnResponse>>,
+}
+
+/// Asks for a lease.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseGrantRequest {
+    /// For how many seconds.
+    #[prost(int64, tag = "1")]
+    pub ttl: i64,
+}
+
+/// A lease.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseGrantResponse {
+    /// Its number.
+    #[prost(int64, tag = "2")]
+    pub id: i64,
+    /// For how many seconds: never less than what the cluster allows.
+    #[prost(int64, tag = "3")]
+    pub ttl: i64,
+}
+
+/// Ends a lease.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseRevokeRequest {
+    /// Which one.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
+/// It has ended.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseRevokeResponse {}
+
+/// Begins the time of a lease anew.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseKeepAliveRequest {
+    /// Of which one.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
+/// Its time has begun anew.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseKeepAliveResponse {
+    /// With the revision of the member.
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    /// For how many seconds; 0 where there is no such lease.
+    #[prost(int64, tag = "3")]
+    pub ttl: i64,
 }
 
 /// What a watch is asked for.

@@ -44,6 +44,39 @@ impl Links {
         Ok(Self { links, next: AtomicUsize::new(0), rtt_ns: rtts.into_iter().min(), _keepers: keepers })
     }
 
+    /// One connection to each endpoint that can be reached now; the others are looked for from now on.
+    ///
+    /// # Errors
+    /// The first failure, with the number of its endpoint, where none can be reached.
+    pub async fn open_reachable(endpoints: &[Endpoint], access: &Arc<Access>) -> Result<Self, (usize, DialError)> {
+        let mut keepers = JoinSet::new();
+        let (mut links, mut failed, mut rtts) = (Vec::with_capacity(endpoints.len()), None, Vec::new());
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            let link = Arc::new(Link::new(endpoint, Arc::clone(access)));
+            match link.open(endpoint).await {
+                Ok((driven, rtt_ns)) => {
+                    rtts.extend(rtt_ns);
+                    keepers.spawn(keep(Arc::clone(&link), endpoint.clone(), driven));
+                }
+                Err(error) => {
+                    failed.get_or_insert((at, error));
+                    keepers.spawn(look_for(Arc::clone(&link), endpoint.clone()));
+                }
+            }
+            links.push(link);
+        }
+        match failed {
+            Some(failed) if links.iter().all(|link| !link.is_up()) => Err(failed),
+            _ => Ok(Self { links, next: AtomicUsize::new(0), rtt_ns: rtts.into_iter().min(), _keepers: keepers }),
+        }
+    }
+
+    /// All of them, in the order of the endpoints.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Link>] {
+        &self.links
+    }
+
     /// The connection whose turn it is.
     #[must_use]
     pub fn next(&self) -> &Arc<Link> {
@@ -82,6 +115,16 @@ async fn reopen(link: &Link, endpoint: &Endpoint) -> Driven {
         return driven;
     }
     link.line.close();
+    open_again(link, endpoint).await
+}
+
+/// Opens a connection that could not be opened at first, and drives it from then on.
+async fn look_for(link: Arc<Link>, endpoint: Endpoint) {
+    let driven = open_again(&link, &endpoint).await;
+    keep(link, endpoint, driven).await;
+}
+
+async fn open_again(link: &Link, endpoint: &Endpoint) -> Driven {
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;

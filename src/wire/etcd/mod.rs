@@ -7,6 +7,7 @@ mod access;
 mod care;
 mod client;
 mod fault;
+mod guarded;
 mod interface;
 mod line;
 mod links;
@@ -19,6 +20,7 @@ pub use client::{Link, MemberStatus, Read};
 pub use fault::{
     CONNECTION_LOST, Fault, NO_SPACE, NOT_CONNECTED, PERMISSION_DENIED, TOO_LARGE, TOO_MANY_OPERATIONS, UNTOUCHED,
 };
+pub use guarded::{Lease, Page, Pair, Write, Written};
 pub use links::Links;
 pub use transport::{DialError, Endpoint};
-pub use watch::{WatchEvent, WatchStream};
+pub use watch::{KeyEvent, Told, WatchEvent, WatchStream};

@@ -52,10 +52,16 @@ pub enum Call {
     Compact,
     /// Gives back the room that a member does not use.
     Defragment,
+    /// Takes a lease.
+    LeaseGrant,
+    /// Begins its time anew: a stream in the protocol, called with one message each time.
+    LeaseKeepAlive,
+    /// Ends it.
+    LeaseRevoke,
 }
 
 /// Their names in the protocol, in the order of [`Call`].
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 13] = [
     "KV/Put",
     "KV/Txn",
     "KV/Range",
@@ -66,6 +72,9 @@ const METHODS: [&str; 10] = [
     "Cluster/MemberList",
     "KV/Compact",
     "Maintenance/Defragment",
+    "Lease/LeaseGrant",
+    "Lease/LeaseKeepAlive",
+    "Lease/LeaseRevoke",
 ];
 
 impl Server {
@@ -197,12 +206,13 @@ mod tests {
         assert_eq!(path(Call::Put), "http://a:1/etcdserverpb.KV/Put");
         assert_eq!(path(Call::Authenticate), "http://a:1/etcdserverpb.Auth/Authenticate");
         assert_eq!(path(Call::Defragment), "http://a:1/etcdserverpb.Maintenance/Defragment");
+        assert_eq!(path(Call::LeaseRevoke), "http://a:1/etcdserverpb.Lease/LeaseRevoke");
         assert_eq!(path(Call::MemberList), "http://a:1/etcdserverpb.Cluster/MemberList");
     }
 
     #[test]
     fn a_message_is_framed_and_read_back() {
-        let put = PutRequest { key: "k".into(), value: "v".into() };
+        let put = PutRequest { key: "k".into(), value: "v".into(), lease: 0 };
         let framed = grpc::frame(&put);
         assert_eq!(&framed[..], b"\0\0\0\0\x06\x0a\x01k\x12\x01v");
         assert_eq!(decode::<PutRequest>(&framed).unwrap(), put);

@@ -15,7 +15,7 @@ use tonic::{Extensions, Request, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::fault::{CONNECTION_LOST, Fault};
-use super::interface::{EventType, WatchCreateRequest, WatchOp, WatchRequest, WatchResponse};
+use super::interface::{Event, EventType, WatchCreateRequest, WatchOp, WatchRequest, WatchResponse};
 use super::unary::{Server, fault_of};
 use crate::sys::pipe::Pipe;
 
@@ -38,6 +38,28 @@ pub enum WatchEvent {
     },
     /// The server ended the watch.
     Canceled,
+}
+
+/// What a watch tells, key by key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What happened, in order; a revision never comes in two pieces.
+    Events(Vec<KeyEvent>),
+    /// The revisions that were asked for are gone; those after this one are there.
+    Compacted(i64),
+    /// The server ended the watch.
+    Canceled,
+}
+
+/// What happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEvent {
+    /// Which one.
+    pub key: Bytes,
+    /// Its value; `None` where it was removed.
+    pub value: Option<Bytes>,
+    /// When.
+    pub revision: i64,
 }
 
 /// An open watch.
@@ -100,6 +122,26 @@ impl WatchStream {
         let newest = pairs.iter().map(|pair| pair.mod_revision).max();
         let revision = newest.or(answer.header.map(|header| header.revision)).unwrap_or(0);
         Ok(WatchEvent::Puts { revision, values: pairs.into_iter().map(|pair| pair.value).collect() })
+    }
+
+    /// What the server tells next, key by key.
+    ///
+    /// # Errors
+    /// When the watch or its connection broke.
+    pub async fn told(&mut self) -> Result<Told, Fault> {
+        let answer = self.answer().await?;
+        if answer.compact_revision > 0 {
+            return Ok(Told::Compacted(answer.compact_revision));
+        }
+        if answer.canceled {
+            return Ok(Told::Canceled);
+        }
+        let read = |event: Event| {
+            let pair = event.kv?;
+            let value = (event.kind == EventType::Put as i32).then_some(pair.value);
+            Some(KeyEvent { key: pair.key, value, revision: pair.mod_revision })
+        };
+        Ok(Told::Events(answer.events.into_iter().filter_map(read).collect()))
     }
 
     async fn answer(&mut self) -> Result<WatchResponse, Fault> {

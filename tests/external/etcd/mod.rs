@@ -1,8 +1,14 @@
-//! `bench etcd` against real clusters: what it measures, what it refuses, and what it leaves behind.
+//! `bench etcd` against real clusters: what it measures, what it refuses, and what it leaves behind; and gateways that keep
+//! what they know there.
 
+mod away;
 pub mod cluster;
+mod copy;
 mod fault;
+mod gateways;
+mod owner;
 mod refusal;
+mod shared_store;
 mod spawn;
 
 use std::time::Duration;

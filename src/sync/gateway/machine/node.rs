@@ -41,6 +41,8 @@ pub struct Node {
     pub usage: Option<Usage>,
     /// Open connections of its agent.
     pub connections: u32,
+    /// Heartbeats that were heard here one after another, none between them elsewhere.
+    pub row: u32,
     /// Its tasks that are not over, as its agent knows them.
     pub tasks: BTreeSet<String>,
     /// Their checksum.
@@ -68,6 +70,7 @@ impl Node {
             clock: ClockFilter::default(),
             usage: None,
             connections: 0,
+            row: 0,
             tasks: BTreeSet::new(),
             sum: StateSum::default(),
             damping: Damping::default(),
@@ -94,6 +97,15 @@ impl Node {
         }
     }
 
+    /// A heartbeat of this number is about to be taken: does it follow the last one that was heard here?
+    pub fn count_row(&mut self, sequence: u64) {
+        match self.last {
+            Some(last) if sequence == last.sequence + 1 => self.row = self.row.saturating_add(1),
+            Some(last) if sequence <= last.sequence => {}
+            _ => self.row = 1,
+        }
+    }
+
     /// Takes a heartbeat of this epoch; false if it is not newer than the last.
     pub fn hear(&mut self, spec: &DetectorSpec, now: Stamp, heartbeat: &Heartbeat) -> bool {
         if self.last.is_some_and(|last| heartbeat.seq <= last.sequence) {
@@ -117,7 +129,7 @@ impl Node {
     /// Begins a later epoch: another process, with numbers and a clock history of its own.
     pub fn restart(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.last = None;
+        (self.last, self.row) = (None, 0);
         self.clock = ClockFilter::default();
     }
 

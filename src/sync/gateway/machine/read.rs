@@ -152,17 +152,22 @@ impl Machine {
         self.tally.counts()
     }
 
+    /// How many nodes are kept.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Up to so many changes after a revision and up to another.
     ///
     /// # Errors
     /// With the first revision that can still be told, if changes after `after` are no longer kept.
     pub fn changes(&self, after: u64, until: u64, most: usize) -> Result<Vec<Change>, u64> {
-        let first = self.revision + 1 - self.history.len() as u64;
-        if after + 1 < first && after < self.revision {
-            return Err(first);
+        if after < self.history_floor {
+            return Err(self.history_floor + 1);
         }
-        let skipped = (after + 1).saturating_sub(first) as usize;
-        let fresh = self.history.iter().skip(skipped).take_while(|change| change.revision() <= until);
+        let known = self.history.partition_point(|change| change.revision() <= after);
+        let fresh = self.history.iter().skip(known).take_while(|change| change.revision() <= until);
         Ok(fresh.take(most).cloned().collect())
     }
 

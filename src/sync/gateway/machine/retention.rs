@@ -40,16 +40,21 @@ impl Machine {
 
     /// Forgets what was kept for long enough, up to a revision: the store gets it in portions.
     pub(super) fn forget(&mut self, now: Moment, most: u64) {
+        if !self.is_janitor() {
+            return;
+        }
         while self.revision < most
+            && self.has_room_to_propose()
             && let Some((revision, id)) = self.over_tasks.pop(now.at)
         {
             let over_at = self.tasks.get(&id).and_then(|task| task.over_at);
             match not_yet(now, over_at, self.settings.retain_completed) {
                 Some(later) => self.over_tasks.insert(revision, later, id),
-                None => self.forget_task(id),
+                None => self.forget_task(now, id),
             }
         }
         while self.revision < most
+            && self.has_room_to_propose()
             && let Some((revision, id)) = self.absent_nodes.pop(now.at)
         {
             let node = self.nodes.get(&id);
@@ -59,33 +64,22 @@ impl Machine {
             let is_open = node.is_some_and(|node| node.connections > 0);
             match later.or(is_open.then(|| now.at + LOOKED_AT_AGAIN)) {
                 Some(later) => self.absent_nodes.insert(revision, later, id),
-                None => self.forget_node(id),
+                None => self.forget_node(now, id),
             }
         }
     }
 
-    fn forget_node(&mut self, node_id: String) {
+    fn forget_node(&mut self, now: Moment, node_id: String) {
         let is_open = |id: &&String| self.tasks.get(*id).is_some_and(|task| !task.status.is_final());
         let open: Vec<String> = self.tally.tasks_of(&node_id, None).filter(is_open).cloned().collect();
-        open.into_iter().for_each(|task_id| self.forget_task(task_id));
-        if let Some(node) = self.nodes.remove(&node_id) {
-            self.tally.node(&node_id, node.record.map(|record| record.state), None);
-            if let Some(planned) = node.planned {
-                self.looks.remove(&(planned, node_id.clone()));
-            }
-        }
-        self.write(Change::NodeForgotten { node_id, revision: self.revision + 1 });
+        open.into_iter().for_each(|task_id| self.forget_task(now, task_id));
+        self.write(now, Change::NodeForgotten { node_id, revision: 0 });
     }
 
-    fn forget_task(&mut self, task_id: String) {
-        let Some(task) = self.tasks.remove(&task_id) else { return };
-        self.room.leave(&task);
-        self.tally.leave(&task);
-        self.over_tasks.remove(task.revision);
-        if let Some(node) = self.nodes.get_mut(&task.node_id) {
-            node.drop_task(&task);
+    fn forget_task(&mut self, now: Moment, task_id: String) {
+        if self.tasks.contains_key(&task_id) {
+            self.write(now, Change::TaskForgotten { task_id, revision: 0 });
         }
-        self.write(Change::TaskForgotten { task_id, revision: self.revision + 1 });
     }
 }
 
