@@ -24,8 +24,8 @@ const DELAY: Duration = Duration::from_millis(20);
 const KEEPALIVE: Duration = Duration::from_millis(300);
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a busy machine may add to the mean beyond that.
-const SLACK: Duration = Duration::from_millis(30);
+/// What a busy machine may add to the least beyond that.
+const SLACK: Duration = Duration::from_millis(15);
 
 /// An echo with these protocols, its port, and where its certificate is.
 fn echo(scene: &Scene, protocols: &str) -> (Started, u16, String) {
@@ -92,11 +92,12 @@ fn no_protocol_is_faster_than_its_link_and_none_much_slower() {
             [("protocol.heartbeat", &labels, 1), ("protocol.report", &report, 1), ("protocol.cold", &labels, 2)]
         {
             let series = run.find(name, labels).unwrap_or_else(|| panic!("no {name} {labels:?}: {:?}", run.warnings));
-            let (min, mean) = (series.summary.min_ns.unwrap(), series.summary.mean_ns.unwrap());
+            // The least of all: a busy machine is late at times, and not always.
+            let min = series.summary.min_ns.unwrap();
             // A new connection goes over the link once for TLS at least, and once for the message.
             let least = DELAY.as_nanos() as u64 * hops;
             assert!(min >= least, "{protocol} {name}: {min} ns");
-            assert!(hops > 1 || mean <= least + SLACK.as_nanos() as u64, "{protocol} {name}: {mean} ns");
+            assert!(hops > 1 || min <= least + SLACK.as_nanos() as u64, "{protocol} {name}: {min} ns");
             assert_eq!(series.counts.ok_count, series.counts.attempt_count, "{protocol} {name}");
         }
         let most = run.value("protocol.highest_rate", &labels).unwrap();

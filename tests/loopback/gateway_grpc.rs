@@ -16,12 +16,13 @@ use offloadctl::wire::node::{
     ContainerStatus, FromNode, GatewayFrame, HeartbeatRequest, HeartbeatResponse, NodeFrame, Outcome, ReportResponse,
     SERVICE, Status, StatusReport, ToNode,
 };
-use offloadctl::wire::{TlsSpec, Trust};
+use offloadctl::wire::{Trust, TrustPem};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::certificate::{Authority, Identity};
 use crate::gateway::{Gateway, ONE, READER, TWO};
 use crate::support::program::poll;
 
@@ -54,8 +55,16 @@ struct Answered {
 
 impl Client {
     async fn connect(gateway: &Gateway) -> Self {
-        let ca_file = Some(gateway.scene.path("data/certificate.pem"));
-        let trust = Trust::load(&TlsSpec { ca_file, ..TlsSpec::default() }).unwrap();
+        Self::connect_as(gateway, None).await
+    }
+
+    /// The same with a certificate.
+    async fn connect_as(gateway: &Gateway, identity: Option<&Identity>) -> Self {
+        let ca = std::fs::read(gateway.scene.path("data/certificate.pem")).unwrap();
+        let part = |of: fn(&Identity) -> &String| identity.map(|one| of(one).clone().into_bytes());
+        let (client_cert, client_key) = (part(|one| &one.certificate), part(|one| &one.key));
+        let trust =
+            Trust::from_pem(&TrustPem { ca: Some(ca), client_cert, client_key, ..TrustPem::default() }).unwrap();
         let stream = tokio::net::TcpStream::connect(&gateway.address).await.unwrap();
         let stream = trust.dialer(&["h2"]).handshake("localhost", stream).await.unwrap();
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -253,6 +262,27 @@ fn a_refusal_is_a_code_of_grpc_with_its_word() {
         };
         assert_eq!((old.refusal(), &old.fields["offloadctl-known-term"]), (("10", "old_epoch"), &"5".parse().unwrap()));
     });
+}
+
+#[test]
+fn a_client_certificate_speaks_for_its_node_and_no_other() {
+    let authority = Authority::new("agents");
+    let scene = crate::support::program::Scene::new();
+    scene.write("tokens", "* rrrrrrrrrrrrrrrr");
+    scene.write("ca.pem", &authority.pem);
+    let gateway = Gateway::start_in(scene, "--client-ca ca.pem");
+    let one = authority.identity(&["one"]);
+    let certified = |identity: Option<&Identity>, node: &str| {
+        let beat = frame(&beat(node, 1, 1));
+        run(async {
+            let mut client = Client::connect_as(&gateway, identity).await;
+            client.call("Heartbeat", &[], beat).await.fields["grpc-status"].to_str().unwrap().to_owned()
+        })
+    };
+    // OK, PERMISSION_DENIED and UNAUTHENTICATED.
+    assert_eq!(certified(Some(&one), "one"), "0");
+    assert_eq!(certified(Some(&one), "two"), "7");
+    assert_eq!(certified(None, "one"), "16");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod advice;
 mod agent;
+mod agent_goaway;
 mod agent_ways;
 mod api;
 mod api_fault;

@@ -20,7 +20,7 @@ use offloadctl::wire::node::{
 use offloadctl::wire::{Dialer, Trust, TrustPem, grpc};
 use prost::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite;
 
@@ -251,6 +251,29 @@ fn a_silent_connection_is_closed_after_one_to_two_spans_and_the_others_are_serve
         let took = clock::now().since(began);
         assert!(took >= idle && took < Duration::from_secs(5), "{took:?}");
         let _ = raw.read_to_end(&mut rest).await;
+    });
+    run(far.both(Protocol::Http1));
+}
+
+#[test]
+fn a_peer_that_never_reads_its_answers_is_given_up() {
+    let idle = Duration::from_millis(300);
+    let far = Far::new(&ONE_PORT, ProtocolLimits { idle, ..ProtocolLimits::default() });
+    run(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(far.server.address()).await.unwrap();
+        let mut greedy = far.trust.dialer(&["http/1.1"]).handshake("localhost", stream).await.unwrap();
+        let questions = b"GET /protocols HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
+        // Until nothing is taken any more: the far end waits for us to read.
+        let asked = async {
+            for _ in 0..10_000 {
+                greedy.write_all(&questions).await?;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it is given up");
+        assert!(ended.is_err(), "it takes questions without end");
     });
     run(far.both(Protocol::Http1));
 }
