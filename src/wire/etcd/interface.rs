@@ -138,6 +138,56 @@ pub struct TxnResponse {
     pub succeeded: bool,
 }
 
+/// A lease that is wanted.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseGrantRequest {
+    /// For how many seconds.
+    #[prost(int64, tag = "1")]
+    pub ttl: i64,
+}
+
+/// A lease that was granted.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseGrantResponse {
+    /// Its name.
+    #[prost(int64, tag = "2")]
+    pub id: i64,
+    /// Why there is none.
+    #[prost(string, tag = "4")]
+    pub error: String,
+}
+
+/// A lease that is to end.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseRevokeRequest {
+    /// Its name.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
+/// A lease that has ended.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseRevokeResponse {}
+
+/// A lease that is to go on.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseKeepAliveRequest {
+    /// Its name.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
+/// A lease that goes on.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseKeepAliveResponse {
+    /// Its name.
+    #[prost(int64, tag = "2")]
+    pub id: i64,
+    /// For how many seconds from now; 0 of one that is not there any more.
+    #[prost(int64, tag = "3")]
+    pub ttl: i64,
+}
+
 /// What a watch is asked for.
 #[derive(Clone, PartialEq, Message)]
 pub struct WatchRequest {

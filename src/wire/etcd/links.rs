@@ -50,6 +50,12 @@ impl Links {
         &self.links[self.next.fetch_add(1, Ordering::Relaxed) % self.links.len()]
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Link>] {
+        &self.links
+    }
+
     /// A connection that is up, or any if none is.
     #[must_use]
     pub fn any(&self) -> &Arc<Link> {

@@ -8,6 +8,7 @@ mod care;
 mod client;
 mod fault;
 mod interface;
+mod lease;
 mod line;
 mod links;
 mod transport;
@@ -19,6 +20,7 @@ pub use client::{Link, MemberStatus, Read};
 pub use fault::{
     CONNECTION_LOST, Fault, NO_SPACE, NOT_CONNECTED, PERMISSION_DENIED, TOO_LARGE, TOO_MANY_OPERATIONS, UNTOUCHED,
 };
+pub use lease::{Kept, LeaseAnswers, LeaseAsker};
 pub use links::Links;
 pub use transport::{DialError, Endpoint};
 pub use watch::{WatchEvent, WatchStream};

@@ -52,10 +52,14 @@ pub enum Call {
     Compact,
     /// Gives back the room that a member does not use.
     Defragment,
+    /// Grants a lease.
+    LeaseGrant,
+    /// Ends one.
+    LeaseRevoke,
 }
 
 /// Their names in the protocol, in the order of [`Call`].
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 12] = [
     "KV/Put",
     "KV/Txn",
     "KV/Range",
@@ -66,6 +70,8 @@ const METHODS: [&str; 10] = [
     "Cluster/MemberList",
     "KV/Compact",
     "Maintenance/Defragment",
+    "Lease/LeaseGrant",
+    "Lease/LeaseRevoke",
 ];
 
 impl Server {

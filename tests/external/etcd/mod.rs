@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod fault;
+mod lease;
 mod refusal;
 mod spawn;
 
