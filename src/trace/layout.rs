@@ -19,6 +19,9 @@ const NAMED: usize = 3;
 /// Below this share a part is not worth a name in the answer.
 const WORTH_A_NAME: f64 = 0.02;
 
+/// Below this share a part is no bar of its own where several settings stand below each other.
+const WORTH_A_BAR: f64 = 0.01;
+
 /// Lays out a run.
 #[must_use]
 pub fn layout(run: &Run) -> Layout<'_> {
@@ -26,7 +29,13 @@ pub fn layout(run: &Run) -> Layout<'_> {
     let mut notes = notes_on(&totals);
     notes.extend(findings(run, &[]));
     notes.extend(too_few(&totals));
-    let waterfalls = totals.iter().map(|total| Block::Waterfall(waterfall(run, setting_of(total))));
+    let are_several = totals.len() > 1;
+    let waterfalls = |is_short: bool| {
+        totals.iter().map(move |total| {
+            let whole = waterfall(run, setting_of(total));
+            Block::Waterfall(if is_short { shortened(whole) } else { whole })
+        })
+    };
     let table = match totals.as_slice() {
         [_] => hops(run),
         _ => side_by_side(run, &totals),
@@ -34,11 +43,12 @@ pub fn layout(run: &Run) -> Layout<'_> {
     let mut detail: Vec<Block<'_>> = totals.iter().map(|total| Block::Table(slowest(run, setting_of(total)))).collect();
     let columns =
         totals.iter().map(|total| (setting_of(total).unwrap_or("a change").to_owned(), Cow::Borrowed(*total)));
+    detail.extend(waterfalls(false).filter(|_| are_several));
     detail.push(Block::Histogram(Histogram { title: "whole way".to_owned(), columns: columns.collect() }));
     Layout {
         subject: subject(run),
         answer: answer(run, &totals),
-        blocks: [Block::Table(table)].into_iter().chain(waterfalls).collect(),
+        blocks: [Block::Table(table)].into_iter().chain(waterfalls(are_several)).collect(),
         detail,
         notes,
         ..Layout::default()
@@ -198,6 +208,29 @@ fn waterfall(run: &Run, setting: Option<&str>) -> Waterfall {
     Waterfall { title: format!("{of}mean way of a change"), bars: bars(run, setting) }
 }
 
+/// The same with neighbours that nobody would see joined to one bar: the table has them all.
+fn shortened(whole: Waterfall) -> Waterfall {
+    let total = whole.total();
+    let mut bars: Vec<Bar> = Vec::new();
+    // The first name of a bar that joins, and whether the last bar is such a one.
+    let mut first = None;
+    for bar in whole.bars {
+        let is_small = bar.ns < total * WORTH_A_BAR;
+        match (first.take().filter(|_| is_small), bars.last_mut()) {
+            (Some(name), Some(last)) => {
+                last.ns += bar.ns;
+                last.name = format!("{name} … {}", bar.name);
+                first = Some(name);
+            }
+            _ => {
+                first = is_small.then(|| bar.name.clone());
+                bars.push(bar);
+            }
+        }
+    }
+    Waterfall { bars, ..whole }
+}
+
 /// The mean of each part of the way, in its order, with what is unexplained last.
 #[must_use]
 pub fn bars(run: &Run, setting: Option<&str>) -> Vec<Bar> {
@@ -215,4 +248,23 @@ fn slowest(run: &Run, setting: Option<&str>) -> Table {
         }
     }
     table.titled(format!("{of}the slowest single change"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_that_nobody_sees_are_one_bar_and_nothing_is_lost() {
+        let of = |parts: &[(&str, f64)]| {
+            let bars = parts.iter().map(|(name, ns)| Bar { name: (*name).to_owned(), ns: *ns }).collect();
+            let short = shortened(Waterfall { title: String::new(), bars });
+            short.bars.into_iter().map(|bar| (bar.name, bar.ns)).collect::<Vec<_>>()
+        };
+        let told =
+            of(&[("kernel", 900.0), ("event", 5.0), ("agent", 85.0), ("wire", 2.0), ("store", 4.0), ("rest", 4.0)]);
+        let told: Vec<_> = told.iter().map(|(name, ns)| (name.as_str(), *ns)).collect();
+        assert_eq!(told, [("kernel", 900.0), ("event", 5.0), ("agent", 85.0), ("wire … rest", 10.0)]);
+        assert!(of(&[]).is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 112] = [
+const CASES: [(&str, &str); 113] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -27,6 +27,7 @@ const CASES: [(&str, &str); 112] = [
     ("usage-bad-gate-statistic", "probe rtt --emulate hybrid --fail-if rtt.echo.p42x>10ms"),
     ("usage-bad-label", "probe rtt --emulate hybrid --label site"),
     ("usage-bench-etcd-batch", "bench etcd --batch 200 --key-space 100"),
+    ("usage-bench-etcd-lease", "bench etcd --workload lease --leases 5000 --rate 100/s --lease-ttl 30s"),
     ("usage-bench-etcd-endpoint", "bench etcd --endpoints 10.0.0.1:2379"),
     ("usage-bench-etcd-gate", "bench etcd --fail-if etcd.get.p95>10ms"),
     ("usage-bench-etcd-members", "bench etcd --spawn --members 20"),

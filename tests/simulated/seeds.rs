@@ -24,6 +24,7 @@ fn spec(seed: u64, link: LinkSpec, troubles: Troubles) -> SystemSpec {
         detector: "missed:3/margin=500ms".parse().unwrap(),
         margin: MARGIN,
         link,
+        sources: 1,
         troubles,
         span: Duration::from_secs(120),
         // Two tasks in a frame.
@@ -52,8 +53,13 @@ fn lossy() -> LinkSpec {
 
 /// The outcomes of seeds in their order, on all processors; one that finds a violation says which it was.
 fn all(seeds: Range<u64>, link: &LinkSpec, troubles: Troubles) -> Vec<Outcome> {
+    all_of(seeds, 1, link, troubles)
+}
+
+/// The same of agents with so many sources.
+fn all_of(seeds: Range<u64>, sources: usize, link: &LinkSpec, troubles: Troubles) -> Vec<Outcome> {
     let outcome = |seed| {
-        run(&spec(seed, link.clone(), troubles))
+        run(&SystemSpec { sources, ..spec(seed, link.clone(), troubles) })
             .unwrap_or_else(|violation| panic!("seed {seed}: {violation}: a test of its own for it, please"))
     };
     let next = AtomicU64::new(seeds.start);
@@ -94,6 +100,18 @@ fn under_loss_disorder_repetition_silence_and_death_nothing_goes_back_and_nothin
     assert!(sum(|outcome| outcome.acknowledged) > 50_000);
     let met = [sum(|outcome| outcome.moves), sum(|outcome| outcome.forgotten), sum(|outcome| outcome.parts)];
     assert!(met.iter().all(|count| *count > 1_000), "moves, forgotten, parts: {met:?}");
+}
+
+#[test]
+fn of_several_sources_that_are_late_and_miss_things_each_step_is_told_once_and_nothing_is_lost() {
+    for (seeds, link, troubles) in [(0..50, clean(), Troubles::default()), (0..150, lossy(), ALL)] {
+        let outcomes = all_of(seeds, 3, &link, troubles);
+        let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+        assert!(sum(|outcome| outcome.acknowledged) > 5_000, "{}", sum(|outcome| outcome.acknowledged));
+        // Two of three words say what is known.
+        let confirmed = sum(|outcome| outcome.confirmed);
+        assert!(confirmed > sum(|outcome| outcome.acknowledged) / 2, "{confirmed}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod far_end;
 mod healed;
 mod moved;
 mod queue;
+mod senses;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use check::Violation;
 use check::Witness;
 use far_end::FarEnd;
 use queue::{Plan, Queue};
+use senses::Senses;
 
 /// The time of day at which every world begins, in nanoseconds since the Unix epoch: 2026-01-01.
 const BEGINNING_NS: i128 = 1_767_225_600_000_000_000;
@@ -58,6 +60,8 @@ pub struct SystemSpec {
     pub margin: Duration,
     /// What happens on every way between an agent and the gateway.
     pub link: LinkSpec,
+    /// How many sources tell an agent of its tasks; one tells everything at once.
+    pub sources: usize,
     /// What else goes wrong.
     pub troubles: Troubles,
     /// How long the trouble lasts.
@@ -114,6 +118,8 @@ pub struct Outcome {
     pub forgotten: u64,
     /// Parts of whole states that were not whole.
     pub parts: u64,
+    /// Words of sources that confirmed what another had said.
+    pub confirmed: u64,
 }
 
 /// Runs a world to its end.
@@ -135,6 +141,7 @@ pub fn run(spec: &SystemSpec) -> Result<Outcome, Violation> {
         moves: system.moves,
         forgotten: system.witness.forgotten(),
         parts: system.parts,
+        confirmed: system.nodes.iter().map(|node| node.senses.confirmed).sum(),
     })
 }
 
@@ -171,6 +178,8 @@ struct Node {
     truth: BTreeMap<String, Status>,
     /// Tasks that went on elsewhere, and where.
     moved: Vec<(String, usize)>,
+    /// What watches it, where that is more than one source.
+    senses: Senses,
     task_count: u64,
 }
 
@@ -202,6 +211,7 @@ impl System {
                 ahead_ns: 0,
                 truth: BTreeMap::new(),
                 moved: Vec::new(),
+                senses: Senses::default(),
                 task_count: 0,
             });
             system.start_agent(at);
@@ -248,6 +258,8 @@ impl System {
             Plan::Poll => self.far_end.poll(moment(self.now, 0)),
             Plan::Committed(generation) => self.far_end.committed(generation),
             Plan::Work(at) => self.work(at),
+            Plan::Sense(at, source, generation) => self.sense(at, source, generation)?,
+            Plan::List(at, source, generation) => self.list(at, source, generation),
             Plan::Trouble => {
                 self.check_counts()?;
                 self.trouble();
@@ -307,6 +319,9 @@ impl System {
         let wall = moment(self.now, node.ahead_ns).wall;
         let known = node.truth.iter().map(|(id, status)| seen(id, *status, wall)).collect();
         self.witness.started(self.now, at);
+        if self.spec.sources > 1 {
+            return self.look_around(at);
+        }
         self.tell_agent(at, Input::Known(0, known));
     }
 
@@ -410,7 +425,6 @@ impl System {
         if node.agent.is_none() || !self.has_trouble || self.now < node.frozen_until {
             return;
         }
-        let wall = moment(self.now, node.ahead_ns).wall;
         let open: Vec<String> = node.truth.keys().cloned().collect();
         let choice: f64 = self.random.random();
         if self.spec.troubles.moves && choice > 0.8 && self.move_task_to(at) {
@@ -421,22 +435,19 @@ impl System {
             node.task_count += 1;
             let id = format!("{}-task-{}", node.id, node.task_count);
             node.truth.insert(id.clone(), Status::Pending);
-            return self.tell_agent(at, Input::Observed(0, vec![seen(&id, Status::Pending, wall)]));
+            return self.observe(at, &id, Some(Status::Pending));
         }
         let id = open[self.random.random_range(0..open.len())].clone();
         if choice > 0.95 {
             node.truth.remove(&id);
-            return self.tell_agent(at, Input::Vanished(id));
+            return self.observe(at, &id, None);
         }
         let next = if node.truth[&id] == Status::Pending { Status::Running } else { Status::Completed };
         match next {
-            Status::Completed => {
-                node.truth.remove(&id);
-                self.witness.ended(at, &id);
-            }
+            Status::Completed => drop(node.truth.remove(&id)),
             _ => drop(node.truth.insert(id.clone(), next)),
         }
-        self.tell_agent(at, Input::Observed(0, vec![seen(&id, next, wall)]));
+        self.observe(at, &id, Some(next));
     }
 
     fn is_cut(&self, at: usize) -> bool {

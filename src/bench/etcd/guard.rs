@@ -132,7 +132,9 @@ pub fn bytes_needed(spec: &EtcdSpec) -> u64 {
     // A revision's own key, its protobuf fields and its share of a page, from databases that were filled for this.
     let entry = |cell: &Cell| (spec.key_size + cell.value_size + 150) as u64 * 5 / 4;
     let writes = |cell: &Cell| match spec.load.length {
-        Length::Count(count) if cell.workload != super::spec::Workload::Range => count * cell.batch as u64,
+        Length::Count(count) if cell.workload != super::spec::Workload::Range && cell.leases.is_none() => {
+            count * cell.batch as u64
+        }
         _ => 0,
     };
     let filled = |cell: &Cell| if cell.workload.needs_keys() { spec.key_space } else { 0 };

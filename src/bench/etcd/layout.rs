@@ -16,6 +16,9 @@ use crate::model::{Labels, Layout, Run, Series};
 /// The verdict, which is the answer and stands nowhere else.
 const VERDICT: &str = "etcd_verdict";
 
+/// How often a node renews its lease: the kubelet's own interval (nodeLeaseDurationSeconds 40 s, of which a quarter).
+const RENEWED_EACH_S: u64 = 10;
+
 /// Rows that a default report shows; a long list is for `--detail`.
 const MOST_ROWS: usize = 24;
 
@@ -75,6 +78,7 @@ fn shared_text(name: &str, value: &str) -> Option<String> {
         ("value_size", size) => Some(format!("values of {}", size.parse().map_or_else(|_| size.to_owned(), bytes))),
         ("batch", "1") => None,
         ("clients", n) => Some(format!("{n} clients")),
+        ("leases", n) => Some(format!("{n} leases")),
         (name, value) => Some(format!("{name} {value}")),
     }
 }
@@ -84,8 +88,9 @@ fn answer(run: &Run, rows: &[&Series], names: &Names) -> Answer {
         let puts = run.value("etcd.put.keys", &series.labels).filter(|_| series.name == "etcd.put");
         puts.or_else(|| throughput(run, series)).unwrap_or(0.0)
     };
-    let puts: Vec<&Series> = rows.iter().filter(|series| series.name == "etcd.put").copied().collect();
-    let rows = if puts.is_empty() { rows } else { puts.as_slice() };
+    // A lease is granted once and kept alive for ever.
+    let told = ["etcd.put", "etcd.lease_keepalive"].map(|name| of_name(rows, name));
+    let rows = told.iter().find(|rows| !rows.is_empty()).map_or(rows, Vec::as_slice);
     let Some(best) = rows.iter().max_by(|a, b| keys(a).total_cmp(&keys(b))).filter(|best| keys(best) > 0.0) else {
         let is_served = rows.iter().any(|series| series.counts.ok_count > 0);
         return Answer::new(if is_served { "" } else { "No request was answered." });
@@ -99,14 +104,27 @@ fn answer(run: &Run, rows: &[&Series], names: &Names) -> Answer {
     let noun = match operation(best) {
         "put" => "puts",
         "range" => "reads",
+        "lease_keepalive" => "keepalives",
+        "lease_grant" => "leases",
         _ => "events",
     };
     let what = format!("{} {noun}/s{at}{p95}.", count(keys(&best).round() as u64));
     let answer = Answer::new(what);
+    let answer = match noun {
+        "keepalives" => answer.and(format!(
+            "That is what {} nodes ask which renew their lease each {RENEWED_EACH_S} s.",
+            count((keys(&best) * RENEWED_EACH_S as f64).round() as u64)
+        )),
+        _ => answer,
+    };
     match run.findings.iter().find(|finding| finding.id == VERDICT) {
         Some(verdict) => answer.and(format!("{}.", capitalised(&verdict.text))).advised(verdict.advice.as_ref()),
         None => answer,
     }
+}
+
+fn of_name<'a>(rows: &[&'a Series], name: &str) -> Vec<&'a Series> {
+    rows.iter().filter(|series| series.name == name).copied().collect()
 }
 
 fn plural(n: &str) -> &'static str {
@@ -207,7 +225,9 @@ fn disks(run: &Run) -> impl Iterator<Item = Note> {
 }
 
 fn picture<'a>(rows: &[&'a Series], names: &Names) -> Histogram<'a> {
-    let first = rows.first().map(|series| series.name.as_str()).unwrap_or_default();
+    let is_once = |series: &&&Series| series.name == "etcd.lease_grant";
+    let first = rows.iter().find(|series| !is_once(series)).or_else(|| rows.first());
+    let first = first.map(|series| series.name.as_str()).unwrap_or_default();
     let of = rows.iter().filter(|series| series.name == first);
     let columns = of.map(|series| (names.tell(series), Cow::Borrowed(*series))).collect();
     Histogram { title: first.to_owned(), columns }

@@ -7,11 +7,11 @@ use crate::model::{Measurement, Metric};
 pub const MEASUREMENT: Measurement =
     Measurement { command: "bench etcd", metrics: &[&METRICS], layout: super::layout::layout };
 
-const CELL: &[&str] = &["value_size", "clients", "batch", "consistency", "workload", "setting"];
+const CELL: &[&str] = &["value_size", "clients", "batch", "consistency", "workload", "leases", "setting"];
 const MEMBER: &[&str] = &["endpoint", "setting"];
 const FOLDER: &[&str] = &["folder"];
 
-const METRICS: [Metric; 20] = [
+const METRICS: [Metric; 24] = [
     Metric::series(
         "etcd.put",
         Response,
@@ -26,6 +26,18 @@ const METRICS: [Metric; 20] = [
         "from the send of a put to the moment its event was read by a watcher on a connection of its own",
     ),
     Metric::series(
+        "etcd.lease_grant",
+        Response,
+        CELL,
+        "the grant of a lease, a write of the cluster, to the whole answer; as many as the label says",
+    ),
+    Metric::series(
+        "etcd.lease_keepalive",
+        Response,
+        CELL,
+        "a keepalive of one of those leases on a stream that is open, to its answer",
+    ),
+    Metric::series(
         "disk.fdatasync",
         Response,
         FOLDER,
@@ -34,6 +46,8 @@ const METRICS: [Metric; 20] = [
     Metric::throughput("etcd.put.throughput", CELL, "answered requests a second of the recorded span"),
     Metric::throughput("etcd.range.throughput", CELL, "answered reads a second of the recorded span"),
     Metric::throughput("etcd.watch.throughput", CELL, "events a second of the recorded span"),
+    Metric::throughput("etcd.lease_grant.throughput", CELL, "leases granted a second, over their own span"),
+    Metric::throughput("etcd.lease_keepalive.throughput", CELL, "keepalives a second, over their own span"),
     Metric::throughput("etcd.put.keys", CELL, "keys written a second: requests times `batch`"),
     Metric::scalar(
         "etcd.put.floor",

@@ -26,6 +26,7 @@ mod evaluate;
 mod guard;
 mod keyspace;
 mod layout;
+mod lease;
 mod leftover;
 mod metrics;
 mod operation;

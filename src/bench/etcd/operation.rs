@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::keyspace::Keyspace;
+use super::lease::Leases;
 use super::stop::Stop;
 use super::watch::Waiting;
 use crate::load::{Answer, Operation};
@@ -26,6 +27,10 @@ pub enum Work {
     Range(Read),
     /// Writes one key and waits for its event.
     Watch(Arc<Waiting>),
+    /// Grants a lease.
+    Grant(Rc<Leases>),
+    /// Keeps one alive.
+    Renew(Rc<Leases>),
 }
 
 /// The attempts of one lane.
@@ -112,6 +117,8 @@ impl Operation for EtcdOperation {
                 other => self.answer(other.map(drop)),
             },
             Work::Watch(waiting) => self.watched(waiting, key()).await,
+            Work::Grant(leases) => self.answer(leases.grant().await),
+            Work::Renew(leases) => leases.renew().await,
         }
     }
 }

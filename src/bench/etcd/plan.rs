@@ -19,6 +19,8 @@ pub struct Cell {
     pub clients: Option<usize>,
     /// How reads are answered.
     pub read: Read,
+    /// How many leases are kept, where that is what is done.
+    pub leases: Option<u64>,
 }
 
 /// All measurements, in their order. What a workload does not depend on is not varied for it.
@@ -32,10 +34,13 @@ pub fn cells(spec: &EtcdSpec) -> Vec<Cell> {
     for &workload in &spec.workloads {
         let batches = if workload.has_batches() { spec.batches.as_slice() } else { &[1] };
         let reads = if workload.has_reads() { spec.consistencies.as_slice() } else { &[Read::Linearizable] };
-        for &value_size in &spec.value_sizes {
+        let sizes = if workload.has_values() { spec.value_sizes.as_slice() } else { &spec.value_sizes[..1] };
+        let leases = (workload == Workload::Lease).then_some(spec.leases);
+        for &value_size in sizes {
             for &batch in batches {
                 for &read in reads {
-                    cells.extend(clients.iter().map(|&clients| Cell { workload, batch, value_size, clients, read }));
+                    let cell = |&clients| Cell { workload, batch, value_size, clients, read, leases };
+                    cells.extend(clients.iter().map(cell));
                 }
             }
         }
@@ -48,6 +53,12 @@ impl Workload {
     #[must_use]
     pub const fn has_batches(self) -> bool {
         matches!(self, Self::Put | Self::Mixed)
+    }
+
+    /// Whether it has values, whose size matters.
+    #[must_use]
+    pub const fn has_values(self) -> bool {
+        !matches!(self, Self::Lease)
     }
 
     /// Whether it reads with `--consistency`.
@@ -69,7 +80,7 @@ impl Cell {
     pub fn write_labels(&self, base: &Labels) -> Labels {
         let labels = self.common(base);
         match self.workload {
-            Workload::Watch => labels,
+            Workload::Watch | Workload::Lease => labels,
             _ => labels.with("batch", &self.batch.to_string()),
         }
     }
@@ -97,7 +108,10 @@ impl Cell {
     }
 
     fn common(&self, base: &Labels) -> Labels {
-        let mut labels = base.clone().with("value_size", &self.value_size.to_string());
+        let mut labels = match self.leases {
+            Some(leases) => base.clone().with("leases", &leases.to_string()),
+            None => base.clone().with("value_size", &self.value_size.to_string()),
+        };
         if let Some(clients) = self.clients {
             labels = labels.with("clients", &clients.to_string());
         }
@@ -129,6 +143,8 @@ mod tests {
             key_size: 16,
             value_sizes: vec![8, 256],
             key_space: 100,
+            leases: 50,
+            lease_ttl: Duration::from_secs(60),
             connections: 1,
             clients: vec![1, 64],
             batches: vec![1, 10],
@@ -149,15 +165,15 @@ mod tests {
     #[test]
     fn only_what_matters_to_a_workload_is_varied() {
         let count = |workload| cells(&spec(&[workload])).len();
-        let all = [Workload::Put, Workload::Range, Workload::Mixed, Workload::Watch].map(count);
-        assert_eq!(all, [8, 8, 16, 4]);
+        let all = [Workload::Put, Workload::Range, Workload::Mixed, Workload::Watch, Workload::Lease].map(count);
+        assert_eq!(all, [8, 8, 16, 4, 2]);
         let open = EtcdSpec { clients: Vec::new(), ..spec(&[Workload::Put]) };
         assert_eq!(cells(&open).iter().filter(|cell| cell.clients.is_none()).count(), 4);
     }
 
     #[test]
     fn no_two_cells_share_their_labels() {
-        let spec = spec(&[Workload::Put, Workload::Range, Workload::Mixed, Workload::Watch]);
+        let spec = spec(&[Workload::Put, Workload::Range, Workload::Mixed, Workload::Watch, Workload::Lease]);
         let mut seen: Vec<(&str, Labels)> = Vec::new();
         for cell in cells(&spec) {
             let base = Labels::new();
@@ -166,6 +182,7 @@ mod tests {
                 Workload::Range => vec![("range", cell.read_labels(&base))],
                 Workload::Mixed => vec![("put", cell.write_labels(&base)), ("range", cell.read_labels(&base))],
                 Workload::Watch => vec![("watch", cell.write_labels(&base))],
+                Workload::Lease => vec![("lease", cell.write_labels(&base))],
             };
             for lane in lanes {
                 assert!(!seen.contains(&lane), "{lane:?}");

@@ -1,12 +1,14 @@
 //! What the user meant with `bench etcd`: endpoints, workloads and their sizes; knows no command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::keyspace::Keyspace;
 use super::spawn::SpawnSpec;
-use crate::load::LoadSpec;
+use crate::load::{Arrival, LoadSpec};
+use crate::model::span::as_nanos;
 use crate::model::{shell, words};
 use crate::wire::etcd::{Login, Read};
 use crate::wire::{TlsSpec, Url};
@@ -50,6 +52,18 @@ pub enum SpecError {
     /// Somebody typed a large product.
     #[error("that would be {0} measurements one after another; at most {MOST_CELLS} are made")]
     Cells(usize),
+    /// Leases that end between two keepalives.
+    #[error("at {rate} each of {leases} leases is kept alive every {} s, and lives for {} s", every.as_secs(), ttl.as_secs())]
+    LeaseEnds {
+        /// The rate.
+        rate: String,
+        /// How many leases.
+        leases: u64,
+        /// How often each has its turn.
+        every: Duration,
+        /// How long each lives.
+        ttl: Duration,
+    },
     /// An endpoint is a server.
     #[error("the endpoint `{0}` has a path; an endpoint is only scheme, host and port")]
     Path(String),
@@ -66,9 +80,11 @@ pub enum Workload {
     Mixed,
     /// Writes, until a watcher hears of them.
     Watch,
+    /// Grants leases, and keeps them alive.
+    Lease,
 }
 
-words!(Workload { Put = "put", Range = "range", Mixed = "mixed", Watch = "watch" });
+words!(Workload { Put = "put", Range = "range", Mixed = "mixed", Watch = "watch", Lease = "lease" });
 
 /// The whole of a `bench etcd`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,6 +111,11 @@ pub struct EtcdSpec {
     pub value_sizes: Vec<usize>,
     /// How many different keys.
     pub key_space: u64,
+    /// How many leases.
+    pub leases: u64,
+    /// How long each lives without a keepalive.
+    #[serde(rename = "lease_ttl_ns", serialize_with = "as_nanos")]
+    pub lease_ttl: Duration,
     /// Connections, spread over the endpoints.
     pub connections: usize,
     /// Attempts in flight of a closed loop, one measurement each; empty for an open one.
@@ -158,6 +179,15 @@ impl EtcdSpec {
         }
         if self.workloads.contains(&Workload::Watch) && self.value_sizes.iter().any(|size| *size < SEQUENCE_SIZE) {
             return Err(SpecError::WatchValue);
+        }
+        if self.workloads.contains(&Workload::Lease)
+            && let Arrival::Open { rate, .. } = self.load.arrival
+        {
+            let every = rate.gap() * u32::try_from(self.leases).unwrap_or(u32::MAX);
+            if every >= self.lease_ttl {
+                let (leases, ttl) = (self.leases, self.lease_ttl);
+                return Err(SpecError::LeaseEnds { rate: rate.to_string(), leases, every, ttl });
+            }
         }
         if let Some(url) = self.endpoints.iter().find(|url| !matches!(url.path(), "/" | "")) {
             return Err(SpecError::Path(url.to_string()));

@@ -168,7 +168,10 @@ impl<'a> Target<'a> {
         guards.spawn(guard::watch(asked, self.metrics.clone(), Arc::clone(&end), Arc::clone(&seen)));
         let (began, cost) = (clock::now(), self_cost());
         let records = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.lanes)).unwrap_or_default();
-        let load = session.drive_on(&lanes, records, &self.load(cell, rounds), &end).await?;
+        let load = match cell.leases {
+            Some(_) => self.drive_leases((cell, labels, rounds), records, (session, &end, &stop)).await?,
+            None => session.drive_on(&lanes, records, &self.load(cell, rounds), &end).await?,
+        };
         let (elapsed, own_cores) = (load.elapsed, cores(&cost, &self_cost(), clock::now().since(began)));
         guards.shutdown().await;
         let after = self.metrics.scrape().await;
@@ -305,18 +308,34 @@ impl<'a> Target<'a> {
             (Workload::Put | Workload::Watch, _) => vec![("etcd.put", writes, put)],
             (Workload::Range, _) => vec![("etcd.range", reads, read)],
             (Workload::Mixed, _) => vec![("etcd.put", writes, put), ("etcd.range", reads, read)],
+            // Leases are made, and then kept: one lane after the other.
+            (Workload::Lease, _) => Vec::new(),
         };
-        let lane = |(name, labels, work)| Lane {
-            operation: EtcdOperation::new(work, &self.links, &self.keys, cell.value_size, stop),
-            name,
-            labels,
-            floor: false,
-            reference: None,
-        };
-        works.into_iter().map(lane).collect()
+        works.into_iter().map(|(name, labels, work)| self.lane(name, labels, work, (cell, stop))).collect()
     }
 
-    fn load(&self, cell: Cell, rounds: u32) -> LoadSpec {
+    pub(super) fn lane(
+        &self,
+        name: &'static str,
+        labels: Labels,
+        work: Work,
+        (cell, stop): (Cell, &Rc<Stop>),
+    ) -> Lane<EtcdOperation> {
+        let operation = EtcdOperation::new(work, &self.links, &self.keys, cell.value_size, stop);
+        Lane { operation, name, labels, floor: false, reference: None }
+    }
+
+    /// The connections that are loaded.
+    pub(super) const fn links(&self) -> &Rc<Links> {
+        &self.links
+    }
+
+    /// How long leases live.
+    pub(super) const fn lease_ttl(&self) -> Duration {
+        self.spec.lease_ttl
+    }
+
+    pub(super) fn load(&self, cell: Cell, rounds: u32) -> LoadSpec {
         let arrival = match cell.clients {
             Some(concurrency) => Arrival::Closed { concurrency },
             None => self.spec.load.arrival,

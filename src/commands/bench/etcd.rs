@@ -12,7 +12,7 @@ use crate::commands::load_args::SpanArgs;
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
 use crate::commands::password::login;
-use crate::commands::value::{one_of, parse_share, parse_whole, unique};
+use crate::commands::value::{one_of, parse_positive, parse_share, parse_whole, unique};
 use crate::error::{Exit, Failure};
 use crate::load::{Arrival, Rate, Spacing};
 use crate::wire::etcd::{Login, Read};
@@ -27,6 +27,8 @@ const EXAMPLES: &str = "Examples:
     offloadctl bench etcd --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379 \\
       --ca-file ca.crt --client-cert client.crt --client-key client.key \\
       --workload range,watch --consistency linearizable,serializable --clients 16
+  What 5,000 nodes ask that renew a lease each 10 s:
+    offloadctl bench etcd --workload lease --leases 5000 --rate 500/s --connections 50
   Which snapshot count, or which disk, on clusters of our own:
     offloadctl bench etcd --spawn snapshot-count=5000,10000,100000 --clients 64 --connections 8
     offloadctl bench etcd --spawn wal-dir=/mnt/ssd,/mnt/hdd --wal-dir /mnt/ssd --wal-dir /mnt/hdd
@@ -133,6 +135,12 @@ struct WorkloadArgs {
     /// Different keys that are written and read
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse_whole::<u32>)]
     key_space: u32,
+    /// Leases of the workload lease: granted first, then kept alive
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse_whole::<u32>)]
+    leases: u32,
+    /// How long a lease lives without a keepalive; one that a kill left runs out by itself
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_ttl)]
+    lease_ttl: Duration,
     /// Connections, spread over the endpoints [default: one to each]
     #[arg(long, value_name = "N", value_parser = parse_whole::<u16>)]
     connections: Option<u16>,
@@ -187,6 +195,8 @@ impl EtcdArgs {
             key_size: work.key_size,
             value_sizes: unique(work.value_size.iter().copied()),
             key_space: u64::from(work.key_space),
+            leases: u64::from(work.leases),
+            lease_ttl: work.lease_ttl,
             connections: work.connections.map_or(members, usize::from),
             endpoints,
             clients,
@@ -217,7 +227,13 @@ fn parse_members(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| (1..=9).contains(count)).ok_or_else(|| "it must be from 1 to 9".to_owned())
 }
 
-/// The first line of a file, which is a secret and appears in no message.
+/// The life of a lease: etcd counts in seconds.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = parse_positive(text)?;
+    let is_whole = ttl.subsec_nanos() == 0 && ttl.as_secs() <= 86_400;
+    is_whole.then_some(ttl).ok_or_else(|| "it must be whole seconds, and at most a day".to_owned())
+}
+
 /// A size in bytes of at most `MOST`.
 fn parse_size<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {

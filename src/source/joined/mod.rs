@@ -10,7 +10,7 @@ use std::pin::Pin;
 use futures_util::StreamExt as _;
 use futures_util::stream::{SelectAll, Stream, select_all, unfold};
 
-use self::machine::Join;
+pub use self::machine::Join;
 use super::{Event, EventSource, Next};
 
 type Words = Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>;

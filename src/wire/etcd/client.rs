@@ -195,10 +195,21 @@ impl Link {
     /// With the word for what went wrong, also when the server did not confirm it in time.
     pub async fn watch(&self, prefix: &[u8], start_revision: i64) -> Result<WatchStream, Fault> {
         let opened = async {
-            let (sender, _) = self.sender().await?;
-            WatchStream::open(&self.server, Pipe(sender), self.access.token(), span(prefix), start_revision).await
+            let (pipe, token) = self.pipe().await?;
+            WatchStream::open(&self.server, pipe, token, span(prefix), start_revision).await
         };
         within_patience(opened, || "the watch was not confirmed in time".to_owned()).await
+    }
+
+    /// The connection of the moment as streams want it, and the token of now.
+    pub(super) async fn pipe(&self) -> Result<(Pipe, Option<Bytes>), Fault> {
+        let (sender, _) = self.sender().await?;
+        Ok((Pipe(sender), self.access.token()))
+    }
+
+    /// The server that it leads to.
+    pub(super) const fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Logs in anew, unless somebody has since `seen`; without a user there is nothing to do.

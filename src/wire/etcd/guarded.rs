@@ -146,6 +146,9 @@ impl Link {
     pub async fn grant(&self, ttl_s: u64) -> Result<Lease, Fault> {
         let ttl = i64::try_from(ttl_s).unwrap_or(i64::MAX);
         let answer: LeaseGrantResponse = self.ask(Call::LeaseGrant, &LeaseGrantRequest { ttl }).await?;
+        if !answer.error.is_empty() {
+            return Err(Fault { kind: "lease_refused", text: answer.error });
+        }
         Ok(Lease { id: answer.id, ttl_s: unsigned(answer.ttl) })
     }
 

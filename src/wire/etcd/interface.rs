@@ -204,6 +204,9 @@ pub struct LeaseGrantResponse {
     /// For how many seconds: never less than what the cluster allows.
     #[prost(int64, tag = "3")]
     pub ttl: i64,
+    /// Why there is none.
+    #[prost(string, tag = "4")]
+    pub error: String,
 }
 
 /// Ends a lease.
@@ -232,6 +235,9 @@ pub struct LeaseKeepAliveResponse {
     /// With the revision of the member.
     #[prost(message, optional, tag = "1")]
     pub header: Option<ResponseHeader>,
+    /// Of which one.
+    #[prost(int64, tag = "2")]
+    pub id: i64,
     /// For how many seconds; 0 where there is no such lease.
     #[prost(int64, tag = "3")]
     pub ttl: i64,

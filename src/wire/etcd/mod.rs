@@ -9,6 +9,7 @@ mod client;
 mod fault;
 mod guarded;
 mod interface;
+mod lease;
 mod line;
 mod links;
 mod transport;
@@ -21,6 +22,7 @@ pub use fault::{
     CONNECTION_LOST, Fault, NO_SPACE, NOT_CONNECTED, PERMISSION_DENIED, TOO_LARGE, TOO_MANY_OPERATIONS, UNTOUCHED,
 };
 pub use guarded::{Lease, Page, Pair, Write, Written};
+pub use lease::{Kept, LeaseAnswers, LeaseAsker};
 pub use links::Links;
 pub use transport::{DialError, Endpoint};
 pub use watch::{KeyEvent, Told, WatchEvent, WatchStream};

@@ -6,6 +6,7 @@ pub mod cluster;
 mod copy;
 mod fault;
 mod gateways;
+mod lease;
 mod owner;
 mod refusal;
 mod shared_store;

@@ -383,6 +383,7 @@ mod tests {
             interval: second,
             detector: "missed:3".parse().unwrap(),
             margin: second,
+            sources: 1,
             link: LinkSpec::ideal(),
             troubles: Troubles::default(),
             span: second,

@@ -6,7 +6,7 @@
 
 use rand::RngExt as _;
 
-use super::{Input, System, moment, seen};
+use super::System;
 use offloadctl::sync::record::{NodeState, Status};
 
 impl System {
@@ -24,10 +24,8 @@ impl System {
         let Some((task, _)) = self.nodes[from].truth.pop_first() else { return false };
         self.nodes[from].moved.push((task.clone(), to));
         self.moves += 1;
-        let node = &mut self.nodes[to];
-        node.truth.insert(task.clone(), Status::Running);
-        let wall = moment(self.now, node.ahead_ns).wall;
-        self.tell_agent(to, Input::Observed(0, vec![seen(&task, Status::Running, wall)]));
+        self.nodes[to].truth.insert(task.clone(), Status::Running);
+        self.observe(to, &task, Some(Status::Running));
         true
     }
 

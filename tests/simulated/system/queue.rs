@@ -25,6 +25,10 @@ pub enum Plan {
     Committed(u64),
     /// Something happens to a task of a node.
     Work(usize),
+    /// The next word of a source arrives, which tells this start of the agent.
+    Sense(usize, usize, u64),
+    /// A source lists everything, likewise.
+    List(usize, usize, u64),
     /// Something goes wrong.
     Trouble,
     /// The gateway comes back.
@@ -40,6 +44,7 @@ impl Plan {
     pub const fn agent(&self) -> Option<usize> {
         match self {
             Self::ToAgent(at, ..) | Self::Dialed(at, _) | Self::Dropped(at, _) | Self::Tick(at) => Some(*at),
+            Self::Sense(at, ..) => Some(*at),
             _ => None,
         }
     }
