@@ -264,7 +264,7 @@ impl Desk {
         let Some(UnderWay { proposal, decided, job, .. }) = self.end(machine, now, name) else { return };
         let is_ours = match proposal.act {
             Act::Change(change) => change.numbered(0) == told.clone().numbered(0),
-            Act::Claim(_) => false,
+            Act::Claim(_) | Act::Release(_) => false,
         };
         let Some((mut job, receipt)) = job else { return };
         if !is_ours {

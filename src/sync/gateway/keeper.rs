@@ -114,6 +114,11 @@ impl Keeper {
         let mut began = None;
         loop {
             let lease = self.lease.load(Ordering::Relaxed);
+            // A claim without a lease would never end.
+            if lease == 0 && !self.has_failed() {
+                sleep(PAUSE).await;
+                continue;
+            }
             let sent = clock::now();
             let Err(fault) = self.store.propose(&flight.proposals, (&self.me, lease)).await else {
                 return self.service.note_flight(flight.proposals.len(), clock::now().since(sent));

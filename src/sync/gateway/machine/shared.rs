@@ -174,6 +174,14 @@ impl Machine {
         }
     }
 
+    /// A node is forgotten: its owner's key goes as well.
+    pub(super) fn let_go(&mut self, node_id: &str) {
+        let is_open = self.nodes.get(node_id).is_some_and(|node| node.connections > 0);
+        let Some(shared) = self.shared.as_mut().filter(|shared| !is_open && shared.is_ours(node_id)) else { return };
+        let guard = shared.owners.get(node_id).map_or(0, |owner| owner.revision);
+        shared.wish(Proposal { act: Act::Release(node_id.to_owned()), guard, ownership: None });
+    }
+
     pub(super) fn propose_change(&mut self, change: Change) {
         let (guard, is_owners_word) = match &change {
             Change::Task(task) => (self.tasks.get(&task.task_id).map(|known| known.revision), None),
