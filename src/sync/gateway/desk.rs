@@ -153,6 +153,8 @@ impl Desk {
 
     /// Takes what the store tells, and gives it to the machine.
     pub fn tell(&mut self, machine: &mut Machine, now: Moment, event: Event) {
+        // What was wished for at the event before may be decided by this one.
+        self.take_wishes(machine, now, None);
         match event {
             Event::Change(change) => {
                 let name = Name::of(&change);

@@ -31,6 +31,9 @@ const DETECTION: u64 = 3 * 1_024 + 200;
 /// How long an agent may be without a gateway while one is there.
 const MOVES_WITHIN: u64 = 400;
 
+/// What watch, transactions and their answers take together.
+const SLACK: u64 = 1_000;
+
 const GATEWAYS: usize = 3;
 const AGENTS: usize = 5;
 
@@ -72,7 +75,8 @@ struct World {
     acknowledged: Vec<Acknowledged>,
     /// Lives of agents: from, until.
     lives: Vec<(usize, u64, u64)>,
-    takeovers: u64,
+    /// When gateways died.
+    deaths: Vec<u64>,
     born: u64,
 }
 
@@ -114,7 +118,7 @@ impl World {
             subscribers: (0..2).map(|at| Subscriber { after: 0, at, told: Vec::new() }).collect(),
             acknowledged: Vec::new(),
             lives: Vec::new(),
-            takeovers: 0,
+            deaths: Vec::new(),
             born: 0,
         };
         (0..GATEWAYS).for_each(|at| world.start(at, 0));
@@ -178,7 +182,7 @@ impl World {
         if is_trouble && others > 0 && self.chance(3.0) {
             self.gateways[at] = None;
             self.dead_until[at] = now + 1_000 + self.random.next_u64() % 15_000;
-            self.takeovers += 1;
+            self.deaths.push(now);
             for agent in self.agents.iter_mut().filter(|agent| agent.at == at && agent.alive_since.is_some()) {
                 agent.moves_at = Some(now + 50 + self.random.next_u64() % (MOVES_WITHIN - 50));
             }
@@ -346,7 +350,7 @@ impl World {
         }
         let stored = self.acknowledged.iter().filter(|known| known.number.is_some()).count() as u64;
         let (accusations, changes) = (self.etcd.accusations.len() as u64, all.len() as u64);
-        Ok(Outcome { stored, takeovers: self.takeovers, accusations, changes })
+        Ok(Outcome { stored, takeovers: self.deaths.len() as u64, accusations, changes })
     }
 
     /// When all has healed, all gateways say the same: what the agents said last, and who of them is there.
@@ -398,17 +402,28 @@ impl World {
         let accused: BTreeSet<(&str, u64)> =
             self.etcd.accusations.iter().map(|(at, node, _)| (node.as_str(), *at)).collect();
         for (number, since, until) in lives.iter().filter(|(_, _, until)| *until < END) {
-            let (node_id, limit) = (node_of(*number), until + LEASE + DETECTION + 2_000);
-            let returned = lives.iter().any(|(other, again, _)| other == number && *again >= *until && *again <= limit);
-            // It was heard at all, and every gateway that took it over lived.
-            let was_heard = until - since > INTERVAL;
-            let deaths = self.takeovers;
+            let (node_id, limit) = (node_of(*number), self.found_by(*until));
+            let has_returned =
+                lives.iter().any(|(other, again, _)| other == number && (*until..=limit).contains(again));
+            let was_heard = until - since > 2 * INTERVAL;
             let is_found = accused.range((node_id.as_str(), *until)..=(node_id.as_str(), limit)).next().is_some();
-            if was_heard && !returned && !is_found && deaths == 0 && limit < END {
+            if was_heard && !has_returned && !is_found && limit < END {
                 return Err(format!("{node_id} died after {until} ms and was not found by {limit} ms"));
             }
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// When a death is noticed at the latest: its gateway, and each that took it over, may have died as well.
+    fn found_by(&self, died: u64) -> u64 {
+        let noticed = |since: u64| since + LEASE + DETECTION + SLACK;
+        let since = died.saturating_sub(SLACK);
+        self.deaths
+            .iter()
+            .filter(|death| **death >= since)
+            .fold(noticed(died), |limit, death| if *death <= limit { limit.max(noticed(*death)) } else { limit })
     }
 }
 
