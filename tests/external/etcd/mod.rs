@@ -10,6 +10,7 @@ mod owner;
 mod refusal;
 mod shared_store;
 mod spawn;
+mod takeover;
 
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ impl Etcd {
                 self.violations.push(format!("{name:?} twice in one transaction"));
             }
             if self.holds(&name, proposal) {
-                events.extend(self.put(now, &name, proposal, (place as u64, &mut deletions), (me, lease)));
+                events.extend(self.put(now, proposal, (place as u64, &mut deletions), (me, lease)));
             }
             seen.push(name);
         }
@@ -97,11 +97,11 @@ impl Etcd {
     fn put(
         &mut self,
         now: u64,
-        name: &Name,
         proposal: &Proposal,
         (place, deletions): (u64, &mut u64),
         (me, lease): (&str, u64),
     ) -> Option<Event> {
+        let name = &proposal.name();
         match &proposal.act {
             Act::Claim(node_id) => {
                 let value = Value::Owner { gateway: me.to_owned(), lease };
