@@ -217,11 +217,14 @@ impl Keeper {
     /// Holds the lease that everything we own is bound to; one that has ended is replaced.
     async fn hold_lease(&self) {
         let pause = Duration::from_secs(self.ttl_s) / 3;
+        let mut kept = clock::now();
+        let mut has_parted = false;
         loop {
             let lease = self.lease.load(Ordering::Relaxed);
             if lease == 0 {
                 match self.store.grant(self.ttl_s).await {
                     Ok(granted) => {
+                        (kept, has_parted) = (clock::now(), false);
                         self.lease.store(granted.id, Ordering::Relaxed);
                         self.service.wish_for_work();
                     }
@@ -230,7 +233,14 @@ impl Keeper {
                 continue;
             }
             sleep(pause).await;
-            while !self.keep(lease, pause).await {}
+            while !self.keep(lease, pause).await {
+                // Others own our nodes by now, and wait for their heartbeats.
+                if !has_parted && clock::now().since(kept) >= Duration::from_secs(self.ttl_s) {
+                    self.service.part();
+                    has_parted = true;
+                }
+            }
+            (kept, has_parted) = (clock::now(), false);
         }
     }
 
