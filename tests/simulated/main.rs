@@ -3,4 +3,5 @@
 
 mod detection;
 mod seeds;
+mod several;
 mod system;

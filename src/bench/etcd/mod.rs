@@ -42,7 +42,7 @@ mod window;
 
 pub use error::EtcdError;
 pub use metrics::MEASUREMENT;
-pub use spawn::{SettingError, Settings, SpawnSpec};
+pub use spawn::{Cluster, Setting, SettingError, Settings, SpawnSpec};
 pub use spec::{EtcdSpec, LARGEST_KEY, LARGEST_VALUE, SpecError, Workload};
 
 use crate::load::Session;

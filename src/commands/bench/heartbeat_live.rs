@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::bench::heartbeat::live::{Fault, LiveSpec, LiveSpecError, Target, measure};
+use crate::bench::heartbeat::live::{EtcdOfOurs, Fault, LiveSpec, LiveSpecError, Target, measure};
 use crate::bench::heartbeat::{Condition, Goal, HeartbeatSpec, Network, OF_LIVE, simulate};
 use crate::commands::measuring::Conduct;
 use crate::commands::output_args::OutputArgs;
-use crate::commands::value::{one_of, seed, unique};
+use crate::commands::value::{one_of, parse_positive, seed, unique};
 use crate::detect::DetectorSpec;
 use crate::error::{Exit, Failure};
 use crate::model::Series;
@@ -48,6 +48,15 @@ pub struct LiveArgs {
         requires = "live"
     )]
     fault: Vec<Fault>,
+    /// Where gateways of our own keep what they know; with etcd there are two on an etcd of our own, and agents are connected to one
+    #[arg(long, value_name = "STORE", default_value = "embedded", value_parser = ["embedded", "etcd"], requires = "live")]
+    store: String,
+    /// With --store etcd: the lease of each gateway
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_positive, requires = "live")]
+    lease: Duration,
+    /// With --store etcd: the program to start
+    #[arg(long, value_name = "PATH", default_value = "etcd", requires = "live")]
+    etcd: PathBuf,
     /// Use this gateway, whose detector is --detector, instead of one of our own
     #[arg(long, value_name = "URL", requires = "live", requires = "token_file")]
     target: Option<Url>,
@@ -88,7 +97,10 @@ impl LiveArgs {
         conduct.run(async |session| {
             let mut measured =
                 measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint()))?;
-            measured.series.extend(beside);
+            // What the simulation knows nothing of has no twin there.
+            if !spec.faults.contains(&Fault::Gateway) {
+                measured.series.extend(beside);
+            }
             Ok(measured)
         })
     }
@@ -112,6 +124,7 @@ impl LiveArgs {
             faults: unique(self.fault.iter().copied()),
             nodes: asked.nodes.unwrap_or(NODES),
             target,
+            etcd: (self.store == "etcd").then(|| EtcdOfOurs { program: self.etcd.clone(), lease: self.lease }),
             seed: seed(asked.seed),
         };
         spec.checked().map_err(wrong)

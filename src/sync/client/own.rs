@@ -75,6 +75,14 @@ impl OwnGateway {
         Ok(Self { server, url, address, token_file, ca_file: data.join("certificate.pem"), tokens })
     }
 
+    /// Kills it at once, as a crash would.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.server.kill()
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors

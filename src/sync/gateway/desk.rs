@@ -153,6 +153,8 @@ impl Desk {
 
     /// Takes what the store tells, and gives it to the machine.
     pub fn tell(&mut self, machine: &mut Machine, now: Moment, event: Event) {
+        // What was wished for at the event before may be decided by this one.
+        self.take_wishes(machine, now, None);
         match event {
             Event::Change(change) => {
                 let name = Name::of(&change);
@@ -264,7 +266,7 @@ impl Desk {
         let Some(UnderWay { proposal, decided, job, .. }) = self.end(machine, now, name) else { return };
         let is_ours = match proposal.act {
             Act::Change(change) => change.numbered(0) == told.clone().numbered(0),
-            Act::Claim(_) => false,
+            Act::Claim(_) | Act::Release(_) => false,
         };
         let Some((mut job, receipt)) = job else { return };
         if !is_ours {

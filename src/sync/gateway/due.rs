@@ -49,7 +49,8 @@ impl Slip {
     }
 
     /// The answers, once all is done.
-    fn take(&self) -> Option<Vec<Result<Receipt, Refusal>>> {
+    #[must_use]
+    pub fn take(&self) -> Option<Vec<Result<Receipt, Refusal>>> {
         let mut filled = self.filled();
         if filled.open > 0 {
             return None;

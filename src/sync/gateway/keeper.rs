@@ -114,6 +114,11 @@ impl Keeper {
         let mut began = None;
         loop {
             let lease = self.lease.load(Ordering::Relaxed);
+            // A claim without a lease would never end.
+            if lease == 0 && !self.has_failed() {
+                sleep(PAUSE).await;
+                continue;
+            }
             let sent = clock::now();
             let Err(fault) = self.store.propose(&flight.proposals, (&self.me, lease)).await else {
                 return self.service.note_flight(flight.proposals.len(), clock::now().since(sent));
@@ -212,11 +217,14 @@ impl Keeper {
     /// Holds the lease that everything we own is bound to; one that has ended is replaced.
     async fn hold_lease(&self) {
         let pause = Duration::from_secs(self.ttl_s) / 3;
+        let mut kept = clock::now();
+        let mut has_parted = false;
         loop {
             let lease = self.lease.load(Ordering::Relaxed);
             if lease == 0 {
                 match self.store.grant(self.ttl_s).await {
                     Ok(granted) => {
+                        (kept, has_parted) = (clock::now(), false);
                         self.lease.store(granted.id, Ordering::Relaxed);
                         self.service.wish_for_work();
                     }
@@ -225,7 +233,14 @@ impl Keeper {
                 continue;
             }
             sleep(pause).await;
-            while !self.keep(lease, pause).await {}
+            while !self.keep(lease, pause).await {
+                // Others own our nodes by now, and wait for their heartbeats.
+                if !has_parted && clock::now().since(kept) >= Duration::from_secs(self.ttl_s) {
+                    self.service.part();
+                    has_parted = true;
+                }
+            }
+            (kept, has_parted) = (clock::now(), false);
         }
     }
 

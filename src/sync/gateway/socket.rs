@@ -88,6 +88,7 @@ impl<'a> Socket<'a> {
                     self.answer(stream, &mut durable).await?;
                     continue;
                 }
+                () = self.service.parting() => return Ok(()),
             };
             let then = match frame.transpose()? {
                 Some(Message::Text(text)) => self.frame(text.as_bytes()),

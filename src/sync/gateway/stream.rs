@@ -122,6 +122,10 @@ impl Stream<'_> {
                     continue;
                 }
                 () = answers.closed() => return Ended::Gone,
+                () = self.service.parting() => {
+                    let text = "this gateway has lost its store, and another one may have it";
+                    return Ended::Told(Refusal::new(Code::StoreUnavailable, text).into());
+                }
             };
             let then = match message {
                 Ok(Some(message)) => self.talk.frame(heard(message)),

@@ -57,6 +57,8 @@ pub enum Act {
     Change(Change),
     /// The gateway wants to watch this node.
     Claim(String),
+    /// It wants to watch it no longer: nobody has to.
+    Release(String),
 }
 
 /// A wish, and what must still be so for it to come true.
@@ -76,14 +78,14 @@ impl Proposal {
     pub fn name(&self) -> Name {
         match &self.act {
             Act::Change(change) => Name::of(change),
-            Act::Claim(node_id) => Name::Owner(node_id.clone()),
+            Act::Claim(node_id) | Act::Release(node_id) => Name::Owner(node_id.clone()),
         }
     }
 
     /// Whether it removes its key.
     #[must_use]
     pub const fn is_removal(&self) -> bool {
-        matches!(self.act, Act::Change(Change::TaskForgotten { .. } | Change::NodeForgotten { .. }))
+        matches!(self.act, Act::Release(_) | Act::Change(Change::TaskForgotten { .. } | Change::NodeForgotten { .. }))
     }
 }
 

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 
 use super::cluster::Cluster;
 use super::gateways::{on, position, state_of, words};
-use crate::gateway::{Answer, Gateway};
+use crate::certificate::Authority;
+use crate::gateway::{Answer, Gateway, READER};
 use crate::host::{let_pass, turn, wait_until};
 
 /// Reports until the gateway takes it; whatever is refused meanwhile has to say when to come back.
@@ -193,4 +194,67 @@ fn what_cannot_be_a_store_is_refused_before_anything_is_served() {
     let gateway = Gateway::start_in(scene, &format!("--store etcd {guest} --etcd-prefix theirs"));
     assert_eq!(gateway.report("one", "web", "running", 1).status, 200);
     gateway.end(Signal::SIGTERM);
+}
+
+#[test]
+fn an_older_copy_of_etcd_is_another_row_and_what_it_lacks_can_be_told_again() {
+    let _turn = turn();
+    let mut cluster = Cluster::start(1, &[]);
+    let gateway = on(&cluster, "");
+    gateway.report("one", "web", "running", 1);
+    let (lineage, _) = position(&gateway);
+    let (saved, restored) = (cluster.path("saved"), cluster.path("m0"));
+    cluster.etcdctl(&["snapshot", "save", &saved]);
+    let last =
+        (2..=20).map(|version| gateway.report("one", "web", "running", version).body["revision"].as_u64().unwrap());
+    let last = last.max().unwrap();
+    cluster.kill(0);
+    fs::remove_dir_all(&restored).unwrap();
+    cluster.restore(0, &saved);
+    cluster.start_member(0);
+    wait_until("the gateway has noticed", || {
+        let view = gateway.ask("GET", "/v1/view", READER, "");
+        view.status == 200 && view.body["lineage"].as_str().is_some_and(|found| found != lineage)
+    });
+    let stored = report_until_taken(&gateway, 3);
+    assert_eq!((&stored.body["outcome"], &stored.body["version"]), (&"stored".into(), &3.into()), "{stored:?}");
+    let (_, newest) = position(&gateway);
+    assert_eq!(gateway.watch(format!("{lineage}-{last}"), newest)[0].0, "gap");
+    // A gateway that starts now is in the same row.
+    assert_eq!(position(&on(&cluster, "")).0, position(&gateway).0);
+}
+
+/// The member that a gateway speaks to stands still and closes nothing.
+#[test]
+fn a_member_that_stands_still_is_left_for_another() {
+    let _turn = turn();
+    let cluster = Cluster::start(3, &[]);
+    let gateway = on(&cluster, "--lease 3s");
+    report_until_taken(&gateway, 1);
+    for (at, version) in (0..3).zip(2..) {
+        cluster.signal(at, Signal::SIGSTOP);
+        report_until_taken(&gateway, version);
+        cluster.signal(at, Signal::SIGCONT);
+        cluster.wait_until_healthy();
+    }
+    let (_, newest) = position(&gateway);
+    let told = gateway.watch(0, newest);
+    let versions: Vec<u64> = told.iter().filter_map(|(_, data)| data["version"].as_u64()).collect();
+    assert_eq!(versions, [1, 2, 3, 4]);
+}
+
+#[test]
+fn etcd_is_spoken_to_over_tls() {
+    let _turn = turn();
+    let authority = Authority::new("etcd");
+    let cluster = Cluster::with_tls(&authority.identity(&["localhost", "127.0.0.1"]), &[]);
+    let scene = Gateway::scene();
+    scene.write("ca.pem", &authority.pem);
+    let gateway = Gateway::start_in(scene, &words(&cluster, "--etcd-ca-file ca.pem"));
+    assert_eq!(gateway.report("one", "web", "running", 1).body["outcome"], "stored");
+    let scene = Gateway::scene();
+    let line = format!("gateway --listen 127.0.0.1:0 --token-file tokens {}", words(&cluster, ""));
+    let ended = scene.run(&line);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot reach etcd") && ended.stderr.contains("hint"), "{}", ended.stderr);
 }

@@ -133,6 +133,25 @@ impl Cluster {
         }
     }
 
+    /// Sends a member a signal.
+    #[track_caller]
+    pub fn signal(&self, at: usize, signal: Signal) {
+        let id = self.members[at].child.as_ref().unwrap().id();
+        kill(Pid::from_raw(id.try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Makes the folder of a member that is gone from a snapshot, as the only member of its cluster.
+    #[track_caller]
+    pub fn restore(&self, at: usize, snapshot: &str) {
+        let words = &self.members[at].words;
+        let value = |flag: &str| words[words.iter().position(|word| word == flag).unwrap() + 1].clone();
+        let mut arguments = vec!["snapshot".to_owned(), "restore".to_owned(), snapshot.to_owned()];
+        for flag in ["--name", "--data-dir", "--initial-cluster", "--initial-advertise-peer-urls"] {
+            arguments.extend([flag.to_owned(), value(flag)]);
+        }
+        self.etcdctl(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
     /// Which member leads.
     #[track_caller]
     pub fn leader(&self) -> usize {

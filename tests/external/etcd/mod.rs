@@ -11,6 +11,7 @@ mod owner;
 mod refusal;
 mod shared_store;
 mod spawn;
+mod takeover;
 
 use std::time::Duration;
 

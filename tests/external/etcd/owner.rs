@@ -1,5 +1,9 @@
 //! Who may call a node dead: the gateway that its agent reaches, by a lease of etcd, and nobody else.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -139,4 +143,76 @@ fn a_gateway_that_stood_still_accuses_nobody_when_it_goes_on() {
     assert_eq!((owned(&a), owned(&b)), (0, 1));
     assert_eq!(node_states(&b), ["alive"]);
     assert_eq!(node_states(&a), ["alive"]);
+}
+
+/// A gateway that is cut off from etcd alone: its agents go to the other one before that would call them dead.
+#[test]
+fn an_agent_whose_gateway_has_lost_its_store_goes_to_the_other_and_is_never_called_dead() {
+    let _turn = turn();
+    let cluster = Cluster::start(1, &[]);
+    let port = cluster.endpoint(0).rsplit_once(':').unwrap().1.parse().unwrap();
+    let relays = [(); 2].map(|()| Relay::start(port));
+    let [a, b] = relays.each_ref().map(|relay| {
+        let line = format!("--store etcd --endpoints http://127.0.0.1:{} --lease 3s --detector missed:3", relay.port);
+        Gateway::start(&line)
+    });
+    let (_scene, agent) = agent(&[&a, &b], "500ms");
+    wait_until("somebody owns the node", || owned(&a) + owned(&b) == 1);
+    let (lost, left) = if owned(&a) == 1 { (0, &b) } else { (1, &a) };
+    relays[lost].cut();
+    wait_until("the other one owns it", || owned(left) == 1);
+    let_pass(Duration::from_secs(6));
+    assert_eq!(state_of(left, "one").as_deref(), Some("alive"));
+    relays[lost].mend();
+    let lost = if lost == 0 { &a } else { &b };
+    wait_until("the store is back", || lost.said().contains("the store is back"));
+    let_pass(Duration::from_secs(3));
+    assert_eq!((owned(left), owned(lost)), (1, 0));
+    for gateway in [left, lost] {
+        assert!(!node_states(gateway).contains(&"unreachable".to_owned()), "{:?}", node_states(gateway));
+    }
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(agent.end().code, Some(0));
+}
+
+/// A way to etcd that can be cut: connections end, and new ones lead nowhere.
+struct Relay {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (is_cut, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (cut, kept) = (Arc::clone(&is_cut), Arc::clone(&open));
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                if cut.load(Ordering::Acquire) {
+                    continue;
+                }
+                let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                for (from, into) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    thread::spawn(move || std::io::copy(&mut from, &mut into));
+                }
+                kept.lock().unwrap().extend([near, far]);
+            }
+        });
+        Self { port, is_cut, open }
+    }
+
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        for stream in self.open.lock().unwrap().drain(..) {
+            // One that has ended already is cut.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        self.is_cut.store(false, Ordering::Release);
+    }
 }

@@ -11,7 +11,7 @@ use super::spec::{LiveCell, LiveSpec};
 use crate::bench::heartbeat::formula::{self, Formula};
 use crate::bench::heartbeat::reference::{self, Reference};
 use crate::bench::heartbeat::{Cell, Network};
-use crate::detect::Rule;
+use crate::detect::{Rule, silence_ns};
 use crate::model::span::nanos;
 use crate::model::{
     Counts, Finding, Histogram, Labels, Measured, Moments, NORMAL_975, Outcome, Scalar, Series, Severity, Stamp,
@@ -167,6 +167,8 @@ struct Found {
     /// The 95 % interval of their mean.
     interval: Option<(f64, f64)>,
     formula: Option<Formula>,
+    /// The width of what one moment of a lease leaves open: all nodes of a gateway die at the same one.
+    kept: Option<f64>,
 }
 
 impl Found {
@@ -181,12 +183,22 @@ impl Found {
         let detections = cell.detections().filter(|found| found.is_some() || cell.is_whole());
         let silence = spec.longest_silence(seen.cell.interval);
         let series = series("heartbeat.detection", &labels, detections, Some(silence));
-        let formula = formula::of(&Cell {
-            interval: seen.cell.interval,
-            detector: spec.detector.clone(),
-            network: Network::ideal(),
-        });
-        Self { labels, interval: interval(&series), series, formula }
+        let kept = spec.kept_by_the_dead(seen.cell.fault);
+        let formula = match kept {
+            // Taken over, it is watched as if just heard: no phase is left, and the lease alone makes a difference.
+            Some((least, most)) => {
+                let silence = silence_ns(&spec.detector, LiveSpec::written(seen.cell.interval));
+                let (least, most) = (least.as_nanos() as f64, most.as_nanos() as f64);
+                Some(Formula { mean_ns: f64::midpoint(least, most) + silence, worst_ns: most + silence })
+            }
+            None => formula::of(&Cell {
+                interval: seen.cell.interval,
+                detector: spec.detector.clone(),
+                network: Network::ideal(),
+            }),
+        };
+        let kept = kept.map(|(least, most)| (most - least).as_nanos() as f64);
+        Self { labels, interval: interval(&series), series, formula, kept }
     }
 
     fn scalars(&self, spec: &LiveSpec, seen: &Seen, cell: &SeenCell, machine: &machine::Cell) -> Vec<Scalar> {
@@ -217,6 +229,10 @@ impl Found {
     fn holds(&self, delay: Option<f64>) -> Option<bool> {
         let ((low, high), formula) = self.interval.zip(self.formula)?;
         let delay = delay.unwrap_or(0.0);
+        if let Some(kept) = self.kept {
+            let (least, most) = (formula.worst_ns - kept, formula.worst_ns);
+            return Some(low + delay >= least && high <= most + delay);
+        }
         Some((low - delay..=high + delay).contains(&formula.mean_ns))
     }
 
@@ -228,6 +244,18 @@ impl Found {
             true => ("formula_holds", Severity::Info, "within"),
             false => ("formula_fails", Severity::Notice, "outside of"),
         };
+        if let Some(kept) = self.kept {
+            let text = format!(
+                "{}, {}: the measured mean of {} to {} (95 %) lies {word} the formula's {} to {}: the lease and the detection after it",
+                humantime::format_duration(cell.cell.interval),
+                cell.cell.fault,
+                s(low),
+                s(high),
+                s(formula.worst_ns - kept),
+                s(formula.worst_ns),
+            );
+            return Some(Finding::new(id, severity, text));
+        }
         let text = format!(
             "{}, {}: the formula's mean of {} lies {word} the measured {} to {} (95 %), widened by a delay of {:.1} ms",
             humantime::format_duration(cell.cell.interval),
@@ -371,6 +399,7 @@ mod tests {
             series: Series::default(),
             interval: Some((low, high)),
             formula: Some(Formula { mean_ns: 100.0, worst_ns: 200.0 }),
+            kept: None,
         };
         assert_eq!(found(101.0, 110.0).holds(None), Some(false));
         assert_eq!(found(101.0, 110.0).holds(Some(1.0)), Some(true));

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::observer::ObserverError;
+use crate::bench::etcd::EtcdError;
 use crate::sync::client::ClientError;
 use crate::sync::client::own::OwnError;
 use crate::sys::server::ServerError;
@@ -17,6 +18,9 @@ pub enum LiveError {
     /// A child of ours is not there.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// An etcd of ours is not there.
+    #[error(transparent)]
+    Etcd(EtcdError),
     /// Agents do not come.
     #[error("{alive} of {nodes} agents of the fleet `{fleet}` are alive; its log:\n{log}")]
     NotAlive {
@@ -110,6 +114,7 @@ impl LiveError {
             Self::Server(ServerError::Folder { .. } | ServerError::Start { .. }) => {
                 "the folder of temporary files must be writable: TMPDIR"
             }
+            Self::Etcd(_) => "is etcd installed? `apt-get install etcd-server`, or give its path with --etcd",
             Self::Gap => "lower --nodes: this host is too busy",
             _ => "see docs/guide/bench-heartbeat.md",
         }

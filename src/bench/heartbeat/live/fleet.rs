@@ -81,7 +81,7 @@ impl Fleet {
     pub fn hurt(&mut self, fault: Fault, silence: Duration) -> io::Result<Stamp> {
         let at = clock::now();
         match (fault, &self.relay) {
-            (Fault::Kill, _) => self.server.kill()?,
+            (Fault::Kill | Fault::Gateway, _) => self.server.kill()?,
             (Fault::Freeze, _) => self.server.freeze()?,
             (Fault::Stuck, _) => self.server.nudge()?,
             (Fault::Partition, Some(relay)) => relay.partition(),

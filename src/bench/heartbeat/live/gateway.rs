@@ -2,15 +2,16 @@
 //!
 //! Separate from the measurement, which knows only an address and tokens. Everything of ours is gone when it is dropped.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use tempfile::TempDir;
 
 use super::LiveError;
 use super::observer::{NODE, Watched};
 use super::spec::{LiveSpec, Target};
+use crate::bench::etcd::{Cluster, Setting};
 use crate::sync::client::own::{OwnGateway, Tokens};
 use crate::sys::file::read_text;
 use crate::sys::resolve::lookup;
@@ -26,6 +27,10 @@ const FURTHER_CONNECTIONS: u64 = 64;
 /// A gateway, and what a run needs to speak with it; one of ours ends before its folder is removed.
 pub struct Gateway {
     own: Option<OwnGateway>,
+    /// Another one on the same store, to which the agents are connected.
+    dying: Option<OwnGateway>,
+    /// Ends when the gateways have.
+    _etcd: Option<Cluster>,
     /// The folder of everything that is ours.
     pub folder: TempDir,
     /// Where the gateway is.
@@ -38,6 +43,8 @@ pub struct Gateway {
     pub ca_file: Option<PathBuf>,
     /// For us.
     pub watched: Watched,
+    /// The gateway that hears the agents, for us.
+    pub hearing: Watched,
 }
 
 impl Gateway {
@@ -62,20 +69,55 @@ impl Gateway {
         let address = addresses.ok().and_then(|all| all.first().copied());
         let address = address.ok_or_else(|| LiveError::Lookup(url.host.clone()))?;
         let watched = watched(url, ca_file.clone(), &tokens)?;
-        let token_file = absolute(&target.token_file);
-        Ok(Self { own: None, folder, url: url.clone(), address, token_file, ca_file, watched })
+        let (token_file, hearing) = (absolute(&target.token_file), watched.clone());
+        Ok(Self {
+            own: None,
+            dying: None,
+            _etcd: None,
+            folder,
+            url: url.clone(),
+            address,
+            token_file,
+            ca_file,
+            watched,
+            hearing,
+        })
     }
 
     async fn of_our_own(folder: TempDir, spec: &LiveSpec, nodes: &[String]) -> Result<Self, LiveError> {
         let (detector, connections) =
             (spec.detector.to_string(), (nodes.len() as u64 * 2 + FURTHER_CONNECTIONS).to_string());
         let more = ["--detector", &detector, "--max-connections", &connections, "--node-rate", "1000"];
-        let names = nodes.iter().map(String::as_str).chain([NODE]);
-        let own = OwnGateway::start(folder.path(), names, &more).await?;
-        let ca_file = Some(own.ca_file.clone());
-        let watched = watched(&own.url, ca_file.clone(), &own.tokens)?;
-        let (url, address, token_file) = (own.url.clone(), own.address, own.token_file.clone());
-        Ok(Self { own: Some(own), folder, url, address, token_file, ca_file, watched })
+        let names = || nodes.iter().map(String::as_str).chain([NODE]);
+        let Some(etcd) = &spec.etcd else {
+            let own = OwnGateway::start(folder.path(), names(), &more).await?;
+            return Self::of_gateways(folder, own, (None, None));
+        };
+        let cluster = Cluster::start(&etcd.program, Setting::default(), 1).await.map_err(LiveError::Etcd)?;
+        let endpoints = cluster.endpoints().map(|url| url.to_string()).collect::<Vec<_>>().join(",");
+        let lease = humantime::format_duration(etcd.lease).to_string();
+        let more = [&more[..], &["--store", "etcd", "--endpoints", &endpoints, "--lease", &lease]].concat();
+        let [staying, dying] = ["staying", "dying"].map(|name| folder.path().join(name));
+        for place in [&staying, &dying] {
+            fs::create_dir(place).map_err(|source| ServerError::Start { name: "a gateway".to_owned(), source })?;
+        }
+        // The one that stays is there before the other, and does what only one of them does.
+        let own = OwnGateway::start(&staying, names(), &more).await?;
+        let dying = OwnGateway::start(&dying, names(), &more).await?;
+        Self::of_gateways(folder, own, (Some(dying), Some(cluster)))
+    }
+
+    fn of_gateways(
+        folder: TempDir,
+        own: OwnGateway,
+        (dying, etcd): (Option<OwnGateway>, Option<Cluster>),
+    ) -> Result<Self, LiveError> {
+        let heard = dying.as_ref().unwrap_or(&own);
+        let ca_file = Some(heard.ca_file.clone());
+        let hearing = watched(&heard.url, ca_file.clone(), &heard.tokens)?;
+        let watched = watched(&own.url, Some(own.ca_file.clone()), &own.tokens)?;
+        let (url, address, token_file) = (heard.url.clone(), heard.address, heard.token_file.clone());
+        Ok(Self { own: Some(own), dying, _etcd: etcd, folder, url, address, token_file, ca_file, watched, hearing })
     }
 
     /// Whether the gateway goes with us.
@@ -84,12 +126,21 @@ impl Gateway {
         self.own.is_some()
     }
 
+    /// Kills the gateway that the agents are connected to, if another one is there.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn kill(&mut self) -> io::Result<()> {
+        // Not looked after any more: that it has ended is what was wanted.
+        self.dying.take().map_or(Err(io::ErrorKind::NotConnected.into()), |mut dying| dying.kill())
+    }
+
     /// Whether our gateway, if it is ours, still runs.
     ///
     /// # Errors
     /// When it has ended.
     pub fn check(&mut self) -> Result<(), ServerError> {
-        self.own.as_mut().map_or(Ok(()), OwnGateway::check)
+        self.own.iter_mut().chain(&mut self.dying).try_for_each(OwnGateway::check)
     }
 }
 

@@ -12,12 +12,13 @@
 //! `CLOCK_MONOTONIC`. Connecting, settling and the counting of bytes are outside.
 //!
 //! ## Needs
-//! Nothing but this program, which starts itself as gateway and agents; or a gateway that knows our agents.
+//! Nothing but this program, which starts itself as gateway and agents; or a gateway that knows our agents. With `--store etcd`
+//! also the program etcd, for two gateways on one store.
 //!
 //! ## Blind spots
 //! Gateway, agents and subscriber share a host: there is no network but the loopback, and where its cores are busy the delay
 //! of all three is in the result. A signal takes effect some microseconds after its stamp. The heartbeats of one cell are
-//! faulted once: a mean over many moments would know more of the host's moods. Bytes are those of TCP and IP, not of the link
+//! faulted once, and a gateway dies at one moment of its lease: a mean over many moments would know more of the host's moods. Bytes are those of TCP and IP, not of the link
 //! below, and of heartbeats alone: the agents watch no tasks.
 
 mod assemble;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 pub use error::LiveError;
 pub(super) use layout::layout;
-pub use spec::{Fault, LiveCell, LiveSpec, LiveSpecError, Target};
+pub use spec::{EtcdOfOurs, Fault, LiveCell, LiveSpec, LiveSpecError, Target};
 
 use crate::load::{Session, Steps};
 use crate::model::{Measured, Stamp, Warning};
@@ -170,6 +171,11 @@ impl Live<'_> {
                 let fault = self.cells[at].fault;
                 let Some(Some(fleet)) = self.fleets.get_mut(at) else { return Ok(()) };
                 let faulted = fleet.hurt(fault, silence);
+                // The agents go first: one that outlived its gateway would look for another.
+                let faulted = faulted.and_then(|at| match fault {
+                    Fault::Gateway => self.gateway.kill().map(|()| at),
+                    _ => Ok(at),
+                });
                 let name = || format!("live-{}", at + 1);
                 let faulted = faulted.map_err(|source| LiveError::Fault { fleet: name(), source })?;
                 self.machine.faulted(at, faulted);
@@ -204,7 +210,7 @@ impl Live<'_> {
 
     /// Heartbeats that the gateway has heard, and their bytes; `None` of a gateway that does not tell.
     async fn payload(&self) -> Option<assemble::Payload> {
-        let watched = &self.gateway.watched;
+        let watched = &self.gateway.hearing;
         let client = Client::new(&watched.url, &watched.trust, &watched.reader).ok()?;
         let text = String::from_utf8(client.get("/metrics").await.ok()?).ok()?;
         let metrics = Exposition::parse(&text);

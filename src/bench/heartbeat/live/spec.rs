@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::detect::{DetectorSpec, Rule, silence_ns};
-use crate::model::span::all_as_nanos;
+use crate::model::span::{all_as_nanos, as_nanos};
 use crate::model::words;
 use crate::wire::Url;
 
@@ -25,6 +25,12 @@ const MARGIN: &str = "200ms";
 /// Names of hosts that a relay of ours can stand in for, because a certificate for them is one for us.
 const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+/// Leases that are measured; etcd makes what is below its least longer.
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+
+/// How often etcd looks for leases that have ended (server/lease/lessor.go).
+const ETCD_LOOKS: Duration = Duration::from_millis(500);
+
 /// Heartbeats that a detector which learns hears before the fault.
 const LEARNING_BEATS: u32 = 20;
 
@@ -41,9 +47,28 @@ pub enum Fault {
     Partition,
     /// Everything arrives, later than the detector waits.
     SlowLink,
+    /// The process is killed, and with it the gateway that it is connected to; another one finds it.
+    Gateway,
 }
 
-words!(Fault { Kill = "kill", Freeze = "freeze", Stuck = "stuck", Partition = "partition", SlowLink = "slow-link" });
+words!(Fault {
+    Kill = "kill",
+    Freeze = "freeze",
+    Stuck = "stuck",
+    Partition = "partition",
+    SlowLink = "slow-link",
+    Gateway = "gateway"
+});
+
+/// Where the gateways of a run keep what they know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EtcdOfOurs {
+    /// The program that is started.
+    pub program: PathBuf,
+    /// The lease of each of the two gateways.
+    #[serde(rename = "lease_ns", serialize_with = "as_nanos")]
+    pub lease: Duration,
+}
 
 /// A live run that cannot be meant.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -77,6 +102,12 @@ pub enum LiveSpecError {
         /// At this interval.
         interval: Duration,
     },
+    /// A dying gateway takes all agents with it.
+    #[error("`gateway` is measured alone: one --interval, no other --fault, with --store etcd and no --target")]
+    GatewayAlone,
+    /// What etcd does not grant.
+    #[error("a lease of {} is not measured live: from 1s to 1m", humantime::format_duration(*.0))]
+    Lease(Duration),
     /// A relay would have to show a certificate that it has not.
     #[error("`{fault}` needs a relay on this host, and a certificate of `{host}` is not one for it")]
     Relay {
@@ -93,6 +124,8 @@ impl LiveSpecError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Relay { .. } => "leave out partition and slow-link, or let --target name this host",
+            Self::GatewayAlone => "give --store etcd --fault gateway with one --interval, and run once for each",
+            Self::Lease(_) => "give a --lease of some seconds",
             Self::Detectors(_) => "give one --detector, and run once for each",
             Self::Agents { .. } => "lower --nodes, or give fewer intervals and faults",
             _ => "see `offloadctl bench heartbeat --help`",
@@ -127,6 +160,9 @@ pub struct LiveSpec {
     pub nodes: u64,
     /// Somebody else's gateway; `None` starts one of our own.
     pub target: Option<Target>,
+    /// Two gateways of our own on an etcd of our own; `None` is one with an embedded store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdOfOurs>,
     /// Seed of the simulation beside it; not part of the spec hash.
     #[serde(skip)]
     pub seed: u64,
@@ -178,6 +214,7 @@ impl LiveSpec {
             return Err(LiveSpecError::Silence { detector: self.detector.to_string(), interval: *interval });
         }
         self.check_relay()?;
+        self.check_gateway()?;
         Ok(self)
     }
 
@@ -188,6 +225,31 @@ impl LiveSpec {
             Some(fault) => Err(LiveSpecError::Relay { fault: *fault, host: target.url.host.clone() }),
             None => Ok(()),
         }
+    }
+
+    fn check_gateway(&self) -> Result<(), LiveSpecError> {
+        if let Some(etcd) = self.etcd.as_ref().filter(|etcd| !LEASES.contains(&etcd.lease)) {
+            return Err(LiveSpecError::Lease(etcd.lease));
+        }
+        let is_alone = self.faults.len() == 1 && self.intervals.len() == 1 && self.etcd.is_some();
+        if (self.faults.contains(&Fault::Gateway) && !is_alone) || (self.etcd.is_some() && self.target.is_some()) {
+            return Err(LiveSpecError::GatewayAlone);
+        }
+        Ok(())
+    }
+
+    /// How long a gateway that has died keeps its nodes at least and at most: its lease was kept alive a third of its time ago at
+    /// most, and etcd looks for those that have ended twice a second. Nothing where no gateway dies.
+    #[must_use]
+    pub fn kept_by_the_dead(&self, fault: Fault) -> Option<(Duration, Duration)> {
+        let lease = self.etcd.as_ref().filter(|_| fault == Fault::Gateway)?.lease;
+        Some((lease * 2 / 3, lease + ETCD_LOOKS))
+    }
+
+    /// The interval that the detector of a gateway waits for that has taken a node over: that of its record.
+    #[must_use]
+    pub fn written(interval: Duration) -> Duration {
+        Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).next_power_of_two())
     }
 
     /// Every interval with every fault, in the order given.
@@ -205,8 +267,10 @@ impl LiveSpec {
             _ => self.detector.check,
         };
         // A thousand years are as good as for ever.
-        let silence = Duration::from_secs_f64((silence_ns(&self.detector, interval) / 1e9).clamp(0.0, 3.2e10));
-        silence.saturating_add(check)
+        let kept = self.kept_by_the_dead(self.faults.first().copied().unwrap_or(Fault::Kill));
+        let waited = if kept.is_some() { Self::written(interval) } else { interval };
+        let silence = Duration::from_secs_f64((silence_ns(&self.detector, waited) / 1e9).clamp(0.0, 3.2e10));
+        silence.saturating_add(check).saturating_add(kept.map_or(Duration::ZERO, |(_, most)| most))
     }
 
     /// How long the agents of a cell are only watched.
@@ -239,6 +303,7 @@ mod tests {
             faults: faults.to_vec(),
             nodes: 400,
             target: None,
+            etcd: None,
             seed: 1,
         }
     }
@@ -277,6 +342,21 @@ mod tests {
         assert!(with("https://hub.example:7443", Fault::Kill).is_ok());
         assert!(with("https://localhost:7443", Fault::Partition).is_ok());
         assert!(with("https://hub.example:7443", Fault::Partition).is_err());
+    }
+
+    #[test]
+    fn a_gateway_dies_alone_and_on_etcd() {
+        let etcd = |seconds| Some(EtcdOfOurs { program: PathBuf::from("etcd"), lease: Duration::from_secs(seconds) });
+        assert!(refused(spec(&["2s"], &[Fault::Gateway])).contains("--store etcd"));
+        let with = |etcd, intervals: &[&str], faults: &[Fault]| LiveSpec { etcd, ..spec(intervals, faults) };
+        assert!(refused(with(etcd(3), &["2s", "5s"], &[Fault::Gateway])).contains("one --interval"));
+        assert!(refused(with(etcd(3), &["2s"], &[Fault::Gateway, Fault::Kill])).contains("measured alone"));
+        assert!(refused(with(etcd(90), &["2s"], &[Fault::Kill])).contains("a lease of 1m 30s"));
+        let spec = with(etcd(3), &["2s"], &[Fault::Gateway]).checked().unwrap();
+        assert_eq!(spec.kept_by_the_dead(Fault::Gateway), Some((Duration::from_secs(2), Duration::from_millis(3_500))));
+        // Three intervals as they are written, the margin, the lease and etcd's look.
+        assert_eq!(spec.longest_silence(Duration::from_secs(2)), Duration::from_millis(3 * 2_048 + 200 + 3_500));
+        assert_eq!(spec.kept_by_the_dead(Fault::Kill), None);
     }
 
     #[test]

@@ -120,6 +120,13 @@ impl Machine {
         Some(shared.owners.iter().filter(|(id, owner)| *id != JANITOR && owner.gateway == shared.me).count())
     }
 
+    /// Whether another gateway has owned anything lately.
+    #[must_use]
+    pub fn knows_others(&self) -> bool {
+        let is_other = |shared: &Shared| shared.owners.values().any(|owner| owner.gateway != shared.me);
+        self.shared.as_ref().is_some_and(is_other)
+    }
+
     /// Whether this gateway forgets and compacts for all.
     #[must_use]
     pub fn is_janitor(&self) -> bool {
@@ -172,6 +179,14 @@ impl Machine {
             NodeState::Unreachable if !is_ours => node.lose(now.at),
             _ => {}
         }
+    }
+
+    /// A node is forgotten: its owner's key goes as well.
+    pub(super) fn let_go(&mut self, node_id: &str) {
+        let is_open = self.nodes.get(node_id).is_some_and(|node| node.connections > 0);
+        let Some(shared) = self.shared.as_mut().filter(|shared| !is_open && shared.is_ours(node_id)) else { return };
+        let guard = shared.owners.get(node_id).map_or(0, |owner| owner.revision);
+        shared.wish(Proposal { act: Act::Release(node_id.to_owned()), guard, ownership: None });
     }
 
     pub(super) fn propose_change(&mut self, change: Change) {

@@ -114,6 +114,7 @@ impl Machine {
     }
 
     fn drop_node(&mut self, node_id: &str) {
+        self.let_go(node_id);
         let Some(node) = self.nodes.remove(node_id) else { return };
         self.tally.node(node_id, node.record.as_ref().map(|record| record.state), None);
         if let Some(planned) = node.planned {

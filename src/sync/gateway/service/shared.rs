@@ -32,6 +32,8 @@ pub struct Shared {
     desk: Mutex<Desk>,
     /// There is something to be sent.
     work: Notify,
+    /// Agents are to go to another gateway.
+    parting: Notify,
     /// The newest revision of the store that is known, be it told or not.
     newest: AtomicU64,
     figures: Mutex<Figures>,
@@ -73,6 +75,24 @@ impl Service {
         machine.share(me, loaded, now());
         let service = Self::around(machine, &lineage, access, (node_rate, voice));
         Arc::new(Self { shared: Some(Shared::default()), ..service })
+    }
+
+    /// The lease has ended, and other gateways take our nodes over: agents that are connected here go and look for one of them. Whose
+    /// only gateway this is comes back, and is heard.
+    pub fn part(&self) {
+        let Some(shared) = &self.shared else { return };
+        if self.machine().knows_others() {
+            (self.voice)("the lease has ended: connected agents are sent to other gateways".to_owned());
+            shared.parting.notify_waiters();
+        }
+    }
+
+    /// Returns when connected agents are to go to another gateway.
+    pub(in crate::sync::gateway) async fn parting(&self) {
+        match &self.shared {
+            Some(shared) => shared.parting.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Returns when there may be something to be sent.

@@ -104,6 +104,7 @@ impl Layout {
         }
         let (value, lease) = match &proposal.act {
             Act::Claim(_) => (Some(Bytes::copy_from_slice(me.as_bytes())), lease),
+            Act::Release(_) => (None, 0),
             Act::Change(change) => (text(change.clone().numbered(place as u64))?, 0),
         };
         Ok(Write { key, value, lease, guards })
