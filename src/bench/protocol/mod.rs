@@ -9,13 +9,16 @@
 //! the same schedule, so that whatever the host does meets them alike; the highest rate is measured one after another. Messages are
 //! encoded inside. `protocol.cold` has name, TCP and TLS inside, and never resumes a session.
 //!
+//! Then, on connections of their own, bytes are counted, peers fall silent, connections are cut, and leaders of Raft are lost.
+//!
 //! ## Needs
-//! An `offloadctl echo --protocols`, on another host; without a target one of our own in this process.
+//! An `offloadctl echo --protocols`, on another host; without a target one of our own in this process. Raft: the feature `raft`.
 //!
 //! ## Blind spots
 //! The far end stores nothing and has one thread: a gateway of many threads and a store answers otherwise. On one host both ends share
 //! its processors, and there is no distance. Messages are protobuf everywhere: JSON costs more. HTTP/1.1 carries one message at a time
-//! and opens further connections where the rate asks for them, inside what is timed.
+//! and opens further connections where the rate asks for them, inside what is timed. A report over Raft is on two disks before its
+//! receipt, and the others store nothing. Faults are those of a link of our own on this host, in front of the far end.
 
 mod call;
 mod fault;
