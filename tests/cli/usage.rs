@@ -3,7 +3,7 @@
 use crate::snapshot::exact;
 use crate::support::program::Scene;
 
-const CASES: [(&str, &str); 113] = [
+const CASES: [(&str, &str); 114] = [
     ("usage-agent-interval", "agent --config interval.conf --check"),
     ("usage-agent-key", "agent --config key.conf --check"),
     ("usage-agent-no-config", "agent"),
@@ -31,6 +31,7 @@ const CASES: [(&str, &str); 113] = [
     ("usage-bench-etcd-endpoint", "bench etcd --endpoints 10.0.0.1:2379"),
     ("usage-bench-etcd-gate", "bench etcd --fail-if etcd.get.p95>10ms"),
     ("usage-bench-etcd-members", "bench etcd --spawn --members 20"),
+    ("usage-bench-etcd-shard", "bench etcd --spawn --shard 2 --workload watch"),
     ("usage-bench-etcd-spawn", "bench etcd --spawn name=a,b"),
     ("usage-bench-etcd-key-size", "bench etcd --key-size 12"),
     ("usage-bench-etcd-watch", "bench etcd --workload watch --value-size 4"),

@@ -13,6 +13,7 @@ use super::stop::Stopped;
 use super::target::{Measurement, Round, Target};
 use super::{EtcdError, summary, tell_stops};
 use crate::load::Session;
+use crate::model::figure::duration;
 use crate::model::{Finding, Labels, Measured, Severity, Warning};
 use crate::sys::owner;
 use crate::wire::Url;
@@ -22,8 +23,11 @@ const LEAST_ROUNDS: usize = 6;
 
 /// One cluster that is ready to be measured.
 struct Side<'a> {
-    target: Target<'a>,
-    setting: Setting,
+    target: &'a Target<'a>,
+    /// Further clusters that the keys are spread over.
+    others: Vec<&'a Target<'a>>,
+    /// What it is called: a setting, or how many clusters there are.
+    name: String,
     labels: Labels,
 }
 
@@ -41,14 +45,14 @@ struct Progress {
 /// When a cluster does not serve, or a measurement cannot be made.
 pub async fn measure(spec: &EtcdSpec, spawn: &SpawnSpec, session: &mut Session<'_>) -> Result<Measured, EtcdError> {
     let mut all = Measured { warnings: sweep(spawn), ..Measured::default() };
-    let Some(clusters) = session.prepare(start(spawn)).await else { return Ok(all) };
+    let Some(clusters) = session.prepare(start(spawn, spec.shards)).await else { return Ok(all) };
     let clusters = clusters?;
-    let mut sides = Vec::new();
+    let mut targets = Vec::new();
     for cluster in &clusters {
         let endpoints: Vec<Url> = cluster.endpoints().cloned().collect();
-        let (target, setting) = (Target::open(spec, &endpoints).await?, cluster.setting.clone());
-        sides.push(Side { target, labels: Labels::new().with("setting", &setting.to_string()), setting });
+        targets.push(Target::open(spec, &endpoints).await?);
     }
+    let sides = if spec.shards > 1 { one_and_all(&targets) } else { each(&clusters, &targets) };
     let mut done: Vec<Vec<Measurement>> = sides.iter().map(|_| Vec::new()).collect();
     let mut findings = Vec::new();
     for cell in cells(spec) {
@@ -65,18 +69,46 @@ pub async fn measure(spec: &EtcdSpec, spawn: &SpawnSpec, session: &mut Session<'
         }
     }
     all.interrupted = session.is_over();
-    for (Side { target, setting, labels }, measurements) in sides.iter().zip(&done) {
+    for (Side { target, name, labels, .. }, measurements) in sides.iter().zip(&done) {
         let mut one = summary::assemble(target, labels, measurements);
         tell_stops(&mut one, measurements);
         for finding in &mut one.findings {
-            finding.text = format!("with {setting}: {}", finding.text);
+            finding.text = format!("with {name}: {}", finding.text);
             // The cluster that the command names is gone when it is read.
             finding.advice.iter_mut().for_each(|advice| advice.verify = None);
         }
         all = all.and(one);
     }
     all.findings.extend(findings);
+    all.findings.extend((spec.shards > 1).then(|| apart(spec.shards)));
     Ok(all)
+}
+
+/// A side for each cluster, by its setting.
+fn each<'a>(clusters: &[Cluster], targets: &'a [Target<'a>]) -> Vec<Side<'a>> {
+    let side = |(cluster, target): (&Cluster, &'a Target<'a>)| {
+        let name = cluster.setting.to_string();
+        Side { target, others: Vec::new(), labels: Labels::new().with("setting", &name), name }
+    };
+    clusters.iter().zip(targets).map(side).collect()
+}
+
+/// The first cluster alone, and all of them with a part of the keys each.
+fn one_and_all<'a>(targets: &'a [Target<'a>]) -> Vec<Side<'a>> {
+    let Some((target, others)) = targets.split_first() else { return Vec::new() };
+    let side = |others: Vec<&'a Target<'a>>| {
+        let shards = (others.len() + 1).to_string();
+        Side { target, labels: Labels::new().with("shards", &shards), name: format!("shards={shards}"), others }
+    };
+    vec![side(Vec::new()), side(others.iter().collect())]
+}
+
+/// What keys in several clusters can no longer do.
+fn apart(shards: usize) -> Finding {
+    let text = format!(
+        "a transaction, a lease and the order of a watch are of one cluster: of {shards} shards two keys that are picked at random share one in 1 of {shards} cases, and the others cannot be changed together"
+    );
+    Finding::new("etcd_shards_apart", Severity::Info, text)
 }
 
 /// Removes the folders of clusters whose run was killed.
@@ -85,10 +117,12 @@ fn sweep(spawn: &SpawnSpec) -> Vec<Warning> {
     owner::sweep_all(places).into_iter().map(|text| Warning::new("leftover", text)).collect()
 }
 
-async fn start(spawn: &SpawnSpec) -> Result<Vec<Cluster>, EtcdError> {
+async fn start(spawn: &SpawnSpec, shards: usize) -> Result<Vec<Cluster>, EtcdError> {
     let mut clusters = Vec::new();
     for setting in &spawn.settings {
-        clusters.push(Cluster::start(&spawn.program, setting.clone(), spawn.members).await?);
+        for _ in 0..shards {
+            clusters.push(Cluster::start(&spawn.program, setting.clone(), spawn.members).await?);
+        }
     }
     Ok(clusters)
 }
@@ -106,10 +140,11 @@ async fn in_rounds(
                 return Ok(progress);
             }
             let at = if round % 2 == 0 { step } else { sides.len() - 1 - step };
-            session.stage(&format!("round {} of {rounds}, {}: {}", round + 1, sides[at].setting, cell.labels_text()));
+            session.stage(&format!("round {} of {rounds}, {}: {}", round + 1, sides[at].name, cell.labels_text()));
             let earlier = progress[at].measurement.take();
             let before = earlier.as_ref().map_or((0.0, 0.0), so_far);
-            let part = Round { cell, labels: &sides[at].labels, rounds, earlier };
+            let others = &sides[at].others;
+            let part = Round { cell, labels: &sides[at].labels, rounds, earlier, others };
             let Some(measurement) = sides[at].target.measure(part, session).await? else { return Ok(progress) };
             let now = so_far(&measurement);
             progress[at].rates.push((now.0 - before.0) / (now.1 - before.1));
@@ -130,16 +165,22 @@ fn so_far(measurement: &Measurement) -> (f64, f64) {
     (answered as f64, measurement.recorded.as_secs_f64())
 }
 
+/// The 99th percentile of all rounds of the first lane.
+fn p99_of(progress: &Progress) -> Option<u64> {
+    let lane = progress.measurement.as_ref()?.lanes.first()?.clone();
+    lane.into_series().first()?.summary.p99_ns
+}
+
 /// Each setting against the first.
 fn differences(cell: Cell, sides: &[Side<'_>], progress: &[Progress]) -> Vec<Finding> {
     let (Some((base, others)), Some((first, rest))) = (progress.split_first(), sides.split_first()) else {
         return Vec::new();
     };
     let pairs = others.iter().zip(rest);
-    pairs.filter_map(|(other, side)| difference(cell, &first.setting, &side.setting, (base, other))).collect()
+    pairs.filter_map(|(other, side)| difference(cell, &first.name, &side.name, (base, other))).collect()
 }
 
-fn difference(cell: Cell, base: &Setting, other: &Setting, progress: (&Progress, &Progress)) -> Option<Finding> {
+fn difference(cell: Cell, base: &str, other: &str, progress: (&Progress, &Progress)) -> Option<Finding> {
     let mut ratios: Vec<f64> = progress.1.rates.iter().zip(&progress.0.rates).map(|(b, a)| b / a).collect();
     ratios.retain(|ratio| ratio.is_finite());
     ratios.sort_by(f64::total_cmp);
@@ -154,9 +195,14 @@ fn difference(cell: Cell, base: &Setting, other: &Setting, progress: (&Progress,
     };
     let what = cell.labels_text();
     let text = format!("{other} against {base}, {what}: {verdict}");
-    let evidence = vec![format!(
+    let mut evidence = vec![format!(
         "requests a second {median:.2} times as many (median of {} rounds, {least:.2} to {most:.2})",
         ratios.len()
     )];
+    evidence.extend(
+        p99_of(progress.0).zip(p99_of(progress.1)).map(|(before, now)| {
+            format!("p99 {} instead of {}, of all rounds together", duration(now), duration(before))
+        }),
+    );
     Some(Finding::new("etcd_setting", Severity::Info, text).with_evidence(evidence))
 }

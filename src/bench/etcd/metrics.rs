@@ -7,8 +7,8 @@ use crate::model::{Measurement, Metric};
 pub const MEASUREMENT: Measurement =
     Measurement { command: "bench etcd", metrics: &[&METRICS], layout: super::layout::layout };
 
-const CELL: &[&str] = &["value_size", "clients", "batch", "consistency", "workload", "leases", "setting"];
-const MEMBER: &[&str] = &["endpoint", "setting"];
+const CELL: &[&str] = &["value_size", "clients", "batch", "consistency", "workload", "leases", "shards", "setting"];
+const MEMBER: &[&str] = &["endpoint", "shards", "setting"];
 const FOLDER: &[&str] = &["folder"];
 
 const METRICS: [Metric; 24] = [

@@ -70,7 +70,8 @@ pub async fn measure(spec: &EtcdSpec, session: &mut Session<'_>) -> Result<Measu
 /// How many measurements a run makes one after another.
 #[must_use]
 pub fn cell_count(spec: &EtcdSpec) -> usize {
-    plan::cells(spec).len() * spec.spawn.as_ref().map_or(1, |spawn| spawn.settings.len())
+    let sides = spec.spawn.as_ref().map_or(1, |spawn| spawn.settings.len());
+    plan::cells(spec).len() * if spec.shards > 1 { 2 } else { sides }
 }
 
 /// The same at other endpoints and with labels that tell them apart: one setting of several.
@@ -133,7 +134,7 @@ async fn measure_all(
             break;
         }
         session.stage(&format!("{} of {}: {}", at + 1, cells.len(), cell.labels_text()));
-        let part = Round { cell: *cell, labels, rounds: 1, earlier: None };
+        let part = Round { cell: *cell, labels, rounds: 1, earlier: None, others: &[] };
         let Some(measurement) = target.measure(part, session).await? else { break };
         session.keep(&measurement.lanes);
         measurements.push(measurement);

@@ -33,14 +33,21 @@ pub enum Work {
     Renew(Rc<Leases>),
 }
 
+/// A cluster with a part of the keys.
+#[derive(Clone)]
+pub struct Shard {
+    /// The connections to it.
+    pub links: Rc<Links>,
+    /// The keys there.
+    pub keys: Rc<Keyspace>,
+}
+
 /// The attempts of one lane.
 pub struct EtcdOperation {
     /// What is done.
     pub work: Work,
-    /// On which connections.
-    pub links: Rc<Links>,
-    /// To which keys.
-    pub keys: Rc<Keyspace>,
+    /// Where the keys lie: those of a number below so many, taken around.
+    pub shards: Vec<Shard>,
     /// What is written.
     pub value: Bytes,
     /// Attempts so far.
@@ -54,11 +61,11 @@ pub struct EtcdOperation {
 impl EtcdOperation {
     /// Attempts of this work, none made yet.
     #[must_use]
-    pub fn new(work: Work, links: &Rc<Links>, keys: &Rc<Keyspace>, value_size: usize, stop: &Rc<Stop>) -> Self {
+    pub fn new(work: Work, shards: Vec<Shard>, value_size: usize, stop: &Rc<Stop>) -> Self {
         // The same byte throughout: etcd neither compresses nor compares values.
         let value = Bytes::from(vec![b'v'; value_size]);
-        let (links, keys, stop) = (Rc::clone(links), Rc::clone(keys), Rc::clone(stop));
-        Self { work, links, keys, value, stop, made: Cell::new(0), puts: std::cell::RefCell::default() }
+        let stop = Rc::clone(stop);
+        Self { work, shards, value, stop, made: Cell::new(0), puts: std::cell::RefCell::default() }
     }
 
     fn answer(&self, ended: Result<(), Fault>) -> Answer {
@@ -73,14 +80,14 @@ impl EtcdOperation {
         Answer::new(outcome_of(kind))
     }
 
-    async fn watched(&self, waiting: &Arc<Waiting>, key: Bytes) -> Answer {
+    async fn watched(&self, waiting: &Arc<Waiting>, links: &Links, key: Bytes) -> Answer {
         let (number, heard) = waiting.enter();
         let _leaving = Leaving { waiting, number };
         let mut value = self.value.to_vec();
         if let Some(place) = value.first_chunk_mut() {
             *place = number.to_be_bytes();
         }
-        let (link, told) = (Arc::clone(self.links.next()), Arc::clone(waiting));
+        let (link, told) = (Arc::clone(links.next()), Arc::clone(waiting));
         {
             // In a task of its own: the event may come first, and a call that is dropped would be cancelled.
             let mut puts = self.puts.borrow_mut();
@@ -103,20 +110,24 @@ impl Operation for EtcdOperation {
     async fn attempt(&self) -> Answer {
         let attempt = self.made.get();
         self.made.set(attempt + 1);
-        let number = self.keys.number_of(attempt);
-        let key = || self.keys.key(number);
+        // Invariant: there is at least one shard, and all have the same numbers.
+        let number = self.shards[0].keys.number_of(attempt);
+        let count = self.shards.len() as u64;
+        let Shard { links, keys } = &self.shards[(number % count) as usize];
+        let key = || keys.key(number);
         match &self.work {
-            Work::Put => self.answer(self.links.next().put(key(), self.value.clone()).await.map(drop)),
+            Work::Put => self.answer(links.next().put(key(), self.value.clone()).await.map(drop)),
             Work::Batch(size) => {
-                let keys = (0..*size).map(|step| self.keys.key(number + step)).collect();
-                self.answer(self.links.next().put_all(keys, &self.value).await)
+                // A transaction is of one cluster, and so are its keys.
+                let keys = (0..*size).map(|step| keys.key(number + step * count)).collect();
+                self.answer(links.next().put_all(keys, &self.value).await)
             }
-            Work::Range(read) => match self.links.next().read(key(), *read).await {
+            Work::Range(read) => match links.next().read(key(), *read).await {
                 // The keys were written before: one that is gone was deleted by somebody else.
                 Ok(false) => Answer::new(Outcome::Error("key_missing")),
                 other => self.answer(other.map(drop)),
             },
-            Work::Watch(waiting) => self.watched(waiting, key()).await,
+            Work::Watch(waiting) => self.watched(waiting, links, key()).await,
             Work::Grant(leases) => self.answer(leases.grant().await),
             Work::Renew(leases) => leases.renew().await,
         }

@@ -138,6 +138,7 @@ mod tests {
             password_file: None,
             tls: TlsSpec::default(),
             spawn: None,
+            shards: 1,
             wal_dirs: Vec::new(),
             workloads: workloads.to_vec(),
             key_size: 16,

@@ -64,6 +64,22 @@ pub enum SpecError {
         /// How long each lives.
         ttl: Duration,
     },
+    /// Shards of what cannot be spread.
+    #[error("--shard spreads keys: leave out --workload {0}")]
+    ShardWorkload(Workload),
+    /// Shards of several settings.
+    #[error("--shard sets one cluster against several: give one setting at most with --spawn")]
+    ShardSettings,
+    /// Shards without their keys.
+    #[error("--batch {batch} in each of {shards} shards needs as many keys: raise --key-space, which is {key_space}")]
+    ShardKeys {
+        /// The largest batch.
+        batch: usize,
+        /// How many shards.
+        shards: usize,
+        /// How many keys there are.
+        key_space: u64,
+    },
     /// An endpoint is a server.
     #[error("the endpoint `{0}` has a path; an endpoint is only scheme, host and port")]
     Path(String),
@@ -101,6 +117,8 @@ pub struct EtcdSpec {
     pub tls: TlsSpec,
     /// Clusters of our own to start and compare, instead of the endpoints.
     pub spawn: Option<SpawnSpec>,
+    /// How many clusters the keys are spread over; with more than one, that many are set against one.
+    pub shards: usize,
     /// Folders whose disks are timed first.
     pub wal_dirs: Vec<PathBuf>,
     /// What is done, in this order.
@@ -192,9 +210,32 @@ impl EtcdSpec {
         if let Some(url) = self.endpoints.iter().find(|url| !matches!(url.path(), "/" | "")) {
             return Err(SpecError::Path(url.to_string()));
         }
+        self.check_shards()?;
         match super::plan::cells(&self).len() {
             count if count > MOST_CELLS => Err(SpecError::Cells(count)),
             _ => Ok(self),
+        }
+    }
+}
+
+impl EtcdSpec {
+    fn check_shards(&self) -> Result<(), SpecError> {
+        let (shards, key_space) = (self.shards, self.key_space);
+        if shards < 2 {
+            return Ok(());
+        }
+        let cannot = |workload: &&Workload| matches!(workload, Workload::Watch | Workload::Lease);
+        if let Some(workload) = self.workloads.iter().find(cannot) {
+            return Err(SpecError::ShardWorkload(*workload));
+        }
+        if self.spawn.as_ref().is_none_or(|spawn| spawn.settings.len() != 1) {
+            return Err(SpecError::ShardSettings);
+        }
+        let batch = self.batches.iter().copied().max().unwrap_or(1);
+        // Keys of one transaction are so far apart, and none may come twice.
+        match (batch * shards) as u64 <= key_space {
+            true => Ok(()),
+            false => Err(SpecError::ShardKeys { batch, shards, key_space }),
         }
     }
 }

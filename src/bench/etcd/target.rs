@@ -15,7 +15,7 @@ use super::EtcdError;
 use super::guard::{self, Sightings, Space};
 use super::keyspace::Keyspace;
 use super::leftover;
-use super::operation::{EtcdOperation, Work};
+use super::operation::{EtcdOperation, Shard, Work};
 use super::plan::Cell;
 use super::server::Metrics;
 use super::spec::{EtcdSpec, Workload};
@@ -71,6 +71,8 @@ pub struct Round<'a> {
     pub rounds: u32,
     /// What earlier rounds gave.
     pub earlier: Option<Measurement>,
+    /// Further clusters that the keys are spread over.
+    pub others: &'a [&'a Target<'a>],
 }
 
 /// One measurement as it came out.
@@ -149,10 +151,12 @@ impl<'a> Target<'a> {
     /// # Errors
     /// When its keys cannot be written, its watch not opened, or the driver cannot run.
     pub async fn measure(&self, round: Round<'_>, session: &mut Session<'_>) -> Result<Option<Measurement>, EtcdError> {
-        let Round { cell, labels, rounds, mut earlier } = round;
+        let Round { cell, labels, rounds, mut earlier, others } = round;
         if cell.workload.needs_keys() && earlier.is_none() {
-            let Some(filled) = session.prepare(self.fill(cell.value_size)).await else { return Ok(None) };
-            filled.map_err(EtcdError::asking("write the keys to be read"))?;
+            for target in [self].into_iter().chain(others.iter().copied()) {
+                let Some(filled) = session.prepare(target.fill(cell.value_size)).await else { return Ok(None) };
+                filled.map_err(EtcdError::asking("write the keys to be read"))?;
+            }
         }
         let watcher = match cell.workload {
             Workload::Watch => Some(self.watcher().await.map_err(EtcdError::asking("open the watch"))?),
@@ -160,7 +164,7 @@ impl<'a> Target<'a> {
         };
         let (end, seen) = (Arc::new(session.shutdown().child()), Arc::new(Sightings::default()));
         let stop = Rc::new(Stop::new(Arc::clone(&end)));
-        let lanes = self.lanes(cell, labels, watcher.as_ref(), &stop);
+        let lanes = self.lanes(cell, (labels, others), watcher.as_ref(), &stop);
         let before = self.metrics.scrape().await;
         let scraped = clock::now();
         let mut guards = JoinSet::new();
@@ -294,7 +298,7 @@ impl<'a> Target<'a> {
     fn lanes(
         &self,
         cell: Cell,
-        labels: &Labels,
+        (labels, others): (&Labels, &[&Self]),
         watcher: Option<&Watcher>,
         stop: &Rc<Stop>,
     ) -> Vec<Lane<EtcdOperation>> {
@@ -311,7 +315,12 @@ impl<'a> Target<'a> {
             // Leases are made, and then kept: one lane after the other.
             (Workload::Lease, _) => Vec::new(),
         };
-        works.into_iter().map(|(name, labels, work)| self.lane(name, labels, work, (cell, stop))).collect()
+        let lane = |(name, labels, work)| {
+            let mut lane = self.lane(name, labels, work, (cell, stop));
+            lane.operation.shards.extend(others.iter().map(|other| other.shard()));
+            lane
+        };
+        works.into_iter().map(lane).collect()
     }
 
     pub(super) fn lane(
@@ -321,8 +330,12 @@ impl<'a> Target<'a> {
         work: Work,
         (cell, stop): (Cell, &Rc<Stop>),
     ) -> Lane<EtcdOperation> {
-        let operation = EtcdOperation::new(work, &self.links, &self.keys, cell.value_size, stop);
+        let operation = EtcdOperation::new(work, vec![self.shard()], cell.value_size, stop);
         Lane { operation, name, labels, floor: false, reference: None }
+    }
+
+    fn shard(&self) -> Shard {
+        Shard { links: Rc::clone(&self.links), keys: Rc::clone(&self.keys) }
     }
 
     /// The connections that are loaded.

@@ -32,6 +32,8 @@ const EXAMPLES: &str = "Examples:
   Which snapshot count, or which disk, on clusters of our own:
     offloadctl bench etcd --spawn snapshot-count=5000,10000,100000 --clients 64 --connections 8
     offloadctl bench etcd --spawn wal-dir=/mnt/ssd,/mnt/hdd --wal-dir /mnt/ssd --wal-dir /mnt/hdd
+  What two clusters take of the same load, instead of one:
+    offloadctl bench etcd --spawn --shard 2 --clients 64 --connections 8
   Latency at a given rate, and a gate on it:
     offloadctl bench etcd --rate 500/s --duration 1m --fail-if 'etcd.put.p99 > 50ms'
 
@@ -106,6 +108,9 @@ struct SpawnArgs {
     /// Start local clusters instead of loading --endpoints, one for each value of a flag of etcd, and compare them round by round
     #[arg(long, value_name = "SETTING=VALUE,...", num_args = 0..=1, default_missing_value = "")]
     spawn: Vec<Settings>,
+    /// Spread the keys over so many of these clusters, and set that against one of them, round by round
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = parse_members, requires = "spawn")]
+    shard: usize,
     /// Members of each of these clusters
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_members, requires = "spawn")]
     members: usize,
@@ -184,6 +189,7 @@ impl EtcdArgs {
             login: self.login()?,
             password_file: access.password_file.clone(),
             spawn,
+            shards: self.spawn.shard,
             wal_dirs: unique(self.spawn.wal_dir.iter().cloned()),
             tls: TlsSpec {
                 ca_file: access.ca_file.clone(),

@@ -151,3 +151,37 @@ fn the_disk_of_a_folder_is_timed_first() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot time writes in `/no/such/folder`"), "{}", ended.stderr);
 }
+
+#[test]
+fn keys_are_spread_over_shards_and_one_cluster_is_set_against_them() {
+    let _turn = turn();
+    let (folder, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let temporary = format!("TMPDIR={}", folder.path().display());
+    let line = "bench etcd --json --no-save --spawn --shard 2 --key-space 100 --duration 3s --rounds 6 --clients 8 --batch 1,10 --connections 2";
+    let words = ["env", &temporary, OFFLOADCTL].into_iter().chain(line.split(' '));
+    let bench = Bare::start(&words.map(str::to_owned).collect::<Vec<_>>(), place.path());
+    // Before anything is read, the second has its half of the keys and the mark of the run.
+    wait_until("both have all that they will have", || {
+        let mut counts: Vec<usize> = client_urls(&folder).iter().map(|url| keys_at(url)).collect();
+        counts.sort_unstable();
+        counts == [51, 101]
+    });
+    let run = bench.end(place.path()).run(0);
+    for shards in ["shards=1,", "shards=2,"] {
+        for batch in ["batch=1,", "batch=10,"] {
+            let is_it = |labels: String| labels.contains(shards) && labels.contains(batch);
+            let found: Vec<_> = run.responses().filter(|one| is_it(one.labels.to_string())).collect();
+            assert!(
+                matches!(found[..], [one] if one.counts.ok_count > 100 && one.counts.error_count == 0),
+                "{found:?}"
+            );
+        }
+    }
+    let differences = findings(&run, "etcd_setting");
+    assert_eq!(differences.len(), 2, "{differences:?}");
+    assert!(differences.iter().all(|text| text.starts_with("shards=2 against shards=1, ")), "{differences:?}");
+    let told = run.findings.iter().find(|finding| finding.id == "etcd_setting").unwrap();
+    assert!(told.evidence[0].contains("times as many") && told.evidence[1].starts_with("p99 "), "{told:?}");
+    assert_eq!(findings(&run, "etcd_shards_apart").len(), 1);
+    expect_clean(&folder);
+}
