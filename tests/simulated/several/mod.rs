@@ -39,9 +39,9 @@ const AGENTS: usize = 5;
 
 /// What goes wrong beside the deaths of gateways and agents.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Trouble {
+pub struct Trouble {
     /// Gateways are cut off from the store.
-    cuts: bool,
+    pub cuts: bool,
 }
 
 struct Agent {
@@ -82,7 +82,7 @@ struct World {
 
 /// What a world came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
+pub struct Outcome {
     stored: u64,
     takeovers: u64,
     accusations: u64,
@@ -427,7 +427,8 @@ impl World {
     }
 }
 
-fn all(seeds: std::ops::Range<u64>, trouble: Trouble) -> Outcome {
+/// What so many worlds came to; one that finds a violation ends all with its seed.
+pub fn all(seeds: std::ops::Range<u64>, trouble: Trouble) -> Outcome {
     let middle = seeds.start.midpoint(seeds.end);
     let some = |seeds: std::ops::Range<u64>| {
         let mut sum = Outcome::default();
