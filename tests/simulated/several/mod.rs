@@ -467,6 +467,15 @@ fn through_cuts_from_the_store_nothing_is_lost_and_only_owners_accuse() {
     assert!(outcome.takeovers > 1_000 && outcome.stored > 10_000 && outcome.accusations > 250, "{outcome:?}");
 }
 
+/// What a gateway that was cut off wrote late said that a node was alive which had died meanwhile, and nobody watched it.
+#[test]
+fn a_node_that_is_alive_by_late_word_is_watched_again() {
+    for seed in [334, 1538] {
+        let outcome = World::new(seed, Trouble { cuts: true }).run();
+        assert!(outcome.is_ok(), "seed {seed}: {outcome:?}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_outcome() {
     let trouble = Trouble { cuts: true };
