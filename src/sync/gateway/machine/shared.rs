@@ -189,6 +189,22 @@ impl Machine {
         shared.wish(Proposal { act: Act::Release(node_id.to_owned()), guard, ownership: None });
     }
 
+    /// A node may be there again, perhaps by late word of a heartbeat from long ago: somebody has to watch it like any other.
+    pub(super) fn watch_again(&mut self, now: Moment, node_id: &str) {
+        let Some(shared) = &self.shared else { return };
+        if !shared.owners.contains_key(node_id) {
+            return self.adopt(node_id);
+        }
+        if !shared.is_ours(node_id) {
+            return;
+        }
+        let Some(node) = self.nodes.get(node_id).filter(|node| !node.is_planned()) else { return };
+        if node.detector.as_ref().is_none_or(|detector| detector.suspicion(now.at)) {
+            self.begin_watch(now, node_id);
+        }
+        self.plan(node_id);
+    }
+
     pub(super) fn propose_change(&mut self, change: Change) {
         let (guard, is_owners_word) = match &change {
             Change::Task(task) => (self.tasks.get(&task.task_id).map(|known| known.revision), None),

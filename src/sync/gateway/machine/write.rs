@@ -101,6 +101,7 @@ impl Machine {
         old.iter().for_each(|old| self.absent_nodes.remove(old.revision));
         self.tally.node(&id, old.map(|old| old.state), Some(state));
         self.remember_absence(now, &record);
+        self.watch_again(now, &id);
     }
 
     fn drop_task(&mut self, task_id: &str) {
