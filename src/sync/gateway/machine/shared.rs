@@ -18,6 +18,9 @@ const HEARD_IN_ROW: u32 = 2;
 /// Wishes that may wait at a time for what is not urgent.
 const MOST_WISHES: usize = 10_000;
 
+/// Begins the name under which a gateway owns itself; no node has a name with white space.
+const PRESENCE: char = ' ';
+
 /// What is kept beside the state where the store is shared.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -117,10 +120,11 @@ impl Machine {
     #[must_use]
     pub fn owned_count(&self) -> Option<usize> {
         let shared = self.shared.as_ref()?;
-        Some(shared.owners.iter().filter(|(id, owner)| *id != JANITOR && owner.gateway == shared.me).count())
+        let is_node = |id: &str| id != JANITOR && !id.starts_with(PRESENCE);
+        Some(shared.owners.iter().filter(|(id, owner)| is_node(id) && owner.gateway == shared.me).count())
     }
 
-    /// Whether another gateway has owned anything lately.
+    /// Whether another gateway is there, as far as was told.
     #[must_use]
     pub fn knows_others(&self) -> bool {
         let is_other = |shared: &Shared| shared.owners.values().any(|owner| owner.gateway != shared.me);
@@ -265,7 +269,8 @@ impl Machine {
 
     /// Wishes for what nobody owns: nodes that are to be watched, and the work of the janitor.
     fn adopt_orphans(&mut self, now: Moment) {
-        let ids: Vec<String> = self.nodes.keys().cloned().chain([JANITOR.to_owned()]).collect();
+        let presence = self.shared.as_ref().map(Shared::presence);
+        let ids: Vec<String> = self.nodes.keys().cloned().chain([JANITOR.to_owned()]).chain(presence).collect();
         for id in ids {
             let is_free = self.shared.as_ref().is_some_and(|shared| !shared.owners.contains_key(&id));
             if is_free {
@@ -278,7 +283,8 @@ impl Machine {
 
     fn adopt(&mut self, id: &str) {
         let state = self.nodes.get(id).and_then(|node| Some(node.record.as_ref()?.state));
-        if id == JANITOR || state.is_some_and(|state| !state.is_silent()) {
+        let is_presence = self.shared.as_ref().is_some_and(|shared| shared.presence() == id);
+        if id == JANITOR || is_presence || state.is_some_and(|state| !state.is_silent()) {
             self.claim(id);
         }
     }
@@ -291,6 +297,11 @@ impl Machine {
 }
 
 impl Shared {
+    /// What this gateway owns as long as it is there, so that others know of it.
+    fn presence(&self) -> String {
+        format!("{PRESENCE}{}", self.me)
+    }
+
     fn is_ours(&self, id: &str) -> bool {
         self.owners.get(id).is_some_and(|owner| owner.gateway == self.me)
     }
