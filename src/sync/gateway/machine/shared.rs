@@ -18,9 +18,6 @@ const HEARD_IN_ROW: u32 = 2;
 /// Wishes that may wait at a time for what is not urgent.
 const MOST_WISHES: usize = 10_000;
 
-/// Begins the name under which a gateway owns itself; no node has a name with white space.
-const PRESENCE: char = ' ';
-
 /// What is kept beside the state where the store is shared.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -120,11 +117,10 @@ impl Machine {
     #[must_use]
     pub fn owned_count(&self) -> Option<usize> {
         let shared = self.shared.as_ref()?;
-        let is_node = |id: &str| id != JANITOR && !id.starts_with(PRESENCE);
-        Some(shared.owners.iter().filter(|(id, owner)| is_node(id) && owner.gateway == shared.me).count())
+        Some(shared.owners.iter().filter(|(id, owner)| *id != JANITOR && owner.gateway == shared.me).count())
     }
 
-    /// Whether another gateway is there, as far as was told.
+    /// Whether another gateway has owned anything lately.
     #[must_use]
     pub fn knows_others(&self) -> bool {
         let is_other = |shared: &Shared| shared.owners.values().any(|owner| owner.gateway != shared.me);
@@ -269,8 +265,7 @@ impl Machine {
 
     /// Wishes for what nobody owns: nodes that are to be watched, and the work of the janitor.
     fn adopt_orphans(&mut self, now: Moment) {
-        let presence = self.shared.as_ref().map(Shared::presence);
-        let ids: Vec<String> = self.nodes.keys().cloned().chain([JANITOR.to_owned()]).chain(presence).collect();
+        let ids: Vec<String> = self.nodes.keys().cloned().chain([JANITOR.to_owned()]).collect();
         for id in ids {
             let is_free = self.shared.as_ref().is_some_and(|shared| !shared.owners.contains_key(&id));
             if is_free {
@@ -283,8 +278,7 @@ impl Machine {
 
     fn adopt(&mut self, id: &str) {
         let state = self.nodes.get(id).and_then(|node| Some(node.record.as_ref()?.state));
-        let is_presence = self.shared.as_ref().is_some_and(|shared| shared.presence() == id);
-        if id == JANITOR || is_presence || state.is_some_and(|state| !state.is_silent()) {
+        if id == JANITOR || state.is_some_and(|state| !state.is_silent()) {
             self.claim(id);
         }
     }
@@ -297,11 +291,6 @@ impl Machine {
 }
 
 impl Shared {
-    /// What this gateway owns as long as it is there, so that others know of it.
-    fn presence(&self) -> String {
-        format!("{PRESENCE}{}", self.me)
-    }
-
     fn is_ours(&self, id: &str) -> bool {
         self.owners.get(id).is_some_and(|owner| owner.gateway == self.me)
     }
