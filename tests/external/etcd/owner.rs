@@ -162,7 +162,7 @@ fn an_agent_whose_gateway_has_lost_its_store_goes_to_the_other_and_is_never_call
     relays[lost].cut();
     wait_until("the other one owns it", || owned(left) == 1);
     let_pass(Duration::from_secs(6));
-    assert_eq!(state_of(left, "one").as_deref(), Some("alive"));
+    assert_eq!(state_of(left, "one").as_deref(), Some("alive"), "{}\n{}\n{}", agent.said(), a.said(), b.said());
     relays[lost].mend();
     let lost = if lost == 0 { &a } else { &b };
     wait_until("the store is back", || lost.said().contains("the store is back"));

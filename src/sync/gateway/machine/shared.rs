@@ -120,13 +120,6 @@ impl Machine {
         Some(shared.owners.iter().filter(|(id, owner)| *id != JANITOR && owner.gateway == shared.me).count())
     }
 
-    /// Whether another gateway has owned anything lately.
-    #[must_use]
-    pub fn knows_others(&self) -> bool {
-        let is_other = |shared: &Shared| shared.owners.values().any(|owner| owner.gateway != shared.me);
-        self.shared.as_ref().is_some_and(is_other)
-    }
-
     /// Whether this gateway forgets and compacts for all.
     #[must_use]
     pub fn is_janitor(&self) -> bool {

@@ -78,11 +78,10 @@ impl Service {
     }
 
     /// The lease has ended, and other gateways take our nodes over: agents that are connected here go and look for one of them. Whose
-    /// only gateway this is comes back, and is heard.
+    /// only gateway this is comes back at once, and is heard. Whether there are others cannot be known from here.
     pub fn part(&self) {
-        let Some(shared) = &self.shared else { return };
-        if self.machine().knows_others() {
-            (self.voice)("the lease has ended: connected agents are sent to other gateways".to_owned());
+        if let Some(shared) = &self.shared {
+            (self.voice)("the lease has ended: connected agents are sent to look for other gateways".to_owned());
             shared.parting.notify_waiters();
         }
     }
