@@ -2,7 +2,7 @@
 //!
 //! A thin shell between the [`Service`] and the [`EtcdStore`]: what a change means is decided by the machine and its desk. A
 //! transaction whose answer was lost is sent again, which its conditions make harmless. When nothing is stored or told for
-//! [`PATIENCE`], the store is away: reports are refused until a write succeeds again.
+//! `PATIENCE`, the store is away: reports are refused until a write succeeds again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
