@@ -9,9 +9,10 @@ use std::time::Duration;
 use clap::Args;
 use tempfile::TempDir;
 
+use super::bench::protocol::built;
 use super::event_loop::event_loop;
 use super::value;
-use crate::bench::protocol::{Members, NOT_BUILT};
+use crate::bench::protocol::Members;
 use crate::console;
 use crate::echo::protocol::{Offer, Protocol, ProtocolLimits, ProtocolServer};
 use crate::echo::{EchoLimits, EchoServer, EchoStatistics, bind_pair};
@@ -143,10 +144,7 @@ impl EchoArgs {
         if self.protocols.is_empty() {
             return Ok(None);
         }
-        if self.protocols.iter().any(|protocol| !protocol.is_built()) {
-            let what = "this build of offloadctl was made without the feature `raft`";
-            return Err(Failure::plain(Exit::Unable, what).hint(NOT_BUILT));
-        }
+        built(&self.protocols)?;
         let cannot = |what: &str, error: std::io::Error| Failure::listen(what, self.protocol_listen, &error);
         let own = self.tls_cert.clone().zip(self.tls_key.clone());
         let made = match own {

@@ -4,7 +4,7 @@ mod cri;
 mod etcd;
 mod heartbeat;
 mod heartbeat_live;
-mod protocol;
+pub mod protocol;
 
 use clap::Subcommand;
 

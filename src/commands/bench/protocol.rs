@@ -86,6 +86,18 @@ pub fn run(args: &ProtocolArgs) -> Result<Exit, Failure> {
         .run(async |session| measure(&spec, session).await.map_err(|error| Failure::unable(&error).hint(error.hint())))
 }
 
+/// Whether this build speaks all of these.
+///
+/// # Errors
+/// When it does not, with the line that gets it.
+pub fn built(protocols: &[Protocol]) -> Result<(), Failure> {
+    if protocols.iter().all(|protocol| protocol.is_built()) {
+        return Ok(());
+    }
+    let what = "this build of offloadctl was made without the feature `raft`";
+    Err(Failure::plain(Exit::Unable, what).hint(NOT_BUILT))
+}
+
 impl ProtocolArgs {
     fn spec(&self) -> Result<ProtocolSpec, Failure> {
         let usage = |what: &str| Failure::plain(Exit::Usage, what);
@@ -97,10 +109,7 @@ impl ProtocolArgs {
         if self.duration > Duration::from_secs(3_600) || self.timeout.max(self.keepalive) > Duration::from_secs(60) {
             return Err(usage("--duration can be at most 1h, --timeout and --keepalive 60s"));
         }
-        if self.protocols.iter().any(|protocol| !protocol.is_built()) {
-            let what = "this build of offloadctl was made without the feature `raft`";
-            return Err(Failure::plain(Exit::Unable, what).hint(NOT_BUILT));
-        }
+        built(&self.protocols)?;
         let rate = |text: &str| text.parse::<Rate>().map_err(Failure::usage);
         let open = |rate| Arrival::Open { rate, spacing: Spacing::Constant, slack: Duration::ZERO };
         let seed = seed(self.seed);

@@ -226,7 +226,7 @@ impl Keeper {
                     Ok(granted) => {
                         (kept, has_parted) = (clock::now(), false);
                         self.lease.store(granted.id, Ordering::Relaxed);
-                        self.service.wish_for_work();
+                        self.service.wake();
                     }
                     Err(_) => sleep(PAUSE).await,
                 }

@@ -223,11 +223,6 @@ impl Service {
         (self.voice)(text);
     }
 
-    /// There may be something to be sent again.
-    pub fn wish_for_work(&self) {
-        self.wake();
-    }
-
     /// Asks the machine.
     pub fn with_machine<R>(&self, question: impl FnOnce(&mut Machine) -> R) -> R {
         question(&mut self.machine())
@@ -320,7 +315,8 @@ impl Service {
         Some(work(&mut shared.desk(), &mut machine))
     }
 
-    fn wake(&self) {
+    /// There may be something to be sent.
+    pub fn wake(&self) {
         self.shared.iter().for_each(|shared| shared.work.notify_one());
     }
 }
